@@ -3,9 +3,16 @@
 //!
 //! Shapes are spelled `batch height width channels` (NHWC), filters `out_channels height width in_channels` as in TFLite.
 
+pub mod average_pool_2d;
 pub mod conv_2d;
+pub mod depthwise_conv_2d;
+pub mod error;
+pub mod fully_connected;
+pub mod max_pool_2d;
 pub mod pool;
+pub mod pool_2d;
 
+pub use error::Unsupported;
 pub use litesmith_simd::Isa;
 pub use pool::Pool;
 

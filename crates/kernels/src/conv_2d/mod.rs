@@ -1,5 +1,9 @@
 //! CONV_2D: geometry shared by the float and the integer kernels.
 
+pub mod float;
+
+use crate::Unsupported;
+
 /// The size and step of a 2-D window (convolution, depthwise convolution or pooling) over one spatial axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -32,4 +36,81 @@ pub struct Conv2dGeometry {
     pub out_channels: usize,
     /// Groups; 1 for an ordinary convolution.
     pub groups: usize,
+}
+
+impl Window {
+    /// The taps of output position `output` that fall on the input rather than on padding.
+    #[must_use]
+    pub fn taps(&self, output: usize) -> std::ops::Range<usize> {
+        let start = output * self.stride;
+        let first = self.pad_before.saturating_sub(start).div_ceil(self.dilation);
+        let end = (self.input + self.pad_before).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        first.min(end)..end
+    }
+
+    /// Padding after the last input that the last output needs; 0 if the input reaches further.
+    #[must_use]
+    pub fn pad_after(&self) -> usize {
+        let reach = self.output.saturating_sub(1) * self.stride + (self.kernel - 1) * self.dilation + 1;
+        reach.saturating_sub(self.input + self.pad_before)
+    }
+
+    /// Refuses what no kernel can run.
+    ///
+    /// # Errors
+    /// A zero stride, kernel or dilation, or positions that overflow.
+    pub fn check(&self, kernel: &'static str, axis: &str) -> Result<(), Unsupported> {
+        if self.stride == 0 || self.kernel == 0 || self.dilation == 0 {
+            return Err(Unsupported::new(kernel, format!("{axis} window with a zero size or step: {self:?}")));
+        }
+        let reach = || {
+            let last = self.output.saturating_sub(1).checked_mul(self.stride)?;
+            last.checked_add((self.kernel - 1).checked_mul(self.dilation)?)?.checked_add(1)?;
+            self.input.checked_add(self.pad_before)
+        };
+        reach().map(drop).ok_or_else(|| Unsupported::new(kernel, format!("{axis} positions overflow: {self:?}")))
+    }
+}
+
+impl Conv2dGeometry {
+    /// Elements of the input.
+    #[must_use]
+    pub fn input_len(&self) -> usize {
+        self.batch * self.height.input * self.width.input * self.in_channels
+    }
+
+    /// Elements of the output.
+    #[must_use]
+    pub fn output_len(&self) -> usize {
+        self.batch * self.height.output * self.width.output * self.out_channels
+    }
+
+    /// Elements of the filters.
+    #[must_use]
+    pub fn weights_len(&self) -> usize {
+        self.out_channels * self.height.kernel * self.width.kernel * (self.in_channels / self.groups)
+    }
+
+    /// Refuses a geometry that no kernel can run.
+    ///
+    /// # Errors
+    /// A window with a zero stride, kernel or dilation, groups that do not divide the channels, or a size that overflows.
+    pub fn check(&self) -> Result<(), Unsupported> {
+        const KERNEL: &str = "conv_2d";
+        self.height.check(KERNEL, "height")?;
+        self.width.check(KERNEL, "width")?;
+        let Self { in_channels, out_channels, groups, batch, .. } = *self;
+        if groups == 0 || in_channels % groups != 0 || out_channels % groups != 0 {
+            let reason =
+                format!("{groups} groups do not divide {in_channels} input and {out_channels} output channels");
+            return Err(Unsupported::new(KERNEL, reason));
+        }
+        let (h, w) = (&self.height, &self.width);
+        let product = |sizes: &[usize]| sizes.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+        product(&[batch, h.input, w.input, in_channels])
+            .and(product(&[batch, h.output, w.output, out_channels]))
+            .and(product(&[out_channels, h.kernel, w.kernel, in_channels]))
+            .map(drop)
+            .ok_or_else(|| Unsupported::new(KERNEL, format!("sizes overflow: {self:?}")))
+    }
 }

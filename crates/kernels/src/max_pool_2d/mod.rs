@@ -1,0 +1,3 @@
+//! MAX_POOL_2D. The geometry is [`crate::pool_2d::Pool2dGeometry`].
+
+pub mod float;
