@@ -1,0 +1,328 @@
+//! The closed set of ops: one row each in the table below, one file each for attributes, shape inference and cost.
+
+use crate::{DType, Error, Result, Tensor};
+
+mod activations;
+mod add;
+mod average_pool_2d;
+mod batch_normalization;
+mod concatenation;
+mod conv_2d;
+mod depthwise_conv_2d;
+mod dequantize;
+mod dropout;
+mod expand_dims;
+mod fully_connected;
+mod max_pool_2d;
+mod mean;
+mod mul;
+mod pack;
+mod pad;
+mod quantize;
+mod reduce_max;
+mod reshape;
+mod shape;
+mod softmax;
+mod squeeze;
+mod strided_slice;
+mod sub;
+mod window;
+
+pub use activations::{Elu, Gelu, HardSwish, LeakyRelu, Logistic, Relu, Relu6, ReluN1To1, Tanh};
+pub use add::{Add, broadcast_shapes};
+pub use average_pool_2d::AveragePool2d;
+pub use batch_normalization::BatchNormalization;
+pub use concatenation::Concatenation;
+pub use conv_2d::Conv2d;
+pub use depthwise_conv_2d::DepthwiseConv2d;
+pub use dequantize::Dequantize;
+pub use dropout::Dropout;
+pub use expand_dims::ExpandDims;
+pub use fully_connected::FullyConnected;
+pub use max_pool_2d::MaxPool2d;
+pub use mean::Mean;
+pub use mul::Mul;
+pub use pack::Pack;
+pub use pad::Pad;
+pub use quantize::Quantize;
+pub use reduce_max::ReduceMax;
+pub use reshape::Reshape;
+pub use shape::Shape;
+pub use softmax::Softmax;
+pub use squeeze::Squeeze;
+pub use strided_slice::StridedSlice;
+pub use sub::Sub;
+pub use window::{Activation, Padding, WindowSize, window};
+
+macro_rules! op_table {
+    ($($variant:ident $snake:literal $name:literal $code:expr;)*) => {
+        /// An op with its attributes, in TensorFlow Lite's vocabulary. A match over it names every variant, so that a
+        /// new row of the table makes the compiler point at each place that must handle it.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Op { $(#[doc = $name] $variant($variant),)* }
+
+        /// Every row of the op table: `snake_case` name, schema name, builtin code (`None` for training-only ops).
+        pub const OP_TABLE: &[(&str, &str, Option<i32>)] = &[$(($snake, $name, $code)),*];
+
+        impl Op {
+            /// Name in `snake_case`: the name of the files that implement the op.
+            #[must_use]
+            pub fn snake_name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $snake),* }
+            }
+
+            /// Name in the TensorFlow Lite schema, as `CONV_2D`.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name),* }
+            }
+
+            /// `BuiltinOperator` number in the TensorFlow Lite schema; `None` for ops that exist only while training.
+            #[must_use]
+            pub fn builtin_code(&self) -> Option<i32> {
+                match self { $(Self::$variant(_) => $code),* }
+            }
+
+            fn spec(&self) -> &dyn OpSpec {
+                match self { $(Self::$variant(op) => op),* }
+            }
+        }
+
+        $(impl From<$variant> for Op {
+            fn from(op: $variant) -> Self {
+                Self::$variant(op)
+            }
+        })*
+    };
+}
+
+op_table! {
+    Add "add" "ADD" Some(0);
+    AveragePool2d "average_pool_2d" "AVERAGE_POOL_2D" Some(1);
+    Concatenation "concatenation" "CONCATENATION" Some(2);
+    Conv2d "conv_2d" "CONV_2D" Some(3);
+    DepthwiseConv2d "depthwise_conv_2d" "DEPTHWISE_CONV_2D" Some(4);
+    Dequantize "dequantize" "DEQUANTIZE" Some(6);
+    FullyConnected "fully_connected" "FULLY_CONNECTED" Some(9);
+    Logistic "logistic" "LOGISTIC" Some(14);
+    MaxPool2d "max_pool_2d" "MAX_POOL_2D" Some(17);
+    Mul "mul" "MUL" Some(18);
+    Relu "relu" "RELU" Some(19);
+    ReluN1To1 "relu_n1_to_1" "RELU_N1_TO_1" Some(20);
+    Relu6 "relu6" "RELU6" Some(21);
+    Reshape "reshape" "RESHAPE" Some(22);
+    Softmax "softmax" "SOFTMAX" Some(25);
+    Tanh "tanh" "TANH" Some(28);
+    Pad "pad" "PAD" Some(34);
+    Mean "mean" "MEAN" Some(40);
+    Sub "sub" "SUB" Some(41);
+    Squeeze "squeeze" "SQUEEZE" Some(43);
+    StridedSlice "strided_slice" "STRIDED_SLICE" Some(45);
+    ExpandDims "expand_dims" "EXPAND_DIMS" Some(70);
+    Shape "shape" "SHAPE" Some(77);
+    ReduceMax "reduce_max" "REDUCE_MAX" Some(82);
+    Pack "pack" "PACK" Some(83);
+    LeakyRelu "leaky_relu" "LEAKY_RELU" Some(98);
+    Elu "elu" "ELU" Some(111);
+    Quantize "quantize" "QUANTIZE" Some(114);
+    HardSwish "hard_swish" "HARD_SWISH" Some(117);
+    Gelu "gelu" "GELU" Some(150);
+    BatchNormalization "batch_normalization" "BATCH_NORMALIZATION" None;
+    Dropout "dropout" "DROPOUT" None;
+}
+
+/// What one run of a node costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Bytes of constants read (weights, biases).
+    pub constant_bytes: u64,
+    /// Bytes of activations read and written.
+    pub activation_bytes: u64,
+}
+
+/// Attributes of one op: shapes and cost.
+trait OpSpec {
+    /// Shapes of the outputs, from the inputs and, where they decide the shape, their constant elements.
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>>;
+
+    /// Element type of the outputs, when it is not that of the first input.
+    fn output_dtype(&self, first_input: DType) -> DType {
+        first_input
+    }
+
+    /// Multiply-accumulates of one run; 0 for ops that do not multiply and accumulate.
+    fn macs(&self, inputs: &Inputs<'_>, output: &[usize]) -> u64 {
+        let _ = (inputs, output);
+        0
+    }
+}
+
+/// Inputs of a node, with accessors that turn what is missing or wrong into errors.
+#[derive(Clone)]
+pub struct Inputs<'a> {
+    op: &'static str,
+    tensors: Vec<Option<&'a Tensor>>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Inputs of an op; `None` where an optional input is left out.
+    #[must_use]
+    pub fn new(op: &Op, tensors: Vec<Option<&'a Tensor>>) -> Self {
+        Self { op: op.name(), tensors }
+    }
+
+    /// How many, left-out ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// Checks how many there are.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the number is outside `range`.
+    pub fn expect_count(&self, range: std::ops::RangeInclusive<usize>) -> Result<()> {
+        if range.contains(&self.len()) {
+            return Ok(());
+        }
+        let expected = if range.start() == range.end() {
+            format!("{}", range.start())
+        } else {
+            format!("{} to {}", range.start(), range.end())
+        };
+        Err(self.malformed(format!("got {} inputs, expected {expected}", self.len())))
+    }
+
+    /// Input `index`, called `name` in messages.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is missing.
+    pub fn get(&self, index: usize, name: &str) -> Result<&'a Tensor> {
+        self.optional(index).ok_or_else(|| self.malformed(format!("{name} (input {index}) is missing")))
+    }
+
+    /// Input `index`, when it is given.
+    #[must_use]
+    pub fn optional(&self, index: usize) -> Option<&'a Tensor> {
+        self.tensors.get(index).copied().flatten()
+    }
+
+    /// The shape of input `index`, which must have rank `N`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is missing or has another rank.
+    pub fn shape<const N: usize>(&self, index: usize, name: &str) -> Result<[usize; N]> {
+        let tensor = self.get(index, name)?;
+        tensor.shape.as_slice().try_into().map_err(|_| {
+            self.malformed(format!("{name} (input {index}) has shape {:?}, expected rank {N}", tensor.shape))
+        })
+    }
+
+    /// The elements of constant input `index` of type int32 or int64.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when it is not constant, [`Error::Malformed`] when it is not of an integer type.
+    pub fn integers(&self, index: usize, name: &str) -> Result<Vec<i64>> {
+        let tensor = self.get(index, name)?;
+        let Some(data) = &tensor.data else {
+            return Err(Error::unsupported(
+                self.op,
+                format!("{name} (input {index}) is computed, expected a constant"),
+            ));
+        };
+        match tensor.dtype {
+            DType::I32 => Ok(data.elements::<i32>()?.iter().map(|&value| i64::from(value)).collect()),
+            DType::I64 => Ok(data.elements::<i64>()?.to_vec()),
+            other => Err(self.malformed(format!("{name} (input {index}) is {other}, expected int32 or int64"))),
+        }
+    }
+
+    /// Whether input `index` is given, constant or not needed to be known.
+    #[must_use]
+    pub fn is_constant(&self, index: usize) -> bool {
+        self.optional(index).is_some_and(|tensor| tensor.data.is_some())
+    }
+
+    /// An error about this node: the file is wrong.
+    #[must_use]
+    pub fn malformed(&self, message: impl std::fmt::Display) -> Error {
+        Error::malformed(self.op, message)
+    }
+}
+
+impl Op {
+    /// Shapes of the outputs.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the inputs do not fit the op, [`Error::Unsupported`] when the shape depends on values
+    /// that are computed.
+    pub fn infer_shapes(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Vec<usize>>> {
+        self.spec().infer(&Inputs::new(self, inputs.to_vec()))
+    }
+
+    /// Element type of the outputs as built from scratch; quantizing ops may choose another.
+    #[must_use]
+    pub fn output_dtype(&self, first_input: DType) -> DType {
+        self.spec().output_dtype(first_input)
+    }
+
+    /// What one run costs, given its inputs and outputs.
+    #[must_use]
+    pub fn cost(&self, inputs: &[Option<&Tensor>], outputs: &[&Tensor]) -> Cost {
+        let bytes = |tensor: &Tensor| tensor.byte_size().map_or(0, |bytes| bytes as u64);
+        let mut cost = Cost::default();
+        for tensor in inputs.iter().flatten() {
+            match tensor.data {
+                Some(_) => cost.constant_bytes += bytes(tensor),
+                None => cost.activation_bytes += bytes(tensor),
+            }
+        }
+        cost.activation_bytes += outputs.iter().map(|tensor| bytes(tensor)).sum::<u64>();
+        if let Some(output) = outputs.first() {
+            cost.macs = self.spec().macs(&Inputs::new(self, inputs.to_vec()), &output.shape);
+        }
+        cost
+    }
+
+    /// Whether the op exists only while training and is folded away on export.
+    #[must_use]
+    pub fn is_training_only(&self) -> bool {
+        self.builtin_code().is_none()
+    }
+}
+
+fn product(sizes: &[usize]) -> u64 {
+    sizes.iter().fold(1_u64, |product, &size| product.saturating_mul(size as u64))
+}
+
+/// Resolves axes that may count from the end; duplicates are dropped, the result is ascending.
+///
+/// # Errors
+/// [`Error::Malformed`] when an axis is outside `-rank..rank`.
+pub fn resolve_axes(op: &str, axes: &[i64], rank: usize) -> Result<Vec<usize>> {
+    let mut resolved = axes.iter().map(|&axis| resolve_axis(op, axis, rank)).collect::<Result<Vec<_>>>()?;
+    resolved.sort_unstable();
+    resolved.dedup();
+    Ok(resolved)
+}
+
+/// Resolves one axis that may count from the end.
+///
+/// # Errors
+/// [`Error::Malformed`] when the axis is outside `-rank..rank`.
+pub fn resolve_axis(op: &str, axis: i64, rank: usize) -> Result<usize> {
+    let size = i64::try_from(rank).unwrap_or(i64::MAX);
+    let positive = if axis < 0 { axis.checked_add(size) } else { Some(axis) };
+    positive
+        .filter(|axis| (0..size).contains(axis))
+        .and_then(|axis| usize::try_from(axis).ok())
+        .ok_or_else(|| Error::malformed(op, format!("axis {axis} of a tensor of rank {rank}")))
+}

@@ -1,0 +1,18 @@
+//! MUL with NumPy broadcasting.
+
+use super::add::infer_binary;
+use super::{Activation, Inputs, OpSpec};
+use crate::Result;
+
+/// Attributes of MUL.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mul {
+    /// Applied to the result.
+    pub activation: Activation,
+}
+
+impl OpSpec for Mul {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+        infer_binary("MUL", inputs)
+    }
+}

@@ -1,0 +1,18 @@
+//! SUB with NumPy broadcasting.
+
+use super::add::infer_binary;
+use super::{Activation, Inputs, OpSpec};
+use crate::Result;
+
+/// Attributes of SUB.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sub {
+    /// Applied to the result.
+    pub activation: Activation,
+}
+
+impl OpSpec for Sub {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+        infer_binary("SUB", inputs)
+    }
+}

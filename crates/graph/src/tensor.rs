@@ -1,0 +1,174 @@
+//! Tensors: shape, element type, quantization, constant data.
+
+use std::fmt;
+
+use crate::{DType, Data, Error, Result};
+
+/// Index of a tensor in its [`Graph`](crate::Graph).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub usize);
+
+/// Affine quantization: `real = scale * (quantized - zero_point)`, for the whole tensor or for each index along an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantization {
+    /// Scales: one, or one for each index along `axis`. Positive and finite.
+    pub scales: Vec<f32>,
+    /// Zero points, as many as scales.
+    pub zero_points: Vec<i64>,
+    /// Axis that the scales belong to; 0 and without meaning when there is one scale.
+    pub axis: usize,
+}
+
+impl Quantization {
+    /// One scale and zero point for the whole tensor.
+    #[must_use]
+    pub fn per_tensor(scale: f32, zero_point: i64) -> Self {
+        Self { scales: vec![scale], zero_points: vec![zero_point], axis: 0 }
+    }
+
+    /// Symmetric (zero point 0), one scale for each index along `axis`.
+    #[must_use]
+    pub fn per_channel(scales: Vec<f32>, axis: usize) -> Self {
+        Self { zero_points: vec![0; scales.len()], scales, axis }
+    }
+
+    /// The one scale and zero point; `None` when there are several.
+    #[must_use]
+    pub fn as_per_tensor(&self) -> Option<(f32, i64)> {
+        match (self.scales.as_slice(), self.zero_points.as_slice()) {
+            (&[scale], &[zero_point]) => Some((scale, zero_point)),
+            _ => None,
+        }
+    }
+
+    /// Checks the counts, that scales are positive and finite, and that the axis fits `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] says which rule is broken.
+    pub fn check(&self, shape: &[usize]) -> Result<()> {
+        let fail = |message: String| Err(Error::malformed("quantization", message));
+        if self.scales.len() != self.zero_points.len() {
+            return fail(format!("{} scales but {} zero points", self.scales.len(), self.zero_points.len()));
+        }
+        if let Some(scale) = self.scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
+            return fail(format!("got scale {scale}, expected a positive finite number"));
+        }
+        if self.scales.len() != 1 {
+            match shape.get(self.axis) {
+                None => {
+                    return fail(format!("quantized dimension {} of a tensor of rank {}", self.axis, shape.len()));
+                }
+                Some(&size) if size != self.scales.len() => {
+                    return fail(format!("{} scales along an axis of size {size}", self.scales.len()));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value that flows through a graph, or a constant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// Name; need not be unique.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Sizes, outermost first. Where `signature` has -1, this is the size in use (1 in a stored file).
+    pub shape: Vec<usize>,
+    /// Sizes with -1 for those that may change between runs; `None` when all are fixed.
+    pub signature: Option<Vec<i32>>,
+    /// Quantization of integer elements.
+    pub quantization: Option<Quantization>,
+    /// Elements, when the tensor is constant.
+    pub data: Option<Data>,
+    /// Whether the tensor keeps its value from one run to the next.
+    pub is_variable: bool,
+}
+
+impl Tensor {
+    /// A tensor that is computed, of fixed shape.
+    pub fn new(name: impl Into<String>, dtype: DType, shape: impl Into<Vec<usize>>) -> Self {
+        Self {
+            name: name.into(),
+            dtype,
+            shape: shape.into(),
+            signature: None,
+            quantization: None,
+            data: None,
+            is_variable: false,
+        }
+    }
+
+    /// A constant tensor.
+    pub fn constant(name: impl Into<String>, dtype: DType, shape: impl Into<Vec<usize>>, data: Data) -> Self {
+        Self { data: Some(data), ..Self::new(name, dtype, shape) }
+    }
+
+    /// The same with quantization parameters.
+    #[must_use]
+    pub fn with_quantization(mut self, quantization: Quantization) -> Self {
+        self.quantization = Some(quantization);
+        self
+    }
+
+    /// Elements.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when the product of the sizes overflows.
+    pub fn elements(&self) -> Result<usize> {
+        elements(&self.shape)
+    }
+
+    /// Bytes of the elements.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] on overflow, [`Error::Unsupported`] for types without a fixed size.
+    pub fn byte_size(&self) -> Result<usize> {
+        let elements = self.elements()?;
+        if self.dtype.bits() == 0 {
+            return Err(Error::unsupported(
+                format!("tensor \"{}\"", self.name),
+                format!("{} elements have no fixed size", self.dtype),
+            ));
+        }
+        self.dtype.bytes(elements).ok_or_else(|| {
+            Error::limit(format!("tensor \"{}\"", self.name), format!("shape {:?} is too large", self.shape))
+        })
+    }
+
+    /// Whether any size may change between runs.
+    #[must_use]
+    pub fn is_dynamic(&self) -> bool {
+        self.signature.as_ref().is_some_and(|signature| signature.contains(&-1))
+    }
+
+    /// The shape with -1 where the size may change.
+    #[must_use]
+    pub fn shape_signature(&self) -> Vec<i64> {
+        match &self.signature {
+            Some(signature) => signature.iter().map(|&size| i64::from(size)).collect(),
+            None => self.shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect(),
+        }
+    }
+}
+
+/// `float32[1,28,28,1]`.
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<_> = self.shape_signature().iter().map(ToString::to_string).collect();
+        write!(f, "{}[{}]", self.dtype, sizes.join(","))
+    }
+}
+
+/// The product of sizes.
+///
+/// # Errors
+/// [`Error::Limit`] on overflow.
+pub fn elements(shape: &[usize]) -> Result<usize> {
+    shape
+        .iter()
+        .try_fold(1_usize, |product, &size| product.checked_mul(size))
+        .ok_or_else(|| Error::limit("shape", format!("{shape:?} has too many elements")))
+}
