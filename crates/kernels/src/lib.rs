@@ -3,18 +3,32 @@
 //!
 //! Shapes are spelled `batch height width channels` (NHWC), filters `out_channels height width in_channels` as in TFLite.
 
+pub mod activation;
 pub mod average_pool_2d;
+pub mod batch_norm;
+pub mod binary;
+pub mod broadcast;
 pub mod conv_2d;
 pub mod depthwise_conv_2d;
+mod dispatch;
+pub mod elementwise;
 pub mod error;
 pub mod fully_connected;
+pub mod math;
 pub mod max_pool_2d;
+pub mod movement;
 pub mod pool;
 pub mod pool_2d;
+pub mod real;
+pub mod reduce;
+pub mod shape;
+pub mod softmax;
 
+pub use activation::Activation;
 pub use error::Unsupported;
-pub use litesmith_simd::Isa;
+pub use litesmith_simd::{Isa, UnknownIsa};
 pub use pool::Pool;
+pub use real::Real;
 
 /// What every kernel call runs on: the threads to split over and the instruction set chosen once per session.
 #[derive(Clone, Copy)]
@@ -23,4 +37,19 @@ pub struct Context<'a> {
     pub pool: &'a Pool,
     /// Instruction set to use; must be available on this CPU (see [`Isa::is_available`]).
     pub isa: Isa,
+}
+
+/// Elements of one image of each tensor from (elements given, elements of one image); `None` if any is empty.
+///
+/// # Panics
+/// If the tensors hold no whole number of images, or different numbers of them.
+fn image_lens<const N: usize>(tensors: [(usize, usize); N]) -> Option<[usize; N]> {
+    if tensors.iter().any(|&(_, image)| image == 0) {
+        return None;
+    }
+    let images = tensors[0].0 / tensors[0].1;
+    for (len, image) in tensors {
+        assert_eq!(len, images * image, "each tensor holds {images} images");
+    }
+    (images > 0).then(|| tensors.map(|(_, image)| image))
 }

@@ -6,6 +6,12 @@ pub struct Pool {
     threads: usize,
 }
 
+/// A pointer that tasks on several threads may turn into disjoint slices.
+struct Shared<T>(*mut T);
+
+// SAFETY: only disjoint parts of the slice behind the pointer are handed out, each to one task, and `T` may be sent.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
 impl Pool {
     /// A pool of `threads` threads, the caller's included; 0 means 1.
     #[must_use]
@@ -36,12 +42,19 @@ impl Pool {
     }
 
     /// Splits `data` into chunks of `chunk` elements (the last may be shorter) and calls `task(index, chunk)` for each.
+    ///
+    /// # Panics
+    /// If `chunk` is 0.
     pub fn chunks_mut<T: Send>(&self, data: &mut [T], chunk: usize, task: impl Fn(usize, &mut [T]) + Sync) {
-        let chunks: Vec<_> = data.chunks_mut(chunk).map(std::sync::Mutex::new).collect();
-        self.run(chunks.len(), &|index| {
-            if let Ok(mut chunk) = chunks[index].lock() {
-                task(index, &mut chunk);
-            }
+        let len = data.len();
+        let base = Shared(data.as_mut_ptr());
+        let base = &base;
+        self.run(len.div_ceil(chunk), &|index| {
+            let start = index * chunk;
+            // SAFETY: `start < len` as `index < ceil(len / chunk)`, the end is bounded by `len`, chunks of different
+            // indices do not overlap, each index is run once, and `data` stays borrowed until `run` returns.
+            let part = unsafe { std::slice::from_raw_parts_mut(base.0.add(start), chunk.min(len - start)) };
+            task(index, part);
         });
     }
 }

@@ -53,4 +53,30 @@ impl Pool2dGeometry {
             .map(drop)
             .ok_or_else(|| Unsupported::new(kernel, format!("sizes overflow: {self:?}")))
     }
+
+    /// Elements of one image of input and output; `None` if there is nothing to do.
+    pub(crate) fn image_lens(&self, x: usize, y: usize) -> Option<[usize; 2]> {
+        crate::image_lens([
+            (x, self.height.input * self.width.input * self.channels),
+            (y, self.height.output * self.width.output * self.channels),
+        ])
+    }
+
+    /// Calls `visit(input pixel)` for each valid element of a window, in row order.
+    #[inline(always)]
+    pub(crate) fn for_window(&self, out_y: usize, out_x: usize, mut visit: impl FnMut(usize)) {
+        let columns = self.width.taps(out_x);
+        for ky in self.height.taps(out_y) {
+            let row = (out_y * self.height.stride + ky - self.height.pad_before) * self.width.input;
+            for kx in columns.clone() {
+                visit(row + out_x * self.width.stride + kx - self.width.pad_before);
+            }
+        }
+    }
+
+    /// Valid elements of a window.
+    #[inline(always)]
+    pub(crate) fn window_len(&self, out_y: usize, out_x: usize) -> usize {
+        self.height.taps(out_y).len() * self.width.taps(out_x).len()
+    }
 }

@@ -1,48 +1,146 @@
 //! The instruction set: which ones exist, which this CPU has, and checked vector loads and stores.
 
-/// An instruction set that kernels are written for, in ascending order of preference per architecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Isa {
-    /// Plain Rust, no explicit vectors.
-    Scalar,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ, VL.
-    Avx512,
-    /// x86-64 with AVX-512 and VNNI.
-    Avx512Vnni,
+use std::fmt;
+use std::str::FromStr;
+
+/// Each row names an instruction set once; from it come the enum variant, its name, the detection of its features, and a
+/// macro that puts the same features on a function as `#[target_feature]`.
+macro_rules! instruction_sets {
+    ($d:tt $($(#[$doc:meta])* $variant:ident $name:ident $arch:literal [$($feature:tt),*];)*) => {
+        /// An instruction set that kernels are written for, in ascending order of preference per architecture.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Isa {
+            /// Plain Rust, vectorised as far as the compiler does it for the target's baseline.
+            Scalar,
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Isa {
+            /// Every instruction set, the plainest first.
+            pub const ALL: &'static [Self] = &[Self::Scalar, $(Self::$variant,)*];
+
+            /// Whether this CPU can run it. Cheap: the detection is done once and remembered.
+            #[must_use]
+            #[inline]
+            pub fn is_available(self) -> bool {
+                match self {
+                    Self::Scalar => true,
+                    $(
+                        #[cfg(target_arch = $arch)]
+                        Self::$variant => $(is_x86_feature_detected!($feature))&&*,
+                        #[cfg(not(target_arch = $arch))]
+                        Self::$variant => false,
+                    )*
+                }
+            }
+
+            /// The name users write, such as `avx2`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    Self::Scalar => "scalar",
+                    $(Self::$variant => stringify!($name),)*
+                }
+            }
+
+            /// The CPU features it needs, by the names the compiler uses.
+            #[must_use]
+            pub fn features(self) -> &'static [&'static str] {
+                match self {
+                    Self::Scalar => &[],
+                    $(Self::$variant => &[$($feature),*],)*
+                }
+            }
+        }
+
+        $(
+            $(#[$doc])*
+            ///
+            /// As a macro around functions, it gives them these features as `#[target_feature]`.
+            #[macro_export]
+            macro_rules! $name {
+                ($d($d item:item)*) => {
+                    $d(
+                        #[target_feature($(enable = $feature),*)]
+                        $d item
+                    )*
+                };
+            }
+        )*
+    };
 }
 
+instruction_sets! { $
+    /// x86-64 with AVX2 and FMA.
+    Avx2 avx2 "x86_64" ["avx2", "fma"];
+    /// x86-64 with AVX-512 F, BW, DQ, VL.
+    Avx512 avx512 "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"];
+    /// x86-64 with AVX-512 and VNNI.
+    Avx512Vnni avx512_vnni "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"];
+}
+
+// After the table, whose macros it uses.
+#[cfg(target_arch = "x86_64")]
+pub mod x86_64;
+
 impl Isa {
-    /// Every instruction set, the plainest first.
-    pub const ALL: &'static [Self] = &[Self::Scalar, Self::Avx2, Self::Avx512, Self::Avx512Vnni];
-
-    /// Whether this CPU can run it.
-    #[must_use]
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Scalar => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                Self::Avx2.is_available()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-            }
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni"),
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
-        }
-    }
-
     /// The best instruction set of this CPU.
     #[must_use]
     pub fn detect() -> Self {
         Self::ALL.iter().rev().copied().find(|isa| isa.is_available()).unwrap_or(Self::Scalar)
+    }
+
+    /// The instruction sets of this CPU, the plainest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|isa| isa.is_available())
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is no instruction set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownIsa(pub String);
+
+impl fmt::Display for UnknownIsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown instruction set '{}', expected one of", self.0)?;
+        Isa::ALL.iter().try_for_each(|isa| write!(f, " {isa}"))
+    }
+}
+
+impl std::error::Error for UnknownIsa {}
+
+impl FromStr for Isa {
+    type Err = UnknownIsa;
+
+    fn from_str(name: &str) -> Result<Self, UnknownIsa> {
+        Self::ALL.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for &isa in Isa::ALL {
+            assert_eq!(isa.to_string().parse(), Ok(isa));
+        }
+        assert!("sse9".parse::<Isa>().is_err());
+    }
+
+    #[test]
+    fn detected_is_available_and_needs_no_more_than_it_lists() {
+        let best = Isa::detect();
+        assert!(best.is_available());
+        assert!(Isa::available().any(|isa| isa == best));
+        assert!(Isa::available().next() == Some(Isa::Scalar));
     }
 }

@@ -1,0 +1,206 @@
+//! Ops of two operands with broadcasting: ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE.
+
+use crate::broadcast::Broadcast;
+use crate::dispatch::multiversion;
+use crate::{Activation, Context, Isa, Real};
+
+/// An op of two operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Binary {
+    /// a + b.
+    Add,
+    /// a - b.
+    Sub,
+    /// a b.
+    Mul,
+    /// a / b.
+    Div,
+    /// The larger.
+    Maximum,
+    /// The smaller.
+    Minimum,
+    /// (a - b)^2.
+    SquaredDifference,
+}
+
+/// Rows per task are chosen so that a task has about this many elements.
+const TASK: usize = 16 * 1024;
+
+impl Binary {
+    /// y = activation(a op b) on the planned shapes.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn forward<T: Real>(
+        self,
+        ctx: Context,
+        plan: &Broadcast,
+        activation: Activation,
+        a: &[T],
+        b: &[T],
+        y: &mut [T],
+    ) {
+        assert_eq!([a.len(), b.len(), y.len()], plan.lens(), "operands and result have the planned shapes");
+        match self {
+            Self::Add => rows(ctx, plan, activation, a, b, y, |a, b| a + b),
+            Self::Sub => rows(ctx, plan, activation, a, b, y, |a, b| a - b),
+            Self::Mul => rows(ctx, plan, activation, a, b, y, |a, b| a * b),
+            Self::Div => rows(ctx, plan, activation, a, b, y, |a, b| a / b),
+            Self::Maximum => rows(ctx, plan, activation, a, b, y, |a, b| if a > b { a } else { b }),
+            Self::Minimum => rows(ctx, plan, activation, a, b, y, |a, b| if a < b { a } else { b }),
+            Self::SquaredDifference => rows(ctx, plan, activation, a, b, y, |a, b| (a - b) * (a - b)),
+        }
+    }
+
+    /// Gradient of the first operand, summed over what was broadcast. `dy` is that before the activation. Of equal
+    /// operands of MAXIMUM or MINIMUM, the first takes the gradient.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn backward_a<T: Real>(self, ctx: Context, plan: &Broadcast, a: &[T], b: &[T], dy: &[T], da: &mut [T]) {
+        assert_eq!([da.len(), b.len(), dy.len()], plan.lens(), "operands and gradients have the planned shapes");
+        let two = T::ONE + T::ONE;
+        match self {
+            Self::Add | Self::Sub => reduce::<T, _, 0>(ctx.isa, plan, a, b, dy, da, |_, _, dy| dy),
+            Self::Mul => reduce::<T, _, 0>(ctx.isa, plan, a, b, dy, da, |_, b, dy| dy * b),
+            Self::Div => reduce::<T, _, 0>(ctx.isa, plan, a, b, dy, da, |_, b, dy| dy / b),
+            Self::Maximum => {
+                reduce::<T, _, 0>(ctx.isa, plan, a, b, dy, da, |a, b, dy| if a >= b { dy } else { T::ZERO });
+            }
+            Self::Minimum => {
+                reduce::<T, _, 0>(ctx.isa, plan, a, b, dy, da, |a, b, dy| if a <= b { dy } else { T::ZERO });
+            }
+            Self::SquaredDifference => {
+                reduce::<T, _, 0>(ctx.isa, plan, a, b, dy, da, move |a, b, dy| dy * two * (a - b));
+            }
+        }
+    }
+
+    /// Gradient of the second operand, summed over what was broadcast. See [`Binary::backward_a`].
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn backward_b<T: Real>(self, ctx: Context, plan: &Broadcast, a: &[T], b: &[T], dy: &[T], db: &mut [T]) {
+        assert_eq!([a.len(), db.len(), dy.len()], plan.lens(), "operands and gradients have the planned shapes");
+        let two = T::ONE + T::ONE;
+        match self {
+            Self::Add => reduce::<T, _, 1>(ctx.isa, plan, a, b, dy, db, |_, _, dy| dy),
+            Self::Sub => reduce::<T, _, 1>(ctx.isa, plan, a, b, dy, db, |_, _, dy: T| -dy),
+            Self::Mul => reduce::<T, _, 1>(ctx.isa, plan, a, b, dy, db, |a, _, dy| dy * a),
+            Self::Div => reduce::<T, _, 1>(ctx.isa, plan, a, b, dy, db, |a, b, dy| -dy * a / (b * b)),
+            Self::Maximum => {
+                reduce::<T, _, 1>(ctx.isa, plan, a, b, dy, db, |a, b, dy| if a >= b { T::ZERO } else { dy });
+            }
+            Self::Minimum => {
+                reduce::<T, _, 1>(ctx.isa, plan, a, b, dy, db, |a, b, dy| if a <= b { T::ZERO } else { dy });
+            }
+            Self::SquaredDifference => {
+                reduce::<T, _, 1>(ctx.isa, plan, a, b, dy, db, move |a, b, dy| dy * two * (b - a));
+            }
+        }
+    }
+}
+
+/// All rows of the forward pass, split over the pool; a single long row is split as well.
+fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
+    ctx: Context,
+    plan: &Broadcast,
+    activation: Activation,
+    a: &[T],
+    b: &[T],
+    y: &mut [T],
+    f: F,
+) {
+    let (len, a_step, b_step) = plan.inner();
+    if y.is_empty() {
+        return;
+    }
+    let serial = Context { pool: &crate::Pool::serial(), isa: ctx.isa };
+    if plan.rows() == 1 {
+        let chunk = if ctx.pool.threads() == 1 { len } else { TASK };
+        ctx.pool.chunks_mut(y, chunk, |index, y| {
+            let at = index * chunk;
+            row(ctx.isa, &a[at * a_step..], a_step, &b[at * b_step..], b_step, y, &f);
+            activation.apply_in_place(serial, y);
+        });
+        return;
+    }
+    let rows_per_task = if ctx.pool.threads() == 1 { plan.rows() } else { TASK.div_ceil(len) };
+    ctx.pool.chunks_mut(y, rows_per_task * len, |index, y| {
+        let first = index * rows_per_task;
+        plan.for_rows(first..first + y.len() / len, |at, a_at, b_at| {
+            let y = &mut y[(at - first) * len..][..len];
+            row(ctx.isa, &a[a_at..], a_step, &b[b_at..], b_step, y, &f);
+        });
+        activation.apply_in_place(serial, y);
+    });
+}
+
+multiversion! {
+    /// One row of the forward pass; a step of 0 repeats the first element.
+    fn row<T: Real, F: Fn(T, T) -> T>(a: &[T], a_step: usize, b: &[T], b_step: usize, y: &mut [T], f: &F) {
+        match (a_step, b_step) {
+            (0, 0) => y.fill(f(a[0], b[0])),
+            (0, _) => {
+                let a = a[0];
+                for (y, &b) in y.iter_mut().zip(b) {
+                    *y = f(a, b);
+                }
+            }
+            (_, 0) => {
+                let b = b[0];
+                for (y, &a) in y.iter_mut().zip(a) {
+                    *y = f(a, b);
+                }
+            }
+            _ => {
+                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                    *y = f(a, b);
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of operand `OPERAND`, summed in the order of the result's elements.
+fn reduce<T: Real, F: Fn(T, T, T) -> T, const OPERAND: usize>(
+    isa: Isa,
+    plan: &Broadcast,
+    a: &[T],
+    b: &[T],
+    dy: &[T],
+    out: &mut [T],
+    f: F,
+) {
+    out.fill(T::ZERO);
+    let (len, a_step, b_step) = plan.inner();
+    let out_step = [a_step, b_step][OPERAND];
+    plan.for_rows(0..plan.rows(), |at, a_at, b_at| {
+        let out = &mut out[[a_at, b_at][OPERAND]..];
+        reduce_row(isa, &a[a_at..], a_step, &b[b_at..], b_step, &dy[at * len..][..len], out, out_step, &f);
+    });
+}
+
+multiversion! {
+    fn reduce_row<T: Real, F: Fn(T, T, T) -> T>(
+        a: &[T], a_step: usize, b: &[T], b_step: usize, dy: &[T], out: &mut [T], out_step: usize, f: &F,
+    ) {
+        if (a_step, b_step, out_step) == (1, 1, 1) {
+            for (((out, &a), &b), &dy) in out.iter_mut().zip(a).zip(b).zip(dy) {
+                *out += f(a, b, dy);
+            }
+        } else if out_step == 0 {
+            let mut sum = T::ZERO;
+            for (i, &dy) in dy.iter().enumerate() {
+                sum += f(a[i * a_step], b[i * b_step], dy);
+            }
+            if let (Some(out), false) = (out.first_mut(), dy.is_empty()) {
+                *out += sum;
+            }
+        } else {
+            for (i, (out, &dy)) in out.iter_mut().zip(dy).enumerate() {
+                *out += f(a[i * a_step], b[i * b_step], dy);
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Float kernels of CONV_2D, forward and backward.
+
+pub mod reference;
+
+use crate::conv_2d::Conv2dGeometry;
+use crate::{Activation, Isa, Pool, Real, Unsupported, reduce};
+
+/// A planned CONV_2D on NHWC tensors with OHWI filters.
+///
+/// The plan fixes everything but the number of images: each call takes any whole number of them.
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    geometry: Conv2dGeometry,
+    isa: Isa,
+}
+
+impl Conv2d {
+    /// Plans `geometry` on `isa`.
+    ///
+    /// # Errors
+    /// What [`Conv2dGeometry::check`] refuses.
+    pub fn new(geometry: Conv2dGeometry, isa: Isa) -> Result<Self, Unsupported> {
+        geometry.check()?;
+        Ok(Self { geometry, isa })
+    }
+
+    /// The planned geometry.
+    #[must_use]
+    pub fn geometry(&self) -> &Conv2dGeometry {
+        &self.geometry
+    }
+
+    /// The kernel of the forward pass, such as `conv_2d/f32/avx512/12x32`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        "conv_2d/f32/scalar"
+    }
+
+    /// Reorders OHWI `weights` for [`Conv2d::forward`], reusing the storage of `packed`.
+    ///
+    /// # Panics
+    /// If `weights` has not the planned length.
+    pub fn pack<T: Real>(&self, weights: &[T], packed: &mut Vec<T>) {
+        assert_eq!(weights.len(), self.geometry.weights_len(), "weights have the planned shape");
+        packed.clear();
+        packed.extend_from_slice(weights);
+    }
+
+    /// Reorders OHWI `weights` for [`Conv2d::backward_input`], reusing the storage of `packed`.
+    ///
+    /// # Panics
+    /// If `weights` has not the planned length.
+    pub fn pack_backward<T: Real>(&self, weights: &[T], packed: &mut Vec<T>) {
+        self.pack(weights, packed);
+    }
+
+    /// Elements of scratch [`Conv2d::forward`] needs with a pool of `threads`.
+    #[must_use]
+    pub fn forward_scratch_len(&self, threads: usize) -> usize {
+        let _ = threads;
+        0
+    }
+
+    /// Elements of scratch [`Conv2d::backward_input`] needs with a pool of `threads`.
+    #[must_use]
+    pub fn backward_input_scratch_len(&self, threads: usize) -> usize {
+        let _ = threads;
+        0
+    }
+
+    /// Elements of scratch [`Conv2d::backward_weights`] needs; it runs on one thread.
+    #[must_use]
+    pub fn backward_weights_scratch_len(&self) -> usize {
+        0
+    }
+
+    /// y = activation(x * weights + bias), with weights from [`Conv2d::pack`] of the same plan and type.
+    ///
+    /// # Panics
+    /// If a length is not as planned, or `scratch` is shorter than [`Conv2d::forward_scratch_len`].
+    pub fn forward<T: Real>(
+        &self,
+        pool: &Pool,
+        packed: &[T],
+        bias: Option<&[T]>,
+        activation: Activation,
+        x: &[T],
+        y: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let g = &self.geometry;
+        let _ = scratch;
+        let Some([x_len, y_len]) = self.image_lens(x.len(), y.len()) else { return };
+        pool.chunks_mut(y, y_len, |image, y| {
+            reference::forward(g, packed, bias, activation, &x[image * x_len..][..x_len], y);
+        });
+    }
+
+    /// dx from dy, with weights from [`Conv2d::pack_backward`] of the same plan and type. Overwrites `dx`.
+    ///
+    /// # Panics
+    /// If a length is not as planned, or `scratch` is shorter than [`Conv2d::backward_input_scratch_len`].
+    pub fn backward_input<T: Real>(&self, pool: &Pool, packed: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T]) {
+        let g = &self.geometry;
+        let _ = scratch;
+        let Some([x_len, y_len]) = self.image_lens(dx.len(), dy.len()) else { return };
+        pool.chunks_mut(dx, x_len, |image, dx| {
+            reference::backward_input(g, packed, &dy[image * y_len..][..y_len], dx);
+        });
+    }
+
+    /// Adds the gradient of the OHWI weights to `dw`, image by image in order, on the caller's thread.
+    ///
+    /// # Panics
+    /// If a length is not as planned, or `scratch` is shorter than [`Conv2d::backward_weights_scratch_len`].
+    pub fn backward_weights<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T], scratch: &mut [T]) {
+        let g = &self.geometry;
+        let _ = scratch;
+        assert_eq!(dw.len(), g.weights_len(), "gradient of the weights has the planned shape");
+        let Some([x_len, y_len]) = self.image_lens(x.len(), dy.len()) else { return };
+        for (x, dy) in x.chunks_exact(x_len).zip(dy.chunks_exact(y_len)) {
+            reference::backward_weights(g, x, dy, dw);
+        }
+    }
+
+    /// Adds the gradient of the bias to `db`, pixel by pixel in order.
+    ///
+    /// # Panics
+    /// If a length is not as planned.
+    pub fn backward_bias<T: Real>(&self, dy: &[T], db: &mut [T]) {
+        assert_eq!(db.len(), self.geometry.out_channels, "one bias per output channel");
+        reduce::add_columns(self.isa, dy, db);
+    }
+
+    /// Elements of one image of input and output; `None` if there is nothing to do.
+    fn image_lens(&self, x: usize, y: usize) -> Option<[usize; 2]> {
+        let g = &self.geometry;
+        crate::image_lens([
+            (x, g.height.input * g.width.input * g.in_channels),
+            (y, g.height.output * g.width.output * g.out_channels),
+        ])
+    }
+}

@@ -1,0 +1,171 @@
+//! Ops of one operand, element by element: RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, GELU, ELU,
+//! EXP, SQRT, RSQRT.
+
+use crate::dispatch::multiversion;
+use crate::{Context, Real};
+
+/// An op of one operand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Unary {
+    /// max(x, 0).
+    Relu,
+    /// Clamp to [0, 6].
+    Relu6,
+    /// Clamp to [-1, 1].
+    ReluN1To1,
+    /// x where positive, `alpha` x elsewhere.
+    LeakyRelu {
+        /// The slope for negative values.
+        alpha: f32,
+    },
+    /// x relu6(x + 3) / 6.
+    HardSwish,
+    /// 1 / (1 + e^-x).
+    Logistic,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// x times the normal distribution function of x.
+    Gelu {
+        /// Whether the distribution function is approximated by a tanh.
+        approximate: bool,
+    },
+    /// x where positive, e^x - 1 elsewhere.
+    Elu,
+    /// e^x.
+    Exp,
+    /// Square root.
+    Sqrt,
+    /// 1 / square root.
+    Rsqrt,
+}
+
+/// sqrt(2 / pi), of GELU's tanh form.
+const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
+const GELU_CUBIC: f64 = 0.044_715;
+
+impl Unary {
+    /// y = op(x).
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn forward<T: Real>(self, ctx: Context, x: &[T], y: &mut [T]) {
+        let c = T::from_f64;
+        let (zero, one) = (T::ZERO, T::ONE);
+        match self {
+            Self::Relu => map(ctx, x, y, move |x: T| if x < zero { zero } else { x }),
+            Self::Relu6 => map(ctx, x, y, move |x: T| clamp(x, zero, c(6.0))),
+            Self::ReluN1To1 => map(ctx, x, y, move |x: T| clamp(x, -one, one)),
+            Self::LeakyRelu { alpha } => {
+                let alpha = c(f64::from(alpha));
+                map(ctx, x, y, move |x: T| if x < zero { x * alpha } else { x });
+            }
+            Self::HardSwish => map(ctx, x, y, move |x: T| x * clamp(x + c(3.0), zero, c(6.0)) * c(1.0 / 6.0)),
+            Self::Logistic => map(ctx, x, y, |x: T| x.logistic()),
+            Self::Tanh => map(ctx, x, y, |x: T| x.tanh()),
+            Self::Gelu { approximate: false } => map(ctx, x, y, move |x: T| x * gelu_cdf(x)),
+            Self::Gelu { approximate: true } => map(ctx, x, y, move |x: T| {
+                let inner = c(GELU_SCALE) * (x + c(GELU_CUBIC) * x * x * x);
+                c(0.5) * x * (one + inner.tanh())
+            }),
+            Self::Elu => map(ctx, x, y, move |x: T| if x < zero { expm1(x) } else { x }),
+            Self::Exp => map(ctx, x, y, |x: T| x.exp()),
+            Self::Sqrt => map(ctx, x, y, |x: T| x.sqrt()),
+            Self::Rsqrt => map(ctx, x, y, move |x: T| one / x.sqrt()),
+        }
+    }
+
+    /// dx = op'(x) dy, where y = op(x). On a corner the derivative from the side that is clamped to a constant, or of the
+    /// negative side.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn backward<T: Real>(self, ctx: Context, x: &[T], y: &[T], dy: &[T], dx: &mut [T]) {
+        let c = T::from_f64;
+        let (zero, one) = (T::ZERO, T::ONE);
+        match self {
+            Self::Relu => zip(ctx, x, dy, dx, move |x: T, dy: T| if x > zero { dy } else { zero }),
+            Self::Relu6 => zip(ctx, x, dy, dx, move |x: T, dy: T| if x > zero && x < c(6.0) { dy } else { zero }),
+            Self::ReluN1To1 => zip(ctx, x, dy, dx, move |x: T, dy: T| if x > -one && x < one { dy } else { zero }),
+            Self::LeakyRelu { alpha } => {
+                let alpha = c(f64::from(alpha));
+                zip(ctx, x, dy, dx, move |x: T, dy: T| if x > zero { dy } else { dy * alpha });
+            }
+            Self::HardSwish => zip(ctx, x, dy, dx, move |x: T, dy: T| {
+                let inside = (x + x + c(3.0)) * c(1.0 / 6.0);
+                let slope = if x >= c(3.0) { one } else { inside };
+                dy * if x <= c(-3.0) { zero } else { slope }
+            }),
+            Self::Logistic => zip(ctx, y, dy, dx, move |y: T, dy: T| dy * y * (one - y)),
+            Self::Tanh => zip(ctx, y, dy, dx, move |y: T, dy: T| dy * (one - y * y)),
+            Self::Gelu { approximate: false } => zip(ctx, x, dy, dx, move |x: T, dy: T| {
+                let density = c(0.398_942_280_401_432_7) * (c(-0.5) * x * x).exp();
+                dy * (gelu_cdf(x) + x * density)
+            }),
+            Self::Gelu { approximate: true } => zip(ctx, x, dy, dx, move |x: T, dy: T| {
+                let t = (c(GELU_SCALE) * (x + c(GELU_CUBIC) * x * x * x)).tanh();
+                let inner = c(GELU_SCALE) * (one + c(3.0 * GELU_CUBIC) * x * x);
+                dy * c(0.5) * (one + t + x * (one - t * t) * inner)
+            }),
+            Self::Elu => zip(ctx, y, dy, dx, move |y: T, dy: T| if y > zero { dy } else { dy * (y + one) }),
+            Self::Exp => zip(ctx, y, dy, dx, |y: T, dy: T| dy * y),
+            Self::Sqrt => zip(ctx, y, dy, dx, move |y: T, dy: T| dy * c(0.5) / y),
+            Self::Rsqrt => zip(ctx, y, dy, dx, move |y: T, dy: T| dy * c(-0.5) * y * y * y),
+        }
+    }
+}
+
+#[inline(always)]
+fn clamp<T: Real>(x: T, low: T, high: T) -> T {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
+#[inline(always)]
+fn gelu_cdf<T: Real>(x: T) -> T {
+    T::from_f64(0.5) * (T::ONE + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf())
+}
+
+/// e^x - 1 for negative x without the cancellation near 0: with t = tanh(x / 2) it is 2 t / (1 - t).
+#[inline(always)]
+fn expm1<T: Real>(x: T) -> T {
+    let t = (x * T::from_f64(0.5)).tanh();
+    (t + t) / (T::ONE - t)
+}
+
+/// Elements per task: a fixed size, large enough to pay for handing a task to a thread.
+pub(crate) fn chunk_len(ctx: Context) -> usize {
+    if ctx.pool.threads() == 1 { usize::MAX } else { 16 * 1024 }
+}
+
+/// y = f(x), element by element, split over the pool.
+pub(crate) fn map<T: Real, F: Fn(T) -> T + Sync>(ctx: Context, x: &[T], y: &mut [T], f: F) {
+    assert_eq!(x.len(), y.len(), "operand and result have one shape");
+    let chunk = chunk_len(ctx);
+    ctx.pool.chunks_mut(y, chunk, |index, y| map_chunk(ctx.isa, &x[index.wrapping_mul(chunk)..][..y.len()], y, &f));
+}
+
+/// y = f(a, b), element by element, split over the pool.
+pub(crate) fn zip<T: Real, F: Fn(T, T) -> T + Sync>(ctx: Context, a: &[T], b: &[T], y: &mut [T], f: F) {
+    assert!(a.len() == y.len() && b.len() == y.len(), "operands and result have one shape");
+    let chunk = chunk_len(ctx);
+    ctx.pool.chunks_mut(y, chunk, |index, y| {
+        let at = index.wrapping_mul(chunk)..index.wrapping_mul(chunk) + y.len();
+        zip_chunk(ctx.isa, &a[at.clone()], &b[at], y, &f);
+    });
+}
+
+multiversion! {
+    pub(crate) fn map_chunk<T: Real, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: &F) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    }
+}
+
+multiversion! {
+    pub(crate) fn zip_chunk<T: Real, F: Fn(T, T) -> T>(a: &[T], b: &[T], y: &mut [T], f: &F) {
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = f(a, b);
+        }
+    }
+}

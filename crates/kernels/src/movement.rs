@@ -1,0 +1,228 @@
+//! CONCATENATION, PAD and TRANSPOSE: ops that only move elements, for elements of any type.
+
+use crate::Unsupported;
+use crate::shape::{Dim, Walk, len, strides};
+use std::ops::AddAssign;
+
+/// A planned CONCATENATION.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concatenation {
+    outer: usize,
+    /// Where each operand's part of a row starts, and its length.
+    parts: Vec<(usize, usize)>,
+    row: usize,
+}
+
+impl Concatenation {
+    /// Plans joining tensors of `shapes` along `axis`.
+    ///
+    /// # Errors
+    /// No tensor, an axis beyond the rank, or shapes that differ elsewhere.
+    pub fn new<S: AsRef<[usize]>>(shapes: &[S], axis: usize) -> Result<Self, Unsupported> {
+        const KERNEL: &str = "concatenation";
+        let first = shapes.first().ok_or_else(|| Unsupported::new(KERNEL, "no operand"))?.as_ref();
+        if axis >= first.len() {
+            return Err(Unsupported::new(KERNEL, format!("axis {axis} of tensors of rank {}", first.len())));
+        }
+        let outer = len(KERNEL, &first[..axis])?;
+        let inner = len(KERNEL, &first[axis + 1..])?;
+        let mut row = 0usize;
+        let mut parts = Vec::with_capacity(shapes.len());
+        for shape in shapes.iter().map(AsRef::as_ref) {
+            if shape.len() != first.len() || shape[..axis] != first[..axis] || shape[axis + 1..] != first[axis + 1..] {
+                let reason = format!("shapes {first:?} and {shape:?} differ outside axis {axis}");
+                return Err(Unsupported::new(KERNEL, reason));
+            }
+            len(KERNEL, shape)?;
+            parts.push((row, shape[axis] * inner));
+            row = row.saturating_add(shape[axis] * inner);
+        }
+        len(KERNEL, &[outer, row])?;
+        Ok(Self { outer, parts, row })
+    }
+
+    /// Elements of the result.
+    #[must_use]
+    pub fn output_len(&self) -> usize {
+        self.outer * self.row
+    }
+
+    /// Copies operand number `index`, `x`, to its place in `y`.
+    ///
+    /// # Panics
+    /// If there is no such operand or a length is not the planned one.
+    pub fn forward<T: Copy>(&self, index: usize, x: &[T], y: &mut [T]) {
+        let (start, len) = self.parts[index];
+        assert_eq!([x.len(), y.len()], [self.outer * len, self.output_len()], "tensors have the planned shapes");
+        if len == 0 || self.outer == 0 {
+            return;
+        }
+        for (x, y) in x.chunks_exact(len).zip(y.chunks_exact_mut(self.row)) {
+            y[start..start + len].copy_from_slice(x);
+        }
+    }
+
+    /// Copies the gradient of operand number `index` out of `dy`.
+    ///
+    /// # Panics
+    /// If there is no such operand or a length is not the planned one.
+    pub fn backward<T: Copy>(&self, index: usize, dy: &[T], dx: &mut [T]) {
+        let (start, len) = self.parts[index];
+        assert_eq!([dx.len(), dy.len()], [self.outer * len, self.output_len()], "tensors have the planned shapes");
+        if len == 0 || self.outer == 0 {
+            return;
+        }
+        for (dx, dy) in dx.chunks_exact_mut(len).zip(dy.chunks_exact(self.row)) {
+            dx.copy_from_slice(&dy[start..start + len]);
+        }
+    }
+}
+
+/// A planned PAD or PADV2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pad {
+    /// Over the input, with operand `b` the output.
+    walk: Walk,
+    offset: usize,
+    lens: [usize; 2],
+}
+
+impl Pad {
+    /// Plans padding a tensor of `shape` by (before, after) per axis.
+    ///
+    /// # Errors
+    /// A number of paddings that is not the rank, a size that overflows, or more than nine dimensions that cannot be
+    /// merged.
+    pub fn new(shape: &[usize], paddings: &[(usize, usize)]) -> Result<Self, Unsupported> {
+        const KERNEL: &str = "pad";
+        if shape.len() != paddings.len() {
+            let reason = format!("{} paddings of a tensor of rank {}", paddings.len(), shape.len());
+            return Err(Unsupported::new(KERNEL, reason));
+        }
+        let padded: Vec<usize> = shape
+            .iter()
+            .zip(paddings)
+            .map(|(size, (before, after))| size.saturating_add(*before).saturating_add(*after))
+            .collect();
+        let lens = [len(KERNEL, shape)?, len(KERNEL, &padded)?];
+        let (in_strides, out_strides) = (strides(shape), strides(&padded));
+        let dims = (0..shape.len()).map(|axis| Dim { size: shape[axis], a: in_strides[axis], b: out_strides[axis] });
+        let offset = paddings.iter().zip(&out_strides).map(|((before, _), stride)| before * stride).sum();
+        Ok(Self { walk: Walk::new(KERNEL, dims)?, offset, lens })
+    }
+
+    /// Elements of the input and of the output.
+    #[must_use]
+    pub fn lens(&self) -> [usize; 2] {
+        self.lens
+    }
+
+    /// y = x surrounded by `value`.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn forward<T: Copy>(&self, x: &[T], value: T, y: &mut [T]) {
+        assert_eq!([x.len(), y.len()], self.lens, "operand and result have the planned shapes");
+        y.fill(value);
+        let size = self.walk.inner.size;
+        if x.is_empty() {
+            return;
+        }
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            y[self.offset + y_at..][..size].copy_from_slice(&x[x_at..][..size]);
+        });
+    }
+
+    /// Gradient of the operand: `dy` without its border.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn backward<T: Copy>(&self, dy: &[T], dx: &mut [T]) {
+        assert_eq!([dx.len(), dy.len()], self.lens, "gradients have the planned shapes");
+        let size = self.walk.inner.size;
+        if dx.is_empty() {
+            return;
+        }
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            dx[x_at..][..size].copy_from_slice(&dy[self.offset + y_at..][..size]);
+        });
+    }
+}
+
+/// A planned TRANSPOSE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transpose {
+    /// Over the output, with operand `a` the input and `b` the output.
+    walk: Walk,
+    len: usize,
+}
+
+impl Transpose {
+    /// Plans moving axis `permutation[i]` of a tensor of `shape` to axis `i`.
+    ///
+    /// # Errors
+    /// What is no permutation of the axes, or more than nine dimensions that cannot be merged.
+    pub fn new(shape: &[usize], permutation: &[usize]) -> Result<Self, Unsupported> {
+        const KERNEL: &str = "transpose";
+        let mut sorted = permutation.to_vec();
+        sorted.sort_unstable();
+        if !sorted.iter().copied().eq(0..shape.len()) {
+            let reason = format!("{permutation:?} is no permutation of {} axes", shape.len());
+            return Err(Unsupported::new(KERNEL, reason));
+        }
+        let len = len(KERNEL, shape)?;
+        let moved: Vec<usize> = permutation.iter().map(|&axis| shape[axis]).collect();
+        let (in_strides, out_strides) = (strides(shape), strides(&moved));
+        let dims = (0..shape.len()).map(|axis| Dim {
+            size: moved[axis],
+            a: in_strides[permutation[axis]],
+            b: out_strides[axis],
+        });
+        Ok(Self { walk: Walk::new(KERNEL, dims)?, len })
+    }
+
+    /// y = x with its axes permuted.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn forward<T: Copy>(&self, x: &[T], y: &mut [T]) {
+        assert_eq!([x.len(), y.len()], [self.len; 2], "operand and result have the planned size");
+        let Dim { size, a: step, .. } = self.walk.inner;
+        if self.len == 0 {
+            return;
+        }
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            let y = &mut y[y_at..][..size];
+            if step == 1 {
+                y.copy_from_slice(&x[x_at..][..size]);
+            } else {
+                y.iter_mut().zip(x[x_at..].iter().step_by(step)).for_each(|(y, &x)| *y = x);
+            }
+        });
+    }
+
+    /// Gradient of the operand: the axes moved back.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn backward<T: Copy>(&self, dy: &[T], dx: &mut [T]) {
+        assert_eq!([dx.len(), dy.len()], [self.len; 2], "gradients have the planned size");
+        let Dim { size, a: step, .. } = self.walk.inner;
+        if self.len == 0 {
+            return;
+        }
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            let dy = &dy[y_at..][..size];
+            dx[x_at..].iter_mut().step_by(step.max(1)).zip(dy).for_each(|(dx, &dy)| *dx = dy);
+        });
+    }
+}
+
+/// `sum += x`, element by element: how the gradients of an operand used more than once meet.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn accumulate<T: Copy + AddAssign>(x: &[T], sum: &mut [T]) {
+    assert_eq!(x.len(), sum.len(), "gradients of one tensor have one shape");
+    sum.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x);
+}

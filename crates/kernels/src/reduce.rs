@@ -1,0 +1,250 @@
+//! SUM, MEAN and REDUCE_MAX over any axes.
+
+use crate::dispatch::multiversion;
+use crate::shape::{Dim, Walk, len, strides};
+use crate::{Context, Isa, Real, Unsupported};
+
+/// What to reduce with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// The sum.
+    Sum,
+    /// The mean.
+    Mean,
+    /// The largest.
+    Max,
+}
+
+/// A planned reduction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reduce {
+    /// Over the input, with operand `b` the output (step 0 along reduced axes).
+    walk: Walk,
+    input_len: usize,
+    output_len: usize,
+}
+
+impl Reduce {
+    /// Plans reducing `shape` over `axes` (repeated ones count once).
+    ///
+    /// # Errors
+    /// An axis beyond the rank, or more than nine dimensions that cannot be merged.
+    pub fn new(shape: &[usize], axes: &[usize]) -> Result<Self, Unsupported> {
+        const KERNEL: &str = "reduce";
+        if let Some(axis) = axes.iter().find(|&&axis| axis >= shape.len()) {
+            return Err(Unsupported::new(KERNEL, format!("axis {axis} of a tensor of rank {}", shape.len())));
+        }
+        let input_len = len(KERNEL, shape)?;
+        let kept: Vec<usize> =
+            shape.iter().enumerate().map(|(axis, &size)| if axes.contains(&axis) { 1 } else { size }).collect();
+        let output_len = len(KERNEL, &kept)?;
+        let (in_strides, out_strides) = (strides(shape), strides(&kept));
+        let dims = (0..shape.len()).map(|axis| Dim {
+            size: shape[axis],
+            a: in_strides[axis],
+            b: if axes.contains(&axis) { 0 } else { out_strides[axis] },
+        });
+        Ok(Self { walk: Walk::new(KERNEL, dims)?, input_len, output_len })
+    }
+
+    /// Elements of the input and of the output.
+    #[must_use]
+    pub fn lens(&self) -> [usize; 2] {
+        [self.input_len, self.output_len]
+    }
+
+    /// y = reduction of x. Elements are summed in their order in memory, in 16 interleaved partial sums where the last
+    /// axis is reduced. An empty sum is 0, an empty mean NaN, an empty maximum -infinity.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn forward<T: Real>(&self, ctx: Context, reduction: Reduction, x: &[T], y: &mut [T]) {
+        assert_eq!([x.len(), y.len()], self.lens(), "operand and result have the planned shapes");
+        let max = reduction == Reduction::Max;
+        y.fill(if max { -T::INFINITY } else { T::ZERO });
+        let Dim { size, b: step, .. } = self.walk.inner;
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            let (x, y) = (&x[x_at..][..size], &mut y[y_at..]);
+            match (max, step) {
+                (false, 0) => sum_row(ctx.isa, x, y),
+                (true, 0) => max_row(ctx.isa, x, y),
+                (false, _) => add_rows(ctx.isa, x, y),
+                (true, _) => max_rows(ctx.isa, x, y),
+            }
+        });
+        if reduction == Reduction::Mean {
+            let scale = T::ONE / T::from_f64(self.input_len as f64 / self.output_len as f64);
+            scale_all(ctx.isa, y, scale);
+        }
+    }
+
+    /// Gradient of the input. For a maximum, the first of equal elements in memory order takes it.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn backward<T: Real>(&self, reduction: Reduction, x: &[T], y: &[T], dy: &[T], dx: &mut [T]) {
+        assert_eq!([dx.len(), dy.len()], self.lens(), "gradients have the planned shapes");
+        let Dim { size, b: step, .. } = self.walk.inner;
+        let scale = match reduction {
+            Reduction::Mean => T::ONE / T::from_f64(self.input_len as f64 / self.output_len as f64),
+            Reduction::Sum | Reduction::Max => T::ONE,
+        };
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            let dx = &mut dx[x_at..][..size];
+            if step == 0 {
+                dx.fill(dy.get(y_at).map_or(T::ZERO, |&dy| dy * scale));
+            } else {
+                dx.iter_mut().zip(&dy[y_at..]).for_each(|(dx, &dy)| *dx = dy * scale);
+            }
+        });
+        if reduction == Reduction::Max {
+            assert_eq!([x.len(), y.len()], self.lens(), "operand and result have the planned shapes");
+            // Walking backwards over a window's elements would need its list; instead an element keeps the gradient if
+            // it equals the maximum and nothing before it in its window did.
+            self.keep_first_maximum(x, y, dx);
+        }
+    }
+
+    fn keep_first_maximum<T: Real>(&self, x: &[T], y: &[T], dx: &mut [T]) {
+        let Dim { size, b: step, .. } = self.walk.inner;
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            for i in 0..size {
+                if x[x_at + i] != y[y_at + i * step] {
+                    dx[x_at + i] = T::ZERO;
+                }
+            }
+        });
+        let mut seen = vec![false; y.len()];
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            for i in 0..size {
+                if x[x_at + i] == y[y_at + i * step] {
+                    if seen[y_at + i * step] {
+                        dx[x_at + i] = T::ZERO;
+                    }
+                    seen[y_at + i * step] = true;
+                }
+            }
+        });
+    }
+}
+
+/// Partial sums of a contiguous sum; their number is part of the result's rounding, so it is one for all instruction sets.
+const LANES: usize = 16;
+
+/// The sum of `x` in [`LANES`] interleaved partial sums, which are then added pairwise.
+#[inline(always)]
+pub(crate) fn sum_of<T: Real>(x: &[T]) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += x;
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += x;
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// The largest of `x`, -infinity if there is none.
+#[inline(always)]
+pub(crate) fn max_of<T: Real>(x: &[T]) -> T {
+    let mut lanes = [-T::INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = x.larger(*lane);
+        }
+    }
+    lanes.iter().chain(rest).fold(-T::INFINITY, |max, &x| x.larger(max))
+}
+
+multiversion! {
+    fn sum_row<T: Real>(x: &[T], y: &mut [T]) {
+        if let Some(y) = y.first_mut() {
+            *y += sum_of(x);
+        }
+    }
+}
+
+multiversion! {
+    fn max_row<T: Real>(x: &[T], y: &mut [T]) {
+        if let Some(y) = y.first_mut() {
+            *y = max_of(x).larger(*y);
+        }
+    }
+}
+
+multiversion! {
+    pub(crate) fn add_rows<T: Real>(x: &[T], y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y += x;
+        }
+    }
+}
+
+multiversion! {
+    fn max_rows<T: Real>(x: &[T], y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = x.larger(*y);
+        }
+    }
+}
+
+multiversion! {
+    fn scale_all<T: Real>(y: &mut [T], scale: T) {
+        for y in y {
+            *y *= scale;
+        }
+    }
+}
+
+/// Adds to each element of `sums` the sum of a column of `x`, a matrix of rows of `sums.len()`: the gradient of a bias.
+/// Rows are added in order.
+///
+/// # Panics
+/// If `x` has no whole number of rows.
+pub fn add_columns<T: Real>(isa: Isa, x: &[T], sums: &mut [T]) {
+    if sums.is_empty() {
+        return;
+    }
+    assert_eq!(x.len() % sums.len(), 0, "rows of {} in {} elements", sums.len(), x.len());
+    columns(isa, x, sums);
+}
+
+multiversion! {
+    fn columns<T: Real>(x: &[T], sums: &mut [T]) {
+        // A strip of columns at a time stays in registers over all rows.
+        const STRIP: usize = 32;
+        let width = sums.len();
+        let mut first = 0;
+        while first < width {
+            let strip = STRIP.min(width - first);
+            let mut lanes = [T::ZERO; STRIP];
+            for row in x.chunks_exact(width) {
+                let row = &row[first..first + strip];
+                if let Some(row) = row.first_chunk::<STRIP>() {
+                    for (lane, &x) in lanes.iter_mut().zip(row) {
+                        *lane += x;
+                    }
+                } else {
+                    for (lane, &x) in lanes.iter_mut().zip(row) {
+                        *lane += x;
+                    }
+                }
+            }
+            for (sum, &lane) in sums[first..first + strip].iter_mut().zip(&lanes) {
+                *sum += lane;
+            }
+            first += strip;
+        }
+    }
+}

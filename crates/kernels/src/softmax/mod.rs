@@ -1,0 +1,3 @@
+//! SOFTMAX over the last axis.
+
+pub mod float;
