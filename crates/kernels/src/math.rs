@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn errors_are_bounded() {
-        let cases: [(&str, fn(f32) -> f32, fn(f64) -> f64, f32, f64); 4] = [
+        type Case = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f32, f64);
+        let cases: [Case; 4] = [
             ("exp", exp, libm::exp, 87.3, 1.5),
             ("tanh", tanh, libm::tanh, 50.0, 3.0),
             ("logistic", logistic, |x| 1.0 / (1.0 + libm::exp(-x)), 87.0, 3.0),
