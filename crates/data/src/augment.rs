@@ -1,0 +1,445 @@
+//! Random changes to training images, the same for the same seed, epoch and sample whatever the threads do.
+
+use litesmith_graph::{Error, Result};
+
+use crate::image::ImageShape;
+use crate::rng::Rng;
+
+/// What lies beyond the border of an image that is moved, turned or cropped.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fill {
+    /// This pixel value (0 is black).
+    Constant(f32),
+    /// The nearest pixel of the border.
+    Edge,
+}
+
+/// Random changes to a training image. Every field's default leaves the image as it is.
+///
+/// Applied to pixels at the network's size, before normalisation, in this order: shift, rotation, scale, shear, flips
+/// and crop as one bilinear warp about the centre; brightness; contrast; cutout; mixup.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augment {
+    /// Moves by up to this share of the height and of the width, each way. 0 to 1.
+    pub shift: f32,
+    /// Turns by up to this angle, each way. 0 to 180.
+    pub rotate_degrees: f32,
+    /// Enlarges or shrinks by a factor in `1 - scale ..= 1 + scale`. 0 to 0.9.
+    pub scale: f32,
+    /// Slants the columns by up to this angle, each way. 0 to 60.
+    pub shear_degrees: f32,
+    /// Mirrors left and right, one time in two.
+    pub flip_horizontal: bool,
+    /// Mirrors top and bottom, one time in two.
+    pub flip_vertical: bool,
+    /// Pads by this many pixels on each side and cuts the image's size out again at a random place of whole pixels.
+    pub crop_padding_px: u32,
+    /// Adds up to this share of white, each way. 0 to 1.
+    pub brightness: f32,
+    /// Stretches about the image's mean by a factor in `1 - contrast ..= 1 + contrast`. 0 to 1.
+    pub contrast: f32,
+    /// Covers a square with sides of this share of the shorter side, its centre anywhere in the image. 0 to 1.
+    pub cutout: f32,
+    /// Mixes each image and its target with those of another sample, `weight` and `1 - weight`, the weight from
+    /// Beta(alpha, alpha). 0 does not. Targets become dense.
+    pub mixup_alpha: f32,
+    /// What lies beyond the border, and what covers a cutout (black for [`Fill::Edge`]).
+    pub fill: Fill,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Self {
+            shift: 0.0,
+            rotate_degrees: 0.0,
+            scale: 0.0,
+            shear_degrees: 0.0,
+            flip_horizontal: false,
+            flip_vertical: false,
+            crop_padding_px: 0,
+            brightness: 0.0,
+            contrast: 0.0,
+            cutout: 0.0,
+            mixup_alpha: 0.0,
+            fill: Fill::Constant(0.0),
+        }
+    }
+}
+
+impl Augment {
+    /// Names of the presets, as [`Self::preset`] takes them.
+    pub const PRESETS: [&str; 3] = ["none", "digits", "objects"];
+
+    /// `none`; `digits`: a small shift (8 %), rotation (10 degrees), scale (10 %) and shear (5 degrees), no flips;
+    /// `objects`: horizontal flips and crops from 4 pixels of padding, as is usual for CIFAR-10.
+    ///
+    /// # Errors
+    /// `Invalid` for another name.
+    pub fn preset(name: &str) -> Result<Self> {
+        match name {
+            "none" => Ok(Self::default()),
+            "digits" => {
+                Ok(Self { shift: 0.08, rotate_degrees: 10.0, scale: 0.1, shear_degrees: 5.0, ..Self::default() })
+            }
+            "objects" => Ok(Self { flip_horizontal: true, crop_padding_px: 4, ..Self::default() }),
+            _ => Err(Error::invalid("augmentation", format!("got preset {name:?}"))
+                .with_hint(format!("the presets are: {}", Self::PRESETS.join(", ")))),
+        }
+    }
+
+    /// Checks that the numbers make sense.
+    ///
+    /// # Errors
+    /// `Invalid` for a number outside the range its field gives.
+    pub fn check(&self) -> Result<()> {
+        let ranges = [
+            ("shift", self.shift, 1.0),
+            ("rotate_degrees", self.rotate_degrees, 180.0),
+            ("scale", self.scale, 0.9),
+            ("shear_degrees", self.shear_degrees, 60.0),
+            ("crop_padding_px", self.crop_padding_px as f32, 65_536.0),
+            ("brightness", self.brightness, 1.0),
+            ("contrast", self.contrast, 1.0),
+            ("cutout", self.cutout, 1.0),
+            ("mixup_alpha", self.mixup_alpha, 100.0),
+        ];
+        for (name, value, max) in ranges {
+            if !(0.0..=max).contains(&value) {
+                return Err(Error::invalid(
+                    format!("augmentation {name}"),
+                    format!("got {value}, expected 0 to {max}"),
+                ));
+            }
+        }
+        match self.fill {
+            Fill::Constant(value) if !value.is_finite() => {
+                Err(Error::invalid("augmentation fill", format!("got {value}, expected a finite number")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves every image as it is.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self { fill: self.fill, ..Self::default() }
+    }
+
+    /// Targets become dense.
+    #[must_use]
+    pub fn is_mixup(&self) -> bool {
+        self.mixup_alpha > 0.0
+    }
+
+    fn has_warp(&self) -> bool {
+        self.shift > 0.0
+            || self.rotate_degrees > 0.0
+            || self.scale > 0.0
+            || self.shear_degrees > 0.0
+            || self.flip_horizontal
+            || self.flip_vertical
+            || self.crop_padding_px > 0
+    }
+
+    /// Draws the warp of one sample. The numbers are drawn in the order of the fields, and only for those in use.
+    fn draw_warp(&self, shape: ImageShape, rng: &mut Rng) -> Affine {
+        let (height, width) = (shape.height as f32, shape.width as f32);
+        let (mut down, mut right) = (0.0, 0.0);
+        if self.shift > 0.0 {
+            down = rng.symmetric_f32(self.shift) * height;
+            right = rng.symmetric_f32(self.shift) * width;
+        }
+        let angle = if self.rotate_degrees > 0.0 { rng.symmetric_f32(self.rotate_degrees).to_radians() } else { 0.0 };
+        let factor = if self.scale > 0.0 { 1.0 + rng.symmetric_f32(self.scale) } else { 1.0 };
+        let slant =
+            if self.shear_degrees > 0.0 { rng.symmetric_f32(self.shear_degrees).to_radians().tan() } else { 0.0 };
+        let mut coin = |wanted: bool| if wanted && rng.next_u64() >> 63 == 1 { -1.0 } else { 1.0 };
+        let (mirror_x, mirror_y) = (coin(self.flip_horizontal), coin(self.flip_vertical));
+        if self.crop_padding_px > 0 {
+            let places = 2 * u64::from(self.crop_padding_px) + 1;
+            let mut step = || rng.below(places) as f32 - self.crop_padding_px as f32;
+            down += step();
+            right += step();
+        }
+        // Forward, about the centre: mirror, slant, scale, turn, move. The warp needs where each output pixel comes from.
+        let (sin, cos) = angle.sin_cos();
+        let xx = factor * cos * mirror_x;
+        let xy = factor * (cos * slant - sin) * mirror_y;
+        let yx = factor * sin * mirror_x;
+        let yy = factor * (sin * slant + cos) * mirror_y;
+        Affine::inverse_about_centre(shape, [xx, xy, yx, yy], right, down)
+    }
+
+    /// Changes `pixels` (HWC of `shape`, not yet normalised) for one sample, whose stream is `rng`. `white` is full
+    /// brightness. `scratch` is reused from call to call.
+    ///
+    /// # Errors
+    /// `Invalid` when there are not as many pixels as the shape has elements.
+    pub fn apply(
+        &self,
+        pixels: &mut [f32],
+        shape: ImageShape,
+        white: f32,
+        rng: &mut Rng,
+        scratch: &mut Vec<f32>,
+    ) -> Result<()> {
+        if shape.elements() != Some(pixels.len()) || pixels.is_empty() {
+            return Err(Error::invalid("augmentation", format!("got {} values for shape {shape}", pixels.len())));
+        }
+        if self.has_warp() {
+            let affine = self.draw_warp(shape, rng);
+            warp(pixels, shape, &affine, self.fill, scratch);
+        }
+        if self.brightness > 0.0 {
+            shift_brightness(pixels, rng.symmetric_f32(self.brightness) * white, white);
+        }
+        if self.contrast > 0.0 {
+            stretch_contrast(pixels, 1.0 + rng.symmetric_f32(self.contrast), white);
+        }
+        if self.cutout > 0.0 {
+            let centre = (rng.below(shape.height as u64) as usize, rng.below(shape.width as u64) as usize);
+            let side = (self.cutout * shape.height.min(shape.width) as f32).round() as usize;
+            let value = match self.fill {
+                Fill::Constant(value) => value,
+                Fill::Edge => 0.0,
+            };
+            cut_out(pixels, shape, centre, side, value);
+        }
+        Ok(())
+    }
+}
+
+/// Where an output pixel comes from: input `x = xx * column + xy * row + x0`, likewise `y`, in pixel indices.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Affine {
+    xx: f32,
+    /// Input columns by output row.
+    xy: f32,
+    /// Input column of output pixel (0, 0).
+    x0: f32,
+    /// Input rows by output column.
+    yx: f32,
+    /// Input rows by output row.
+    yy: f32,
+    /// Input row of output pixel (0, 0).
+    y0: f32,
+}
+
+impl Affine {
+    /// The inverse of: `forward` (`[xx, xy, yx, yy]`, not singular) about the centre of `shape`, then a move by `right`
+    /// and `down` pixels.
+    fn inverse_about_centre(shape: ImageShape, forward: [f32; 4], right: f32, down: f32) -> Self {
+        let [a, b, c, d] = forward;
+        let determinant = a * d - b * c;
+        let (xx, xy, yx, yy) = (d / determinant, -b / determinant, -c / determinant, a / determinant);
+        let (cx, cy) = ((shape.width as f32 - 1.0) * 0.5, (shape.height as f32 - 1.0) * 0.5);
+        let (dx, dy) = (cx + right, cy + down);
+        Self { xx, xy, x0: cx - xx * dx - xy * dy, yx, yy, y0: cy - yx * dx - yy * dy }
+    }
+}
+
+/// Warps HWC `pixels` in place, bilinearly; what lies beyond the border is `fill`. `scratch` is reused.
+///
+/// The image is first copied into a frame one pixel wide (two at the far sides), so that the four neighbours of any
+/// clamped position exist and the inner loop has no branches.
+fn warp(pixels: &mut [f32], shape: ImageShape, affine: &Affine, fill: Fill, scratch: &mut Vec<f32>) {
+    let ImageShape { height, width, channels } = shape;
+    let stride = (width + 3) * channels;
+    let background = match fill {
+        Fill::Constant(value) => value,
+        Fill::Edge => 0.0,
+    };
+    scratch.clear();
+    scratch.resize((height + 3) * stride, background);
+    let row_len = width * channels;
+    for (framed, row) in scratch.chunks_exact_mut(stride).skip(1).zip(pixels.chunks_exact(row_len)) {
+        framed[channels..channels + row_len].copy_from_slice(row);
+    }
+    // With Edge a position is clamped to the image itself; with a constant it may reach the frame, but no further.
+    let (low, high_x, high_y) = match fill {
+        Fill::Edge => (0.0, width as f32 - 1.0, height as f32 - 1.0),
+        Fill::Constant(_) => (-1.0, width as f32, height as f32),
+    };
+    for (row, out_row) in pixels.chunks_exact_mut(row_len).enumerate() {
+        let (x_start, y_start) = (affine.xy * row as f32 + affine.x0, affine.yy * row as f32 + affine.y0);
+        for (column, out) in out_row.chunks_exact_mut(channels).enumerate() {
+            // One more than the position, so that truncation is floor, and the index is that of the frame.
+            let x = (affine.xx * column as f32 + x_start).clamp(low, high_x) + 1.0;
+            let y = (affine.yx * column as f32 + y_start).clamp(low, high_y) + 1.0;
+            let (left, top) = (x as i32, y as i32);
+            let (fx, fy) = (x - left as f32, y - top as f32);
+            let at = top as usize * stride + left as usize * channels;
+            let upper = &scratch[at..at + 2 * channels];
+            let lower = &scratch[at + stride..at + stride + 2 * channels];
+            for channel in 0..channels {
+                let above = upper[channel] + fx * (upper[channel + channels] - upper[channel]);
+                let below = lower[channel] + fx * (lower[channel + channels] - lower[channel]);
+                out[channel] = above + fy * (below - above);
+            }
+        }
+    }
+}
+
+fn shift_brightness(pixels: &mut [f32], by: f32, white: f32) {
+    for pixel in pixels {
+        *pixel = (*pixel + by).clamp(0.0, white);
+    }
+}
+
+fn stretch_contrast(pixels: &mut [f32], factor: f32, white: f32) {
+    let mean = pixels.iter().sum::<f32>() / pixels.len() as f32;
+    for pixel in pixels {
+        *pixel = (mean + (*pixel - mean) * factor).clamp(0.0, white);
+    }
+}
+
+/// Covers the square of `side` pixels whose middle is `centre` (row, column), as far as it lies in the image.
+fn cut_out(pixels: &mut [f32], shape: ImageShape, centre: (usize, usize), side: usize, value: f32) {
+    let span = |middle: usize, length: usize| {
+        (middle.saturating_sub(side / 2).min(length), (middle + side - side / 2).min(length))
+    };
+    let ((top, bottom), (left, right)) = (span(centre.0, shape.height), span(centre.1, shape.width));
+    for row in pixels.chunks_exact_mut(shape.width * shape.channels).take(bottom).skip(top) {
+        row[left * shape.channels..right * shape.channels].fill(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Purpose;
+
+    fn rng(index: u64) -> Rng {
+        Rng::new(3, Purpose::Augment, &[0, index])
+    }
+
+    fn ramp(shape: ImageShape) -> Vec<f32> {
+        (0..shape.elements().unwrap()).map(|i| i as f32).collect()
+    }
+
+    fn warped(shape: ImageShape, forward: [f32; 4], right: f32, down: f32, fill: Fill) -> Vec<f32> {
+        let mut pixels = ramp(shape);
+        warp(&mut pixels, shape, &Affine::inverse_about_centre(shape, forward, right, down), fill, &mut Vec::new());
+        pixels
+    }
+
+    const KEEP: [f32; 4] = [1.0, 0.0, 0.0, 1.0];
+
+    #[test]
+    fn the_identity_warp_changes_nothing() {
+        let shape = ImageShape::new(5, 7, 3);
+        assert_eq!(warped(shape, KEEP, 0.0, 0.0, Fill::Constant(9.0)), ramp(shape));
+        assert_eq!(warped(shape, KEEP, 0.0, 0.0, Fill::Edge), ramp(shape));
+    }
+
+    #[test]
+    fn moves_and_mirrors_go_the_way_their_names_say() {
+        let shape = ImageShape::new(2, 3, 1);
+        assert_eq!(warped(shape, KEEP, 1.0, 0.0, Fill::Constant(9.0)), [9.0, 0.0, 1.0, 9.0, 3.0, 4.0]);
+        assert_eq!(warped(shape, KEEP, 0.0, 1.0, Fill::Constant(9.0)), [9.0, 9.0, 9.0, 0.0, 1.0, 2.0]);
+        assert_eq!(warped(shape, KEEP, -1.0, 0.0, Fill::Edge), [1.0, 2.0, 2.0, 4.0, 5.0, 5.0]);
+        assert_eq!(warped(shape, [-1.0, 0.0, 0.0, 1.0], 0.0, 0.0, Fill::Edge), [2.0, 1.0, 0.0, 5.0, 4.0, 3.0]);
+        assert_eq!(warped(shape, [1.0, 0.0, 0.0, -1.0], 0.0, 0.0, Fill::Edge), [3.0, 4.0, 5.0, 0.0, 1.0, 2.0]);
+        assert_eq!(warped(shape, KEEP, 0.5, 0.0, Fill::Constant(0.0)), [0.0, 0.5, 1.5, 1.5, 3.5, 4.5]);
+        assert_eq!(warped(shape, KEEP, 1e9, -1e9, Fill::Constant(9.0)), [9.0; 6]);
+    }
+
+    #[test]
+    fn a_quarter_turn_is_clockwise_and_exact() {
+        let shape = ImageShape::new(3, 3, 1);
+        // Rows grow downward, so the rotation by +90 degrees takes the right-hand column to the bottom row.
+        let got = warped(shape, [0.0, -1.0, 1.0, 0.0], 0.0, 0.0, Fill::Edge);
+        assert_eq!(got, [6.0, 3.0, 0.0, 7.0, 4.0, 1.0, 8.0, 5.0, 2.0]);
+    }
+
+    #[test]
+    fn the_same_stream_gives_the_same_image_and_another_gives_another() {
+        let shape = ImageShape::new(28, 28, 1);
+        let augment = Augment { brightness: 0.2, contrast: 0.2, cutout: 0.3, ..Augment::preset("digits").unwrap() };
+        let run = |index| {
+            let mut pixels = ramp(shape);
+            augment.apply(&mut pixels, shape, 255.0, &mut rng(index), &mut Vec::new()).unwrap();
+            pixels
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+    }
+
+    #[test]
+    fn each_change_stays_within_its_limits() {
+        let shape = ImageShape::new(9, 9, 1);
+        let crop = Augment { crop_padding_px: 2, fill: Fill::Constant(-1.0), ..Augment::default() };
+        let mut offsets = std::collections::BTreeSet::new();
+        for index in 0..200 {
+            let mut pixels = ramp(shape);
+            crop.apply(&mut pixels, shape, 255.0, &mut rng(index), &mut Vec::new()).unwrap();
+            let moved = pixels[40] as i32 - 40;
+            offsets.insert(moved);
+            assert!(pixels.iter().all(|v| v.fract() == 0.0), "a crop moves by whole pixels");
+        }
+        let expected = (-2..=2).flat_map(|y| (-2..=2).map(move |x| 9 * y + x)).collect();
+        assert_eq!(offsets, expected);
+
+        let bright = Augment { brightness: 0.5, contrast: 0.5, ..Augment::default() };
+        for index in 0..50 {
+            let mut pixels = ramp(shape);
+            bright.apply(&mut pixels, shape, 80.0, &mut rng(index), &mut Vec::new()).unwrap();
+            assert!(pixels.iter().all(|v| (0.0..=80.0).contains(v)));
+        }
+
+        let cut = Augment { cutout: 0.34, fill: Fill::Constant(-1.0), ..Augment::default() };
+        for index in 0..50 {
+            let mut pixels = vec![1.0; 81];
+            cut.apply(&mut pixels, shape, 1.0, &mut rng(index), &mut Vec::new()).unwrap();
+            let covered = pixels.iter().filter(|&&v| v == -1.0).count();
+            assert!((4..=9).contains(&covered), "{covered} pixels of a square of 3 covered");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_and_unknown_names_are_refused() {
+        assert!(Augment::preset("digitz").unwrap_err().hint().unwrap().contains("digits"));
+        for name in Augment::PRESETS {
+            Augment::preset(name).unwrap().check().unwrap();
+        }
+        for bad in [
+            Augment { scale: 1.0, ..Augment::default() },
+            Augment { shift: f32::NAN, ..Augment::default() },
+            Augment { brightness: -0.1, ..Augment::default() },
+            Augment { fill: Fill::Constant(f32::INFINITY), ..Augment::default() },
+        ] {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
+        assert!(Augment::preset("none").unwrap().is_none());
+        assert!(!Augment::preset("digits").unwrap().is_none());
+    }
+
+    #[test]
+    fn every_extreme_stays_in_bounds() {
+        let augment = Augment {
+            shift: 1.0,
+            rotate_degrees: 180.0,
+            scale: 0.9,
+            shear_degrees: 60.0,
+            flip_horizontal: true,
+            flip_vertical: true,
+            crop_padding_px: 60_000,
+            cutout: 1.0,
+            ..Augment::default()
+        };
+        let mut scratch = Vec::new();
+        for shape in [ImageShape::new(1, 1, 1), ImageShape::new(1, 9, 4), ImageShape::new(6, 2, 3)] {
+            for fill in [Fill::Edge, Fill::Constant(0.0)] {
+                for index in 0..300 {
+                    let mut pixels = ramp(shape);
+                    let augment = Augment { fill, ..augment.clone() };
+                    augment.apply(&mut pixels, shape, 255.0, &mut rng(index), &mut scratch).unwrap();
+                    let largest = shape.elements().unwrap() as f32;
+                    assert!(pixels.iter().all(|v| (0.0..=largest).contains(v)));
+                }
+            }
+        }
+    }
+}
