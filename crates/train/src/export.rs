@@ -1,0 +1,323 @@
+//! From a training graph to one that a `.tflite` file can hold: what only training needs is folded away.
+
+use litesmith_graph::ops::{self, Activation};
+use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, TensorId};
+
+/// The graph that a `.tflite` file holds: batch normalization folded into the convolution or fully connected op before
+/// it, or turned into MUL and ADD where there is none; dropout removed; zero padding and activations fused into their
+/// neighbours; the batch dynamic when the graph allows it.
+///
+/// # Errors
+/// [`Error::Malformed`] when the graph is not valid.
+pub fn export(graph: &Graph) -> Result<Graph> {
+    let mut graph = graph.clone();
+    graph.check()?;
+    remove_dropout(&mut graph);
+    fold_batch_normalization(&mut graph)?;
+    fuse_padding(&mut graph)?;
+    fuse_activations(&mut graph);
+    graph.remove_dead();
+    if graph.inputs.iter().any(|&id| graph.tensor(id).is_dynamic()) {
+        graph.make_batch_dynamic()?;
+    }
+    graph.check()?;
+    Ok(graph)
+}
+
+/// Makes the readers of each dropout read its input.
+fn remove_dropout(graph: &mut Graph) {
+    for index in 0..graph.nodes.len() {
+        if let Op::Dropout(_) = graph.nodes[index].op
+            && let (Some(input), output) = (graph.nodes[index].inputs[0], graph.nodes[index].outputs[0])
+        {
+            graph.replace_uses(output, input);
+        }
+    }
+    graph.nodes.retain(|node| !matches!(node.op, Op::Dropout(_)));
+}
+
+/// Puts a clamping activation that stands alone into the op whose result it alone reads.
+pub(crate) fn fuse_activations(graph: &mut Graph) {
+    let mut fused = Vec::new();
+    for index in 0..graph.nodes.len() {
+        let activation = match graph.nodes[index].op {
+            Op::Relu(_) => Activation::Relu,
+            Op::Relu6(_) => Activation::Relu6,
+            Op::ReluN1To1(_) => Activation::ReluN1To1,
+            _ => continue,
+        };
+        let (Some(input), output) = (graph.nodes[index].inputs[0], graph.nodes[index].outputs[0]) else { continue };
+        if !read_once(graph, input) {
+            continue;
+        }
+        let Some(producer) = graph.producer(input) else { continue };
+        let Some(slot) = activation_mut(&mut graph.nodes[producer].op).filter(|slot| **slot == Activation::None) else {
+            continue;
+        };
+        *slot = activation;
+        graph.nodes[producer].outputs[0] = output;
+        fused.push(index);
+    }
+    remove_nodes(graph, &fused);
+    graph.remove_dead();
+}
+
+/// Turns a PAD and the VALID window op that alone reads it into a SAME one, where that pads as much.
+fn fuse_padding(graph: &mut Graph) -> Result<()> {
+    let mut fused = Vec::new();
+    for index in 0..graph.nodes.len() {
+        let Op::Pad(_) = graph.nodes[index].op else { continue };
+        let (Some(input), Some(paddings)) = (graph.nodes[index].inputs[0], graph.nodes[index].inputs[1]) else {
+            continue;
+        };
+        let padded = graph.nodes[index].outputs[0];
+        let paddings = graph.tensor(paddings);
+        let (Some(data), DType::I32) = (&paddings.data, paddings.dtype) else { continue };
+        let &[0, 0, top, bottom, left, right, 0, 0] = data.elements::<i32>()? else { continue };
+        let &[reader] = graph.consumers(padded).as_slice() else { continue };
+        if graph.outputs.contains(&padded) || graph.nodes[reader].inputs.first() != Some(&Some(padded)) {
+            continue;
+        }
+        let (kernel, op) = {
+            let node = &graph.nodes[reader];
+            let Some(filter) = node.inputs.get(1).copied().flatten() else { continue };
+            (graph.tensor(filter).shape.clone(), &node.op)
+        };
+        let (border, strides, dilations) = match op {
+            Op::Conv2d(op) => {
+                (op.padding, [op.stride_height, op.stride_width], [op.dilation_height, op.dilation_width])
+            }
+            Op::DepthwiseConv2d(op) => {
+                (op.padding, [op.stride_height, op.stride_width], [op.dilation_height, op.dilation_width])
+            }
+            // Pools cannot take zeros in: an average does not count padding, a maximum is not bounded by it.
+            _ => continue,
+        };
+        let (&[_, height, width, _], &[_, kernel_height, kernel_width, _]) =
+            (graph.tensor(input).shape.as_slice(), kernel.as_slice())
+        else {
+            continue;
+        };
+        let axes = [
+            (height, kernel_height, strides[0], dilations[0], [top, bottom]),
+            (width, kernel_width, strides[1], dilations[1], [left, right]),
+        ];
+        let mut fits = border == ops::Padding::Valid;
+        for (size, kernel, stride, dilation, sides) in axes {
+            let same = ops::window("CONV_2D", ops::Padding::Same, size, kernel, stride, dilation)?;
+            let extent = (kernel - 1) * dilation + 1;
+            let needed = ((same.output.max(1) - 1) * stride + extent).saturating_sub(size);
+            let expected = [same.pad_before, needed - same.pad_before];
+            fits &= sides.map(|side| usize::try_from(side).ok()) == expected.map(Some);
+        }
+        if !fits {
+            continue;
+        }
+        let node = &mut graph.nodes[reader];
+        match &mut node.op {
+            Op::Conv2d(op) => op.padding = ops::Padding::Same,
+            Op::DepthwiseConv2d(op) => op.padding = ops::Padding::Same,
+            _ => continue,
+        }
+        node.inputs[0] = Some(input);
+        fused.push(index);
+    }
+    remove_nodes(graph, &fused);
+    Ok(())
+}
+
+/// Folds each batch normalization, with its moving mean and variance, into the op before it, or makes it MUL and ADD.
+fn fold_batch_normalization(graph: &mut Graph) -> Result<()> {
+    let mut index = 0;
+    while index < graph.nodes.len() {
+        let Op::BatchNormalization(op) = graph.nodes[index].op else {
+            index += 1;
+            continue;
+        };
+        let place = graph.place(index);
+        let affine = affine(graph, index, op.epsilon).map_err(|error| error.at(&place))?;
+        let (Some(input), output) = (graph.nodes[index].inputs[0], graph.nodes[index].outputs[0]) else {
+            return Err(Error::malformed(place, "the input is missing"));
+        };
+        match foldable(graph, input) {
+            Some(producer) => {
+                fold_into(graph, producer, &affine).map_err(|error| error.at(&place))?;
+                graph.nodes[producer].outputs[0] = output;
+                graph.nodes.remove(index);
+            }
+            None => {
+                let name = graph.tensor(output).name.clone();
+                let channels = affine.scale.len();
+                let mut constant = |suffix: &str, values: &[f32]| {
+                    let name = format!("{name}/{suffix}");
+                    graph.add_tensor(Tensor::constant(name, DType::F32, [channels], Data::from_slice(values)))
+                };
+                let (scale, shift) = (constant("scale", &affine.scale), constant("shift", &affine.shift));
+                let scaled = Tensor {
+                    name: format!("{name}/scaled"),
+                    data: None,
+                    signature: None,
+                    ..graph.tensor(output).clone()
+                };
+                let scaled = graph.add_tensor(scaled);
+                let mul = Node {
+                    op: ops::Mul::default().into(),
+                    inputs: vec![Some(input), Some(scale)],
+                    outputs: vec![scaled],
+                };
+                let add = Node {
+                    op: ops::Add::default().into(),
+                    inputs: vec![Some(scaled), Some(shift)],
+                    outputs: vec![output],
+                };
+                graph.nodes.splice(index..=index, [mul, add]);
+                index += 2;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `y = scale * x + shift` for each channel.
+struct Affine {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+fn affine(graph: &Graph, index: usize, epsilon: f32) -> Result<Affine> {
+    let constant = |input: usize| floats(graph, graph.nodes[index].inputs.get(input).copied().flatten());
+    let (gamma, beta, mean, variance) = (constant(1)?, constant(2)?, constant(3)?, constant(4)?);
+    // In f64, so that the folded op rounds each parameter once.
+    let scale: Vec<f64> = gamma
+        .iter()
+        .zip(&variance)
+        .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + f64::from(epsilon)).sqrt())
+        .collect();
+    let shift = scale
+        .iter()
+        .zip(beta.iter().zip(&mean))
+        .map(|(&scale, (&beta, &mean))| (f64::from(beta) - f64::from(mean) * scale) as f32)
+        .collect();
+    Ok(Affine { scale: scale.iter().map(|&scale| scale as f32).collect(), shift })
+}
+
+fn floats(graph: &Graph, id: Option<TensorId>) -> Result<Vec<f32>> {
+    let tensor = id.map(|id| graph.tensor(id)).ok_or_else(|| Error::malformed("", "a parameter is missing"))?;
+    match &tensor.data {
+        Some(data) if tensor.dtype == DType::F32 => Ok(data.elements::<f32>()?.to_vec()),
+        _ => Err(Error::unsupported(format!("\"{}\"", tensor.name), "it is not a float32 constant")),
+    }
+}
+
+/// The op that computes `id`, when scaling and shifting its channels can be put into its weights: nothing else reads
+/// the result or the weights, and no activation stands between.
+fn foldable(graph: &Graph, id: TensorId) -> Option<usize> {
+    let producer = graph.producer(id)?;
+    let node = &graph.nodes[producer];
+    let activation = match &node.op {
+        Op::Conv2d(op) => op.activation,
+        Op::DepthwiseConv2d(op) => op.activation,
+        Op::FullyConnected(op) => op.activation,
+        _ => return None,
+    };
+    let own = |id: &TensorId| {
+        let tensor = graph.tensor(*id);
+        tensor.data.is_some() && tensor.dtype == DType::F32 && read_once(graph, *id)
+    };
+    let fits = activation == Activation::None && read_once(graph, id) && node.inputs[1..].iter().flatten().all(own);
+    fits.then_some(producer)
+}
+
+fn fold_into(graph: &mut Graph, producer: usize, affine: &Affine) -> Result<()> {
+    let node = graph.nodes[producer].clone();
+    let channels = affine.scale.len();
+    let filter = node.inputs.get(1).copied().flatten();
+    let mut weights = floats(graph, filter)?;
+    let Some(filter) = filter else { return Ok(()) };
+    match node.op {
+        // Output channels are the last axis of a depthwise filter, and the first of the others.
+        Op::DepthwiseConv2d(_) => {
+            for row in weights.chunks_exact_mut(channels.max(1)) {
+                row.iter_mut().zip(&affine.scale).for_each(|(weight, scale)| *weight *= scale);
+            }
+        }
+        _ => {
+            let size = weights.len() / channels.max(1);
+            for (filter, scale) in weights.chunks_exact_mut(size.max(1)).zip(&affine.scale) {
+                filter.iter_mut().for_each(|weight| *weight *= scale);
+            }
+        }
+    }
+    graph.tensor_mut(filter).data = Some(Data::from_slice(&weights));
+    let bias = node.inputs.get(2).copied().flatten();
+    let old = match bias {
+        Some(_) => floats(graph, bias)?,
+        None => vec![0.0; channels],
+    };
+    let new: Vec<f32> =
+        old.iter().zip(affine.scale.iter().zip(&affine.shift)).map(|(b, (scale, shift))| b * scale + shift).collect();
+    let data = Data::from_slice(&new);
+    match bias {
+        Some(bias) => graph.tensor_mut(bias).data = Some(data),
+        None => {
+            let name = graph.tensor(node.outputs[0]).name.clone();
+            let bias = graph.add_tensor(Tensor::constant(format!("{name}/bias"), DType::F32, [channels], data));
+            let inputs = &mut graph.nodes[producer].inputs;
+            inputs.truncate(2);
+            inputs.push(Some(bias));
+        }
+    }
+    Ok(())
+}
+
+/// Whether exactly one input of one node reads `id`, and the graph does not give it out.
+fn read_once(graph: &Graph, id: TensorId) -> bool {
+    let reads = graph.nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == Some(id)).count();
+    reads == 1 && !graph.outputs.contains(&id)
+}
+
+fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
+    match op {
+        Op::Conv2d(op) => Some(&mut op.activation),
+        Op::DepthwiseConv2d(op) => Some(&mut op.activation),
+        Op::FullyConnected(op) => Some(&mut op.activation),
+        Op::Add(op) => Some(&mut op.activation),
+        Op::Sub(op) => Some(&mut op.activation),
+        Op::Mul(op) => Some(&mut op.activation),
+        Op::AveragePool2d(op) => Some(&mut op.activation),
+        Op::MaxPool2d(op) => Some(&mut op.activation),
+        // CONCATENATION has the attribute, but LiteRT runs it only when it is NONE.
+        Op::Concatenation(_)
+        | Op::Dequantize(_)
+        | Op::Logistic(_)
+        | Op::Relu(_)
+        | Op::ReluN1To1(_)
+        | Op::Relu6(_)
+        | Op::Reshape(_)
+        | Op::Softmax(_)
+        | Op::Tanh(_)
+        | Op::Pad(_)
+        | Op::Mean(_)
+        | Op::Squeeze(_)
+        | Op::StridedSlice(_)
+        | Op::ExpandDims(_)
+        | Op::Shape(_)
+        | Op::ReduceMax(_)
+        | Op::Pack(_)
+        | Op::LeakyRelu(_)
+        | Op::Elu(_)
+        | Op::Quantize(_)
+        | Op::HardSwish(_)
+        | Op::Gelu(_)
+        | Op::BatchNormalization(_)
+        | Op::Dropout(_) => None,
+    }
+}
+
+fn remove_nodes(graph: &mut Graph, indices: &[usize]) {
+    let mut index = 0;
+    graph.nodes.retain(|_| {
+        index += 1;
+        !indices.contains(&(index - 1))
+    });
+}

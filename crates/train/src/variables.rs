@@ -1,0 +1,56 @@
+//! Which constants of a graph learn.
+
+use litesmith_graph::{DType, Op, Tensor};
+
+/// What a constant is to training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Changed by the optimiser.
+    Trainable,
+    /// Changed by the op itself: a moving mean or variance.
+    Moving,
+    /// Never changed.
+    Constant,
+}
+
+/// The role of `tensor` as input `index` of an op.
+pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
+    if tensor.data.is_none() || tensor.dtype != DType::F32 {
+        return Role::Constant;
+    }
+    match op {
+        Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::FullyConnected(_) if index > 0 => Role::Trainable,
+        Op::BatchNormalization(_) if index > 2 => Role::Moving,
+        Op::BatchNormalization(_) if index > 0 => Role::Trainable,
+        Op::Add(_) | Op::Mul(_) | Op::Sub(_) => Role::Trainable,
+        Op::Conv2d(_)
+        | Op::DepthwiseConv2d(_)
+        | Op::FullyConnected(_)
+        | Op::BatchNormalization(_)
+        | Op::AveragePool2d(_)
+        | Op::Concatenation(_)
+        | Op::Dequantize(_)
+        | Op::Logistic(_)
+        | Op::MaxPool2d(_)
+        | Op::Relu(_)
+        | Op::ReluN1To1(_)
+        | Op::Relu6(_)
+        | Op::Reshape(_)
+        | Op::Softmax(_)
+        | Op::Tanh(_)
+        | Op::Pad(_)
+        | Op::Mean(_)
+        | Op::Squeeze(_)
+        | Op::StridedSlice(_)
+        | Op::ExpandDims(_)
+        | Op::Shape(_)
+        | Op::ReduceMax(_)
+        | Op::Pack(_)
+        | Op::LeakyRelu(_)
+        | Op::Elu(_)
+        | Op::Quantize(_)
+        | Op::HardSwish(_)
+        | Op::Gelu(_)
+        | Op::Dropout(_) => Role::Constant,
+    }
+}
