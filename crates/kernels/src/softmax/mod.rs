@@ -1,3 +1,4 @@
 //! SOFTMAX over the last axis.
 
 pub mod float;
+pub mod quantized;

@@ -1,0 +1,81 @@
+//! Integer AVERAGE_POOL_2D. LiteRT runs it in the builtin in both modes; the scales of input and output are equal.
+
+use crate::integer_conv::split;
+use crate::max_pool_2d::quantized::rows_per_task;
+use crate::numerics::{QuantParams, Quantized, builtin_range, check_activation};
+use crate::pool_2d::Pool2dGeometry;
+use crate::{Activation, Context, Unsupported};
+use std::marker::PhantomData;
+
+const KERNEL: &str = "average_pool_2d";
+
+/// A planned integer AVERAGE_POOL_2D on `i8`, `u8` or `i16`; the same in both numerics.
+#[derive(Debug, Clone)]
+pub struct QuantizedAveragePool2d<T> {
+    geometry: Pool2dGeometry,
+    min: i32,
+    max: i32,
+    element: PhantomData<T>,
+}
+
+impl<T: Quantized> QuantizedAveragePool2d<T> {
+    /// Plans a pooling. `output` only places the bounds of the activation.
+    ///
+    /// # Errors
+    /// A bad geometry or quantization, or a window whose sum could overflow 32 bits.
+    pub fn new(geometry: Pool2dGeometry, output: QuantParams, activation: Activation) -> Result<Self, Unsupported> {
+        geometry.check(KERNEL)?;
+        check_activation(KERNEL, activation)?;
+        output.check::<T>(KERNEL, "output")?;
+        let taps = geometry.height.kernel.saturating_mul(geometry.width.kernel);
+        if taps > 1 << 15 {
+            return Err(Unsupported::new(KERNEL, format!("a window of {taps} elements, at most 32768")));
+        }
+        let (min, max) = builtin_range::<T>(activation, output);
+        Ok(Self { geometry, min, max, element: PhantomData })
+    }
+
+    /// Runs. `input` and `output` are NHWC. Sums the elements on the image and divides by their number, halves away
+    /// from zero (LiteRT `reference/integer_ops/pooling.h`).
+    ///
+    /// # Panics
+    /// If a buffer has another size than planned.
+    pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T]) {
+        /// Channels summed at once, on the stack.
+        const BLOCK: usize = 64;
+        let Pool2dGeometry { height, width, channels, .. } = self.geometry;
+        assert_eq!(input.len(), self.geometry.input_len(), "input elements");
+        assert_eq!(output.len(), self.geometry.output_len(), "output elements");
+        let row_len = width.output * channels;
+        if output.is_empty() {
+            return;
+        }
+        split(ctx.pool, output, row_len * rows_per_task(row_len), |task, output| {
+            for (row, output) in output.chunks_exact_mut(row_len).enumerate() {
+                let row = task * rows_per_task(row_len) + row;
+                let (image, y) = (row / height.output, row % height.output);
+                for (x, output) in output.chunks_exact_mut(channels).enumerate() {
+                    let count = (height.taps(y).len() * width.taps(x).len()) as i32;
+                    for (block, output) in output.chunks_mut(BLOCK).enumerate() {
+                        let mut sums = [0i32; BLOCK];
+                        for tap_y in height.taps(y) {
+                            for tap_x in width.taps(x) {
+                                let in_y = y * height.stride + tap_y - height.pad_before;
+                                let in_x = x * width.stride + tap_x - width.pad_before;
+                                let pixel = ((image * height.input + in_y) * width.input + in_x) * channels;
+                                let at = pixel + block * BLOCK;
+                                for (sum, value) in sums.iter_mut().zip(&input[at..at + output.len()]) {
+                                    *sum += value.widen();
+                                }
+                            }
+                        }
+                        for (out, &sum) in output.iter_mut().zip(&sums) {
+                            let half = if sum > 0 { count / 2 } else { -(count / 2) };
+                            *out = T::narrow(((sum + half) / count).clamp(self.min, self.max));
+                        }
+                    }
+                }
+            }
+        });
+    }
+}

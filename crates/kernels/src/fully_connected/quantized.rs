@@ -1,0 +1,89 @@
+//! Integer FULLY_CONNECTED: int8, uint8 and int16 activations with 8-bit weights.
+
+use super::FullyConnectedGeometry;
+use crate::conv_2d::quantized::{QuantizedSpec, run_stage};
+use crate::conv_2d::{Conv2dGeometry, Window};
+use crate::integer_conv::{Bias, IntegerConv, channel_scales, scratch_bytes};
+use crate::numerics::{Numerics, Quantized, builtin_range, xnnpack_range};
+use crate::requantize::{OutputStage, Rounding};
+use crate::{Context, Unsupported};
+use std::marker::PhantomData;
+
+const KERNEL: &str = "fully_connected";
+
+impl FullyConnectedGeometry {
+    /// The same product as a 1x1 convolution of 1x1 images.
+    pub(crate) fn as_conv_2d(&self) -> Conv2dGeometry {
+        let one = Window { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+        Conv2dGeometry {
+            batch: self.batch,
+            height: one,
+            width: one,
+            in_channels: self.in_features,
+            out_channels: self.out_features,
+            groups: 1,
+        }
+    }
+}
+
+/// A planned integer FULLY_CONNECTED on activations of type `T` (`i8`, `u8` or `i16`).
+///
+/// Litert: 8-bit runs in XNNPACK ([`Rounding::Float`]), with or without a bias; int16 with an int32 bias or none in the
+/// optimized builtin ([`Rounding::UpTwice`]). Reference, and int16 with an int64 bias: [`Rounding::Double`].
+#[derive(Debug, Clone)]
+pub struct QuantizedFullyConnected<T> {
+    conv: IntegerConv,
+    stage: OutputStage,
+    input_zero_point: i32,
+    element: PhantomData<T>,
+}
+
+impl<T: Quantized> QuantizedFullyConnected<T> {
+    /// Plans a layer: checks sizes and parameters, packs the weights (`out_features in_features`), computes the
+    /// multipliers.
+    ///
+    /// # Errors
+    /// A bad geometry, sizes or quantization parameters that do not fit it, or a type combination LiteRT has not.
+    pub fn new(geometry: FullyConnectedGeometry, spec: &QuantizedSpec<'_>) -> Result<Self, Unsupported> {
+        geometry.check()?;
+        spec.check::<T>(KERNEL)?;
+        let conv = IntegerConv::new(geometry.as_conv_2d(), spec.weights, spec.weight_zero_point, spec.bias)?;
+        let scales = channel_scales(KERNEL, spec.weight_scales, geometry.out_features)?;
+        let xnnpack = spec.takes_xnnpack::<T>();
+        let rounding = if xnnpack {
+            Rounding::Float(spec.float_scales(&scales))
+        } else if spec.numerics == Numerics::Litert && !matches!(spec.bias, Bias::I64(_)) {
+            Rounding::UpTwice(spec.fixed_scales::<T>(&scales))
+        } else {
+            // Unlike the fixed-point multiplier of uint8, these products are never rounded to f32.
+            Rounding::Double(spec.double_scales::<i8>(&scales))
+        };
+        let (min, max) = if xnnpack {
+            xnnpack_range::<T>(spec.activation, spec.output)
+        } else {
+            builtin_range::<T>(spec.activation, spec.output)
+        };
+        let stage = OutputStage { rounding, zero_point: spec.output.zero_point, min, max };
+        Ok(Self { conv, stage, input_zero_point: spec.input.zero_point, element: PhantomData })
+    }
+
+    /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        scratch_bytes::<i16>(self.conv.scratch_len())
+    }
+
+    /// Bytes of the packed weights.
+    #[must_use]
+    pub fn packed_bytes(&self) -> usize {
+        self.conv.packed_bytes()
+    }
+
+    /// Runs. `input` is `batch in_features`, `output` is `batch out_features`.
+    ///
+    /// # Panics
+    /// If a buffer has another size than planned.
+    pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
+        run_stage(&self.conv, &self.stage, self.input_zero_point, ctx, input, output, scratch);
+    }
+}

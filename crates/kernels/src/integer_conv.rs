@@ -1,0 +1,352 @@
+//! The shared body of the integer CONV_2D and FULLY_CONNECTED: widen, multiply, and hand the accumulators to an output
+//! stage. A fully connected layer is a 1x1 convolution over 1x1 images.
+
+use crate::conv_2d::{Conv2dGeometry, Window};
+use crate::integer_gemm::{MR, NR, PackedWeights, SLACK};
+use crate::numerics::Quantized;
+use crate::{Context, Pool, Unsupported};
+
+/// Widened images that are worked on at once fit in this many bytes, so that they stay in the cache between widening
+/// and multiplying.
+const GROUP_BYTES: usize = 512 << 10;
+/// Output pixels of one task.
+const PIXELS_PER_TASK: usize = 64;
+
+/// 8-bit weights as the file stores them, `out_channels height width in_channels`.
+#[derive(Debug, Clone, Copy)]
+pub enum Weights<'a> {
+    /// Signed, as for int8 and int16 activations and for dynamic range.
+    I8(&'a [i8]),
+    /// Unsigned, as for uint8 activations.
+    U8(&'a [u8]),
+}
+
+impl Weights<'_> {
+    /// Elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::I8(data) => data.len(),
+            Self::U8(data) => data.len(),
+        }
+    }
+
+    /// Whether there are no weights.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn at(&self, index: usize) -> i32 {
+        match self {
+            Self::I8(data) => data[index].into(),
+            Self::U8(data) => data[index].into(),
+        }
+    }
+}
+
+/// The bias of an integer op, in units of input scale times weight scale.
+#[derive(Debug, Clone, Copy)]
+pub enum Bias<'a> {
+    /// No bias tensor. LiteRT's default path treats this differently from a bias of zeros.
+    None,
+    /// 32-bit: sums are 32-bit too and wrap.
+    I32(&'a [i32]),
+    /// 64-bit (int16 activations): sums are 64-bit.
+    I64(&'a [i64]),
+}
+
+impl Bias<'_> {
+    /// Refuses a bias of another length.
+    ///
+    /// # Errors
+    /// As said.
+    pub(crate) fn check(&self, kernel: &'static str, channels: usize) -> Result<(), Unsupported> {
+        let len = match self {
+            Self::None => channels,
+            Self::I32(bias) => bias.len(),
+            Self::I64(bias) => bias.len(),
+        };
+        if len == channels {
+            return Ok(());
+        }
+        Err(Unsupported::new(kernel, format!("bias has {len} elements for {channels} output channels")))
+    }
+
+    /// The bias as 32-bit start values.
+    pub(crate) fn narrow(&self, channels: usize) -> Vec<i32> {
+        match self {
+            Self::I32(bias) => bias.to_vec(),
+            _ => vec![0; channels],
+        }
+    }
+}
+
+/// One scale for each output channel: broadcasts a single one, refuses any other number and non-positive scales.
+pub(crate) fn channel_scales(kernel: &'static str, scales: &[f32], channels: usize) -> Result<Vec<f32>, Unsupported> {
+    if let Some(bad) = scales.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
+        return Err(Unsupported::new(kernel, format!("weight scale {bad} is not above 0")));
+    }
+    match scales {
+        [one] => Ok(vec![*one; channels]),
+        _ if scales.len() == channels => Ok(scales.to_vec()),
+        _ => Err(Unsupported::new(
+            kernel,
+            format!("{} weight scales for {channels} output channels, expected 1 or {channels}", scales.len()),
+        )),
+    }
+}
+
+/// Sums of products of a convolution, planned.
+#[derive(Debug, Clone)]
+pub(crate) struct IntegerConv {
+    geometry: Conv2dGeometry,
+    /// One for each group of channels.
+    weights: Vec<PackedWeights>,
+    /// Where the segments of a row begin, relative to its first tap; one list for all groups.
+    segments: Vec<usize>,
+    bias: Vec<i32>,
+    wide_bias: Option<Vec<i64>>,
+}
+
+impl IntegerConv {
+    /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point`.
+    pub(crate) fn new(
+        geometry: Conv2dGeometry,
+        weights: Weights<'_>,
+        weight_zero_point: i32,
+        bias: Bias<'_>,
+    ) -> Result<Self, Unsupported> {
+        const KERNEL: &str = "conv_2d";
+        if weights.len() != geometry.weights_len() {
+            let reason = format!("{} weights, expected {} for {geometry:?}", weights.len(), geometry.weights_len());
+            return Err(Unsupported::new(KERNEL, reason));
+        }
+        bias.check(KERNEL, geometry.out_channels)?;
+        let Conv2dGeometry { height, width, in_channels, out_channels, groups, .. } = geometry;
+        let depth = in_channels / groups;
+        // Taps side by side in memory are one segment.
+        let taps = if width.dilation == 1 && groups == 1 { width.kernel } else { 1 };
+        let across = width.kernel / taps;
+        let padded_width = padded(&width);
+        let mut segments = Vec::with_capacity(height.kernel * across);
+        for y in 0..height.kernel {
+            for x in 0..across {
+                segments.push((y * height.dilation * padded_width + x * width.dilation) * in_channels);
+            }
+        }
+        let per_group = out_channels / groups;
+        let weights = (0..groups)
+            .map(|group| {
+                PackedWeights::pack(per_group, segments.len(), taps * depth, |column, segment, element| {
+                    let row = (group * per_group + column) * segments.len() + segment;
+                    (weights.at(row * taps * depth + element) - weight_zero_point) as i16
+                })
+            })
+            .collect();
+        let wide_bias = match bias {
+            Bias::I64(bias) => Some(bias.to_vec()),
+            _ => None,
+        };
+        Ok(Self { geometry, weights, segments, bias: bias.narrow(out_channels), wide_bias })
+    }
+
+    pub(crate) fn geometry(&self) -> &Conv2dGeometry {
+        &self.geometry
+    }
+
+    /// Bytes of the packed weights.
+    pub(crate) fn packed_bytes(&self) -> usize {
+        self.weights.iter().map(PackedWeights::bytes).sum()
+    }
+
+    /// Elements of one widened image.
+    fn image_len(&self) -> usize {
+        padded(&self.geometry.height) * padded(&self.geometry.width) * self.geometry.in_channels
+    }
+
+    /// Images worked on at once.
+    fn group_images(&self) -> usize {
+        (GROUP_BYTES / (self.image_len() * 2).max(1)).clamp(1, self.geometry.batch.max(1))
+    }
+
+    /// i16 elements of scratch that a run needs.
+    pub(crate) fn scratch_len(&self) -> usize {
+        self.group_images() * self.image_len() + SLACK
+    }
+
+    /// Computes all accumulators. `zero_point(image)` is subtracted from the input; `store(pixel, channel, sums, out)`
+    /// turns the sums of the output channels from `channel` on into `out`; pixels count over the whole batch.
+    pub(crate) fn run<T: Quantized, O: Send>(
+        &self,
+        ctx: Context<'_>,
+        input: &[T],
+        output: &mut [O],
+        scratch: &mut [i16],
+        zero_point: impl Fn(usize) -> i32 + Sync,
+        store: impl Fn(usize, usize, Sums<'_>, &mut [O]) + Sync,
+    ) {
+        let Conv2dGeometry { batch, height, width, in_channels, out_channels, .. } = self.geometry;
+        assert_eq!(input.len(), self.geometry.input_len(), "input elements");
+        assert_eq!(output.len(), self.geometry.output_len(), "output elements");
+        let images = self.group_images();
+        let (image_in, image_wide) = (height.input * width.input * in_channels, self.image_len());
+        let pixels = height.output * width.output;
+        if output.is_empty() {
+            return;
+        }
+        for first in (0..batch).step_by(images) {
+            let images = images.min(batch - first);
+            let input = &input[first * image_in..(first + images) * image_in];
+            let wide = &mut scratch[..images * image_wide + SLACK];
+            self.widen(ctx.pool, input, wide, &|image| zero_point(first + image));
+            let wide = &*wide;
+            let first_pixel = first * pixels;
+            let output = &mut output[first_pixel * out_channels..(first_pixel + images * pixels) * out_channels];
+            if images * pixels == 1 {
+                let task = NR * self.weights[0].panels().div_ceil(2 * ctx.pool.threads()).max(1);
+                let task = if self.weights.len() == 1 { task } else { out_channels };
+                split(ctx.pool, output, task, |index, out| {
+                    self.multiply(ctx, wide, 0, first_pixel, index * task, out_channels, out, &store);
+                });
+            } else {
+                split(ctx.pool, output, PIXELS_PER_TASK * out_channels, |index, out| {
+                    let pixel = index * PIXELS_PER_TASK;
+                    self.multiply(ctx, wide, pixel, first_pixel, 0, out_channels, out, &store);
+                });
+            }
+        }
+    }
+
+    /// Subtracts the zero point and writes the padding.
+    fn widen<T: Quantized>(
+        &self,
+        pool: &Pool,
+        input: &[T],
+        wide: &mut [i16],
+        zero_point: &(dyn Fn(usize) -> i32 + Sync),
+    ) {
+        let Conv2dGeometry { height, width, in_channels, .. } = self.geometry;
+        let (rows, row_len) = (padded(&height), padded(&width) * in_channels);
+        let len = wide.len() - SLACK;
+        wide[len..].fill(0);
+        if row_len == 0 || rows == 0 {
+            return;
+        }
+        let rows_per_task = (16_384 / row_len).clamp(1, rows.max(1));
+        let task_rows = if len / row_len > rows { rows * rows_per_task.div_ceil(rows) } else { rows_per_task };
+        let (left, used) = (width.pad_before * in_channels, width.input.min(padded(&width)) * in_channels);
+        split(pool, &mut wide[..len], task_rows * row_len, |index, wide| {
+            for (row, wide) in wide.chunks_exact_mut(row_len).enumerate() {
+                let (image, y) = ((index * task_rows + row) / rows, (index * task_rows + row) % rows);
+                if y < height.pad_before || y - height.pad_before >= height.input {
+                    wide.fill(0);
+                    continue;
+                }
+                let from = (image * height.input + y - height.pad_before) * width.input * in_channels;
+                let zero_point = zero_point(image);
+                let used = used.min(row_len - left);
+                wide[..left].fill(0);
+                wide[left + used..].fill(0);
+                for (wide, value) in wide[left..].iter_mut().zip(&input[from..from + used]) {
+                    *wide = (value.widen() - zero_point) as i16;
+                }
+            }
+        });
+    }
+
+    /// Multiplies output pixels from `pixel` on, channels from `channel` on, as many as `out` holds.
+    fn multiply<O: Send>(
+        &self,
+        ctx: Context<'_>,
+        wide: &[i16],
+        pixel: usize,
+        first_pixel: usize,
+        channel: usize,
+        out_channels: usize,
+        out: &mut [O],
+        store: &(impl Fn(usize, usize, Sums<'_>, &mut [O]) + Sync),
+    ) {
+        let Conv2dGeometry { height, width, in_channels, groups, .. } = self.geometry;
+        let (per_group, depth) = (out_channels / groups, in_channels / groups);
+        let row_out = out.len().min(out_channels - channel);
+        let pixels = out.len() / row_out;
+        let row_of = |at: usize| {
+            let (image, rest) = (at / (height.output * width.output), at % (height.output * width.output));
+            let (y, x) = (rest / width.output, rest % width.output);
+            image * self.image_len() + (y * height.stride * padded(&width) + x * width.stride) * in_channels
+        };
+        for tile in (0..pixels).step_by(MR) {
+            let used = MR.min(pixels - tile);
+            let mut rows = [row_of(pixel + tile); MR];
+            for (at, row) in rows.iter_mut().enumerate().take(used).skip(1) {
+                *row = row_of(pixel + tile + at);
+            }
+            for (group, weights) in self.weights.iter().enumerate() {
+                let rows = rows.map(|row| row + group * depth);
+                for panel in channel / NR..weights.panels() {
+                    let columns = weights.panel_columns(panel);
+                    let (first, len) = (group * per_group + columns.start, columns.len());
+                    if first - channel >= row_out {
+                        break;
+                    }
+                    let at = |row: usize| (tile + row) * row_out + first - channel;
+                    if let Some(bias) = &self.wide_bias {
+                        let mut sums = [[0i64; NR]; MR];
+                        for sums in &mut sums[..used] {
+                            sums[..len].copy_from_slice(&bias[first..first + len]);
+                        }
+                        weights.multiply_wide(ctx.isa, wide, &rows, used, &self.segments, panel, &mut sums);
+                        for (row, sums) in sums.iter().enumerate().take(used) {
+                            let pixel = first_pixel + pixel + tile + row;
+                            store(pixel, first, Sums::Wide(&sums[..len]), &mut out[at(row)..at(row) + len]);
+                        }
+                    } else {
+                        let mut sums = [[0i32; NR]; MR];
+                        for sums in &mut sums[..used] {
+                            sums[..len].copy_from_slice(&self.bias[first..first + len]);
+                        }
+                        weights.multiply(ctx.isa, wide, &rows, used, &self.segments, panel, &mut sums);
+                        for (row, sums) in sums.iter().enumerate().take(used) {
+                            let pixel = first_pixel + pixel + tile + row;
+                            store(pixel, first, Sums::Narrow(&sums[..len]), &mut out[at(row)..at(row) + len]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Accumulators of neighbouring output channels, bias included.
+#[derive(Clone, Copy)]
+pub(crate) enum Sums<'a> {
+    /// 32-bit, wrapped.
+    Narrow(&'a [i32]),
+    /// 64-bit.
+    Wide(&'a [i64]),
+}
+
+/// Positions of an axis with its padding.
+pub(crate) fn padded(window: &Window) -> usize {
+    window.pad_before + window.input + window.pad_after()
+}
+
+/// [`Pool::chunks_mut`], without its bookkeeping where one thread does everything.
+pub(crate) fn split<T: Send>(pool: &Pool, data: &mut [T], chunk: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+    if pool.threads() == 1 || data.len() <= chunk {
+        data.chunks_mut(chunk.max(1)).enumerate().for_each(|(index, chunk)| task(index, chunk));
+    } else {
+        pool.chunks_mut(data, chunk.max(1), task);
+    }
+}
+
+/// The `T`s that an unaligned byte buffer holds.
+pub(crate) fn typed_scratch<T: bytemuck::Pod>(scratch: &mut [u8]) -> &mut [T] {
+    bytemuck::pod_align_to_mut::<u8, T>(scratch).1
+}
+
+/// Bytes of scratch from which [`typed_scratch`] takes `len` elements whatever the alignment.
+pub(crate) fn scratch_bytes<T>(len: usize) -> usize {
+    len * size_of::<T>() + align_of::<T>() - 1
+}

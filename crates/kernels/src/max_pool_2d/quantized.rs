@@ -1,0 +1,87 @@
+//! Integer MAX_POOL_2D. Values pass through; the scales of input and output are taken to be equal, as LiteRT does.
+
+use crate::integer_conv::split;
+use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
+use crate::pool_2d::Pool2dGeometry;
+use crate::{Activation, Context, Unsupported};
+use std::marker::PhantomData;
+
+const KERNEL: &str = "max_pool_2d";
+
+/// A planned integer MAX_POOL_2D on `i8`, `u8` or `i16`.
+#[derive(Debug, Clone)]
+pub struct QuantizedMaxPool2d<T> {
+    geometry: Pool2dGeometry,
+    min: i32,
+    max: i32,
+    element: PhantomData<T>,
+}
+
+impl<T: Quantized> QuantizedMaxPool2d<T> {
+    /// Plans a pooling. `output` only places the bounds of the activation.
+    ///
+    /// Litert: 8-bit runs in XNNPACK unless a stride exceeds its window; the two compute the bounds differently.
+    ///
+    /// # Errors
+    /// A bad geometry or quantization.
+    pub fn new(
+        geometry: Pool2dGeometry,
+        output: QuantParams,
+        activation: Activation,
+        numerics: Numerics,
+    ) -> Result<Self, Unsupported> {
+        geometry.check(KERNEL)?;
+        check_activation(KERNEL, activation)?;
+        output.check::<T>(KERNEL, "output")?;
+        let (height, width) = (geometry.height, geometry.width);
+        let delegated = T::BITS == 8 && height.stride <= height.kernel && width.stride <= width.kernel;
+        let (min, max) = if numerics == Numerics::Litert && delegated {
+            xnnpack_range::<T>(activation, output)
+        } else {
+            builtin_range::<T>(activation, output)
+        };
+        Ok(Self { geometry, min, max, element: PhantomData })
+    }
+
+    /// Runs. `input` and `output` are NHWC.
+    ///
+    /// # Panics
+    /// If a buffer has another size than planned.
+    pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T]) {
+        let Pool2dGeometry { height, width, channels, .. } = self.geometry;
+        assert_eq!(input.len(), self.geometry.input_len(), "input elements");
+        assert_eq!(output.len(), self.geometry.output_len(), "output elements");
+        let row_len = width.output * channels;
+        if output.is_empty() {
+            return;
+        }
+        let (min, max) = (T::narrow(self.min), T::narrow(self.max));
+        split(ctx.pool, output, row_len * rows_per_task(row_len), |task, output| {
+            for (row, output) in output.chunks_exact_mut(row_len).enumerate() {
+                let row = task * rows_per_task(row_len) + row;
+                let (image, y) = (row / height.output, row % height.output);
+                for (x, output) in output.chunks_exact_mut(channels).enumerate() {
+                    output.fill(T::narrow(T::MIN));
+                    for tap_y in height.taps(y) {
+                        for tap_x in width.taps(x) {
+                            let in_y = y * height.stride + tap_y - height.pad_before;
+                            let in_x = x * width.stride + tap_x - width.pad_before;
+                            let at = ((image * height.input + in_y) * width.input + in_x) * channels;
+                            for (out, &value) in output.iter_mut().zip(&input[at..at + channels]) {
+                                *out = (*out).max(value);
+                            }
+                        }
+                    }
+                    for out in output {
+                        *out = (*out).max(min).min(max);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Rows of `row_len` elements that make a task worth a thread.
+pub(crate) fn rows_per_task(row_len: usize) -> usize {
+    8_192usize.div_ceil(row_len.max(1))
+}

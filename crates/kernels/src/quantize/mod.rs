@@ -1,0 +1,173 @@
+//! QUANTIZE: float to quantized, and one quantization to another.
+
+use crate::integer_conv::split;
+use crate::numerics::{Numerics, QuantParams, Quantized};
+use crate::requantize::{FixedPoint, round_even_small};
+use crate::{Context, Unsupported};
+use std::marker::PhantomData;
+
+const KERNEL: &str = "quantize";
+const CHUNK: usize = 16 << 10;
+
+/// A planned QUANTIZE from f32 to `i8`, `u8` or `i16`.
+#[derive(Debug, Clone)]
+pub struct Quantize<T> {
+    output: QuantParams,
+    numerics: Numerics,
+    element: PhantomData<T>,
+}
+
+impl<T: Quantized> Quantize<T> {
+    /// Plans it. Reference divides by the scale and rounds halves away from zero (LiteRT `reference/quantize.h`). Litert
+    /// multiplies by `1 / scale` and rounds halves to even (XNNPACK `f32-qs8-vcvt`; for int16 the vector loop of
+    /// `optimized/optimized_ops.h`, whose last `len % 8` elements are divided in f64 with halves away from zero).
+    ///
+    /// # Errors
+    /// A bad quantization.
+    pub fn new(output: QuantParams, numerics: Numerics) -> Result<Self, Unsupported> {
+        output.check::<T>(KERNEL, "output")?;
+        Ok(Self { output, numerics, element: PhantomData })
+    }
+
+    /// Runs.
+    ///
+    /// # Panics
+    /// If the buffers differ in size.
+    pub fn run(&self, ctx: Context<'_>, input: &[f32], output: &mut [T]) {
+        assert_eq!(input.len(), output.len(), "input and output elements");
+        let QuantParams { scale, zero_point } = self.output;
+        let inverse = 1.0 / scale;
+        let vectors = output.len() / 8 * 8;
+        split(ctx.pool, output, CHUNK, |task, output| {
+            let input = &input[task * CHUNK..task * CHUNK + output.len()];
+            let store = |rounded: i32| T::narrow(rounded.wrapping_add(zero_point).clamp(T::MIN, T::MAX));
+            match self.numerics {
+                Numerics::Reference => {
+                    for (out, &value) in output.iter_mut().zip(input) {
+                        *out = store(truncate(round_half_away(value / scale)));
+                    }
+                }
+                Numerics::Litert if T::BITS == 8 => {
+                    for (out, &value) in output.iter_mut().zip(input) {
+                        // Written so that NaN becomes the largest value, as the vector minimum does.
+                        let scaled = value * inverse;
+                        let scaled = if scaled < 32_767.0 { scaled } else { 32_767.0 };
+                        *out = store(round_even_small(scaled.max(-32_768.0)));
+                    }
+                }
+                Numerics::Litert => {
+                    let vectors = vectors.saturating_sub(task * CHUNK).min(output.len());
+                    let ((out, tail_out), (input, tail)) = (output.split_at_mut(vectors), input.split_at(vectors));
+                    for (out, &value) in out.iter_mut().zip(input) {
+                        let scaled = value * inverse;
+                        // Below 2^22 the short way; above, the outputs saturate or, from 2^31 on, become the smallest.
+                        let small = round_even_small(scaled.clamp(-100_000.0, 100_000.0));
+                        *out = store(if scaled.abs() < 2_147_483_648.0 { small } else { i32::MIN });
+                    }
+                    for (out, &value) in tail_out.iter_mut().zip(tail) {
+                        let rounded = (f64::from(value) / f64::from(scale)).round();
+                        let fits = (-2_147_483_648.0..2_147_483_648.0).contains(&rounded);
+                        *out = store(if fits { rounded as i32 } else { i32::MIN });
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// `f32::round` in steps that vectorise: truncate, and step away from zero if the fraction is a half or more.
+#[inline]
+fn round_half_away(x: f32) -> f32 {
+    if x.abs() < 8_388_608.0 {
+        let whole = x as i32 as f32;
+        whole + if (x - whole).abs() >= 0.5 { 1f32.copysign(x) } else { 0.0 }
+    } else {
+        x
+    }
+}
+
+/// C's conversion as x86 does it: everything that does not fit becomes the smallest i32.
+#[inline]
+fn truncate(x: f32) -> i32 {
+    if (-2_147_483_648.0..2_147_483_648.0).contains(&x) { x as i32 } else { i32::MIN }
+}
+
+/// A planned QUANTIZE from one quantized type to another or to other parameters.
+#[derive(Debug, Clone)]
+pub struct Requantize<A, B> {
+    input: QuantParams,
+    output: QuantParams,
+    arithmetic: Arithmetic,
+    elements: PhantomData<(A, B)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Arithmetic {
+    /// Multiplier in 1/256, one rounding with halves upwards (XNNPACK `qs8-vcvt`).
+    Eighths { multiplier: i32 },
+    /// [`FixedPoint::round_twice`] (LiteRT `reference/requantize.h`).
+    RoundTwice(FixedPoint),
+    /// [`FixedPoint::round_up_twice`] for whole vectors of 16, then as the reference (LiteRT
+    /// `optimized/optimized_ops.h`).
+    UpTwice(FixedPoint),
+}
+
+impl<A: Quantized, B: Quantized> Requantize<A, B> {
+    /// Plans it. Litert hands int8 to int8 and uint8 to uint8 with a scale ratio in 1/256..=128 to XNNPACK.
+    ///
+    /// # Errors
+    /// A bad quantization, or uint8 from int16, which LiteRT has not.
+    pub fn new(input: QuantParams, output: QuantParams, numerics: Numerics) -> Result<Self, Unsupported> {
+        input.check::<A>(KERNEL, "input")?;
+        output.check::<B>(KERNEL, "output")?;
+        if A::BITS == 16 && B::MIN == 0 {
+            return Err(Unsupported::new(KERNEL, "int16 to uint8"));
+        }
+        let ratio = input.scale / output.scale;
+        let same_type = A::BITS == 8 && (A::MIN, A::BITS) == (B::MIN, B::BITS);
+        let fixed = FixedPoint::new(f64::from(input.scale) / f64::from(output.scale));
+        let flip =
+            A::BITS == 8 && B::BITS == 8 && A::MIN != B::MIN && input.zero_point - output.zero_point == A::MIN - B::MIN;
+        let arithmetic = if numerics == Numerics::Litert && same_type && (1.0 / 256.0..=128.0).contains(&ratio) {
+            Arithmetic::Eighths { multiplier: (256.0 * ratio).round_ties_even() as i32 }
+        } else if numerics == Numerics::Litert && A::BITS == 8 && B::BITS == 8 && !flip {
+            Arithmetic::UpTwice(fixed)
+        } else {
+            Arithmetic::RoundTwice(fixed)
+        };
+        Ok(Self { input, output, arithmetic, elements: PhantomData })
+    }
+
+    /// Runs.
+    ///
+    /// # Panics
+    /// If the buffers differ in size.
+    pub fn run(&self, ctx: Context<'_>, input: &[A], output: &mut [B]) {
+        assert_eq!(input.len(), output.len(), "input and output elements");
+        let (from, to) = (self.input.zero_point, self.output.zero_point);
+        let vectors = output.len() / 16 * 16;
+        let store = |scaled: i32| B::narrow(scaled.wrapping_add(to).clamp(B::MIN, B::MAX));
+        split(ctx.pool, output, CHUNK, |task, output| {
+            let input = &input[task * CHUNK..task * CHUNK + output.len()];
+            match self.arithmetic {
+                Arithmetic::Eighths { multiplier } => {
+                    for (out, value) in output.iter_mut().zip(input) {
+                        *out = store(((value.widen() - from) * multiplier + 128) >> 8);
+                    }
+                }
+                Arithmetic::RoundTwice(scale) => {
+                    for (out, value) in output.iter_mut().zip(input) {
+                        *out = store(scale.round_twice(value.widen() - from));
+                    }
+                }
+                Arithmetic::UpTwice(scale) => {
+                    let vectors = vectors.saturating_sub(task * CHUNK);
+                    for (at, (out, value)) in output.iter_mut().zip(input).enumerate() {
+                        let value = value.widen() - from;
+                        *out = store(if at < vectors { scale.round_up_twice(value) } else { scale.round_twice(value) });
+                    }
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,209 @@
+//! From accumulators back to quantized values: every rounding LiteRT uses, and the output stage of the matrix products.
+
+use crate::numerics::Quantized;
+
+/// A real multiplier as `multiplier * 2^(shift - 31)` with `multiplier` in `2^30..2^31` (or both 0).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FixedPoint {
+    /// The mantissa, Q0.31.
+    pub multiplier: i32,
+    /// The exponent; positive shifts left.
+    pub shift: i32,
+}
+
+impl FixedPoint {
+    /// The nearest fixed-point number; halves away from zero; below `2^-31` it is 0 (LiteRT
+    /// `internal/quantization_util.cc`, `QuantizeMultiplier`).
+    #[must_use]
+    pub fn new(real: f64) -> Self {
+        if real == 0.0 {
+            return Self { multiplier: 0, shift: 0 };
+        }
+        let (mantissa, mut shift) = frexp(real);
+        let mut multiplier = (mantissa * (1i64 << 31) as f64).round() as i64;
+        if multiplier == 1 << 31 {
+            multiplier /= 2;
+            shift += 1;
+        }
+        if shift < -31 {
+            return Self { multiplier: 0, shift: 0 };
+        }
+        Self { multiplier: multiplier as i32, shift }
+    }
+
+    /// `x` times the multiplier, rounded twice: the doubling high product to nearest (halves upwards), then the right
+    /// shift with halves away from zero (LiteRT `internal/common.cc`, `MultiplyByQuantizedMultiplier`, built without
+    /// `TFLITE_SINGLE_ROUNDING`; gemmlowp `fixedpoint.h`).
+    #[inline]
+    #[must_use]
+    pub fn round_twice(self, x: i32) -> i32 {
+        let (left, right) = (self.shift.max(0) as u32, (-self.shift).max(0) as u32);
+        rounding_shift_right(doubling_high_product(x.wrapping_shl(left), self.multiplier), right)
+    }
+
+    /// `x` times the multiplier, rounded twice, both times with halves upwards: what the vector instructions of Arm do,
+    /// which LiteRT's optimized builtins use on x86 too through `NEON_2_SSE.h` (LiteRT `internal/common.h`,
+    /// `MultiplyByQuantizedMultiplier4Rows`).
+    #[inline]
+    #[must_use]
+    pub fn round_up_twice(self, x: i32) -> i32 {
+        let (left, right) = (self.shift.max(0) as u32, (-self.shift).max(0) as u32);
+        let high = doubling_high_product(x.wrapping_shl(left), self.multiplier);
+        ((i64::from(high) + ((1i64 << right) >> 1)) >> right) as i32
+    }
+
+    /// A 64-bit `x` times the multiplier cut to 15 bits, rounded once with halves upwards (LiteRT `internal/common.cc`,
+    /// `MultiplyByQuantizedMultiplier(int64_t, ..)`).
+    #[inline]
+    #[must_use]
+    pub fn round_wide(self, x: i64) -> i32 {
+        let reduced = if self.multiplier < 0x7fff_0000 { (self.multiplier + (1 << 15)) >> 16 } else { 0x7fff };
+        let shift = (15 - self.shift).clamp(1, 62) as u32;
+        (x.wrapping_mul(i64::from(reduced)).wrapping_add(1i64 << (shift - 1)) >> shift) as i32
+    }
+}
+
+/// Splits `real` into a mantissa in 0.5..1 and a power of two, exactly, like C's `frexp`.
+fn frexp(real: f64) -> (f64, i32) {
+    if real == 0.0 || !real.is_finite() {
+        return (real, 0);
+    }
+    let bits = real.to_bits();
+    let exponent = (bits >> 52 & 0x7ff) as i32;
+    if exponent == 0 {
+        let (mantissa, shift) = frexp(real * (1u64 << 54) as f64);
+        return (mantissa, shift - 54);
+    }
+    (f64::from_bits(bits & !(0x7ff << 52) | 1022 << 52), exponent - 1022)
+}
+
+/// `2 * a * b / 2^32` to nearest, saturating the one product that does not fit (gemmlowp
+/// `SaturatingRoundingDoublingHighMul`). The division truncates after a nudge that depends on the sign.
+#[inline]
+#[must_use]
+pub fn doubling_high_product(a: i32, b: i32) -> i32 {
+    if a == i32::MIN && b == i32::MIN {
+        return i32::MAX;
+    }
+    let product = i64::from(a) * i64::from(b);
+    let nudge = if product >= 0 { 1i64 << 30 } else { 1 - (1i64 << 30) };
+    ((product + nudge) / (1i64 << 31)) as i32
+}
+
+/// `x / 2^exponent` to nearest, halves away from zero (gemmlowp `RoundingDivideByPOT`).
+#[inline]
+#[must_use]
+pub fn rounding_shift_right(x: i32, exponent: u32) -> i32 {
+    let mask = ((1i64 << exponent) - 1) as i32;
+    let remainder = x & mask;
+    let threshold = (mask >> 1) + i32::from(x < 0);
+    x.wrapping_shr(exponent.min(31)) + i32::from(remainder > threshold)
+}
+
+/// `round_ties_even` for `|x| <= 2^22`: adding 1.5 * 2^23 leaves no fraction bits. Vectorises on every CPU.
+#[inline]
+#[must_use]
+pub fn round_even_small(x: f32) -> i32 {
+    const MAGIC: f32 = 12_582_912.0;
+    ((x + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32)
+}
+
+/// How accumulators become output values, one multiplier per output channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rounding {
+    /// f32: `clamp(accumulator as f32 * scale)`, halves to even (XNNPACK `qs8-qc8w-gemm/*-minmax-fp32-*`).
+    Float(Vec<f32>),
+    /// f64: halves away from zero (LiteRT `reference/integer_ops/fully_connected.h`).
+    Double(Vec<f64>),
+    /// [`FixedPoint::round_twice`] for 32-bit accumulators, [`FixedPoint::round_wide`] for 64-bit ones.
+    Reference(Vec<FixedPoint>),
+    /// [`FixedPoint::round_up_twice`].
+    UpTwice(Vec<FixedPoint>),
+}
+
+/// The end of a matrix product: scale, round, add the zero point, clamp.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputStage {
+    /// Multipliers and rounding.
+    pub rounding: Rounding,
+    /// Added after rounding.
+    pub zero_point: i32,
+    /// Smallest output value.
+    pub min: i32,
+    /// Largest output value.
+    pub max: i32,
+}
+
+impl OutputStage {
+    /// Turns the accumulators of the channels from `channel` on into outputs.
+    #[inline]
+    pub fn store<T: Quantized>(&self, accumulators: &[i32], channel: usize, output: &mut [T]) {
+        let Self { zero_point, min, max, .. } = *self;
+        let channels = channel..channel + output.len();
+        match &self.rounding {
+            Rounding::Float(scales) => {
+                let (low, high) = ((min - zero_point) as f32, (max - zero_point) as f32);
+                for ((out, &acc), &scale) in output.iter_mut().zip(accumulators).zip(&scales[channels]) {
+                    let scaled = (acc as f32 * scale).max(low).min(high);
+                    *out = T::narrow(round_even_small(scaled) + zero_point);
+                }
+            }
+            Rounding::Double(scales) => {
+                for ((out, &acc), &scale) in output.iter_mut().zip(accumulators).zip(&scales[channels]) {
+                    let rounded = (f64::from(acc) * scale).round() as i32;
+                    *out = T::narrow(rounded.wrapping_add(zero_point).clamp(min, max));
+                }
+            }
+            Rounding::Reference(scales) => {
+                for ((out, &acc), scale) in output.iter_mut().zip(accumulators).zip(&scales[channels]) {
+                    *out = T::narrow(scale.round_twice(acc).wrapping_add(zero_point).clamp(min, max));
+                }
+            }
+            Rounding::UpTwice(scales) => {
+                for ((out, &acc), scale) in output.iter_mut().zip(accumulators).zip(&scales[channels]) {
+                    *out = T::narrow(scale.round_up_twice(acc).wrapping_add(zero_point).clamp(min, max));
+                }
+            }
+        }
+    }
+
+    /// The same for 64-bit accumulators (int16 activations with int64 bias).
+    #[inline]
+    pub fn store_wide<T: Quantized>(&self, accumulators: &[i64], channel: usize, output: &mut [T]) {
+        let Self { zero_point, min, max, .. } = *self;
+        for (at, (out, &acc)) in output.iter_mut().zip(accumulators).enumerate() {
+            let rounded = match &self.rounding {
+                Rounding::Float(scales) => (acc as f32 * scales[channel + at]).round_ties_even() as i32,
+                Rounding::Double(scales) => (acc as f64 * scales[channel + at]).round() as i32,
+                Rounding::Reference(scales) | Rounding::UpTwice(scales) => scales[channel + at].round_wide(acc),
+            };
+            *out = T::narrow(rounded.wrapping_add(zero_point).clamp(min, max));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multiplier_is_a_mantissa_and_a_power_of_two() {
+        assert_eq!(FixedPoint::new(1.0), FixedPoint { multiplier: 1 << 30, shift: 1 });
+        assert_eq!(FixedPoint::new(0.75), FixedPoint { multiplier: 3 << 29, shift: 0 });
+        assert_eq!(
+            FixedPoint::new(f64::from_bits(0x3fef_ffff_ffff_ffff)),
+            FixedPoint { multiplier: 1 << 30, shift: 1 }
+        );
+        assert_eq!(FixedPoint::new(2f64.powi(-33)), FixedPoint { multiplier: 0, shift: 0 });
+    }
+
+    #[test]
+    fn the_three_roundings_differ_on_halves() {
+        let quarter = FixedPoint::new(0.25);
+        assert_eq!([-6, -2, 2, 6].map(|x| quarter.round_twice(x)), [-2, -1, 1, 2]);
+        assert_eq!([-6, -2, 2, 6].map(|x| quarter.round_up_twice(x)), [-1, 0, 1, 2]);
+        assert_eq!([-5, 5, 7].map(|x| quarter.round_up_twice(x)), [-1, 2, 2]);
+        assert_eq!([-6, -2, 2, 6].map(|x| quarter.round_wide(x)), [-1, 0, 1, 2]);
+        assert_eq!([-1.5, -0.5, 0.5, 1.5, 2.5].map(round_even_small), [-2, 0, 0, 2, 2]);
+    }
+}
