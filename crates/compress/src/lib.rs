@@ -1,1 +1,37 @@
+//! Makes models smaller and faster: today post-training quantization.
+//!
+//! Every algorithm *decides* without changing anything: a pure function from a graph to a list of [`Edit`]s and a
+//! report. [`apply`] carries edits out. What was decided can so be shown, tested and combined before it is done.
+//!
+//! ```
+//! # use litesmith_graph::{Data, DType, Graph, Model, Tensor, ops::FullyConnected};
+//! use litesmith_compress::{IoType, QuantizeOptions, Range, Ranges, Scheme, quantize};
+//!
+//! # let mut graph = Graph::new("main");
+//! # let x = graph.add_input(Tensor::new("x", DType::F32, [1, 2]));
+//! # let w = graph.add_tensor(Tensor::constant("w", DType::F32, [3, 2], Data::from_slice(&[0.5_f32; 6])));
+//! # let b = graph.add_tensor(Tensor::constant("b", DType::F32, [3], Data::from_slice(&[0.25_f32; 3])));
+//! # let y = graph.add_node(FullyConnected::default(), &[Some(x), Some(w), Some(b)], "y")?;
+//! # graph.outputs = vec![y];
+//! # let model = Model::from_graph(graph);
+//! # let mut ranges = Ranges::default();
+//! # ranges.insert(x, Range::new(0.0, 1.0));
+//! # ranges.insert(y, Range::new(-0.5, 1.5));
+//! // `ranges` comes from `calibrate`; `model` is a float32 model.
+//! let options = QuantizeOptions::new(Scheme::Int8).with_io(IoType::Uint8, IoType::Uint8);
+//! let (quantized, report) = quantize(&model, &options, Some(&ranges))?;
+//! assert!(report.kept_float.is_empty());
+//! assert_eq!(quantized.main()?.tensor(quantized.main()?.inputs[0]).dtype, DType::U8);
+//! # Ok::<(), litesmith_graph::Error>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod calibrate;
+mod edit;
+mod quantize;
+
+pub use calibrate::{Calibrator, FloatRunner, MinMax, Range, Ranges, calibrate};
+pub use edit::{Edit, Form, apply};
+pub use quantize::{
+    Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Scheme, TensorReport, decide, quantize,
+};

@@ -1,0 +1,21 @@
+//! Min-max calibration: nothing that was seen is clipped.
+
+use super::{Calibrator, Range};
+
+/// The range of every value that was seen: TensorFlow Lite's default. One outlier widens it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MinMax {
+    range: Option<Range>,
+}
+
+impl Calibrator for MinMax {
+    fn observe(&mut self, values: &[f32]) {
+        if let Some(range) = Range::of(values) {
+            self.range = Some(self.range.map_or(range, |seen| seen.union(range)));
+        }
+    }
+
+    fn range(&self) -> Option<Range> {
+        self.range
+    }
+}

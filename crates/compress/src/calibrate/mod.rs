@@ -1,0 +1,198 @@
+//! Calibration: running a float graph on samples to learn the range of each activation tensor.
+
+use litesmith_graph::{DType, Error, Graph, Result, TensorId};
+
+mod min_max;
+
+pub use min_max::MinMax;
+
+/// The real values that a tensor takes, from `min` to `max`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// Smallest value.
+    pub min: f32,
+    /// Largest value.
+    pub max: f32,
+}
+
+impl Range {
+    /// The range from `min` to `max`.
+    #[must_use]
+    pub fn new(min: f32, max: f32) -> Self {
+        Self { min, max }
+    }
+
+    /// The range of `values`; `None` when there are none.
+    #[must_use]
+    pub fn of(values: &[f32]) -> Option<Self> {
+        let (&first, rest) = values.split_first()?;
+        Some(
+            rest.iter()
+                .fold(Self::new(first, first), |range, &value| Self::new(range.min.min(value), range.max.max(value))),
+        )
+    }
+
+    /// The smallest range that holds both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self::new(self.min.min(other.min), self.max.max(other.max))
+    }
+
+    /// Whether `other` lies inside.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.min <= other.min && self.max >= other.max
+    }
+}
+
+/// Ranges of tensors, by tensor of the graph that was calibrated.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ranges {
+    ranges: Vec<Option<Range>>,
+}
+
+impl Ranges {
+    /// The range of `tensor`, when it is known.
+    #[must_use]
+    pub fn get(&self, tensor: TensorId) -> Option<Range> {
+        self.ranges.get(tensor.0).copied().flatten()
+    }
+
+    /// Sets the range of `tensor`.
+    pub fn insert(&mut self, tensor: TensorId, range: Range) {
+        if self.ranges.len() <= tensor.0 {
+            self.ranges.resize(tensor.0 + 1, None);
+        }
+        self.ranges[tensor.0] = Some(range);
+    }
+
+    /// Tensors with a known range, ascending, and their ranges.
+    pub fn iter(&self) -> impl Iterator<Item = (TensorId, Range)> + '_ {
+        self.ranges.iter().enumerate().filter_map(|(index, range)| range.map(|range| (TensorId(index), range)))
+    }
+}
+
+/// What can run a float graph and show every value in it.
+pub trait FloatRunner {
+    /// Runs the graph once. `inputs` are the elements of each graph input, in order. `observe` is called with every
+    /// float32 tensor that the run computes, once for each.
+    ///
+    /// # Errors
+    /// When the inputs do not fit the graph or the run fails.
+    fn run(&mut self, inputs: &[&[f32]], observe: &mut dyn FnMut(TensorId, &[f32])) -> Result<()>;
+}
+
+/// Turns the values that one tensor takes, run by run, into the range that is quantized.
+pub trait Calibrator {
+    /// Takes in the values of one run; they are finite.
+    fn observe(&mut self, values: &[f32]);
+
+    /// The range; `None` when nothing was observed.
+    fn range(&self) -> Option<Range>;
+}
+
+/// Runs `graph` on `samples` and gives the range of each float32 tensor that is not constant. A sample is the elements
+/// of each graph input, in order; each tensor gets a calibrator of its own from `new_calibrator`.
+///
+/// # Errors
+/// [`Error::Invalid`] when there are no samples, when a sample has not as many inputs as the graph, or when a value is
+/// not finite (naming the tensor and the sample); those of the samples and of the runner.
+pub fn calibrate(
+    graph: &Graph,
+    runner: &mut dyn FloatRunner,
+    samples: impl IntoIterator<Item = Result<Vec<Vec<f32>>>>,
+    new_calibrator: &dyn Fn() -> Box<dyn Calibrator>,
+) -> Result<Ranges> {
+    let is_activation = |id: TensorId| {
+        graph.tensors.get(id.0).is_some_and(|tensor| tensor.dtype == DType::F32 && tensor.data.is_none())
+    };
+    let mut calibrators: Vec<Option<Box<dyn Calibrator>>> = graph.tensors.iter().map(|_| None).collect();
+    let mut count = 0_usize;
+    for sample in samples {
+        let sample = sample?;
+        if sample.len() != graph.inputs.len() {
+            return Err(Error::invalid(
+                format!("calibration sample {count}"),
+                format!("got {} inputs, the graph has {}", sample.len(), graph.inputs.len()),
+            ));
+        }
+        let mut broken = None;
+        let mut observe = |id: TensorId, values: &[f32]| {
+            if !is_activation(id) || values.is_empty() {
+                return;
+            }
+            match values.iter().find(|value| !value.is_finite()) {
+                Some(&value) => broken = broken.or(Some((id, value))),
+                None => calibrators[id.0].get_or_insert_with(new_calibrator).observe(values),
+            }
+        };
+        for (&id, values) in graph.inputs.iter().zip(&sample) {
+            observe(id, values);
+        }
+        let inputs: Vec<_> = sample.iter().map(Vec::as_slice).collect();
+        runner.run(&inputs, &mut observe)?;
+        if let Some((id, value)) = broken {
+            return Err(Error::invalid(
+                format!("calibration sample {count}"),
+                format!("tensor {} \"{}\" holds {value}", id.0, graph.tensor(id).name),
+            )
+            .with_hint(
+                "a model that computes infinities or NaN cannot be quantized; check its weights and the samples",
+            ));
+        }
+        count += 1;
+    }
+    if count == 0 {
+        return Err(Error::invalid("calibration", "got no samples, expected at least one")
+            .with_hint("give a data set with at least one sample; 100 to 500 are usual"));
+    }
+    let mut ranges = Ranges::default();
+    for (index, calibrator) in calibrators.iter().enumerate() {
+        if let Some(range) = calibrator.as_ref().and_then(|calibrator| calibrator.range()) {
+            ranges.insert(TensorId(index), range);
+        }
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use litesmith_graph::{Tensor, ops::Relu};
+
+    use super::*;
+
+    struct Negate(TensorId);
+
+    impl FloatRunner for Negate {
+        fn run(&mut self, inputs: &[&[f32]], observe: &mut dyn FnMut(TensorId, &[f32])) -> Result<()> {
+            let negated: Vec<_> = inputs[0].iter().map(|value| -value).collect();
+            observe(self.0, &negated);
+            Ok(())
+        }
+    }
+
+    fn run(samples: Vec<Vec<Vec<f32>>>) -> (TensorId, TensorId, Result<Ranges>) {
+        let mut graph = Graph::new("main");
+        let x = graph.add_input(Tensor::new("x", DType::F32, [2]));
+        let y = graph.add_node(Relu, &[Some(x)], "y").unwrap();
+        let samples = samples.into_iter().map(Ok);
+        (x, y, calibrate(&graph, &mut Negate(y), samples, &|| Box::new(MinMax::default())))
+    }
+
+    #[test]
+    fn ranges_span_all_samples() {
+        let (x, y, ranges) = run(vec![vec![vec![1.0, 2.0]], vec![vec![-4.0, 0.0]]]);
+        let ranges = ranges.unwrap();
+        assert_eq!(ranges.get(x), Some(Range::new(-4.0, 2.0)));
+        assert_eq!(ranges.get(y), Some(Range::new(-2.0, 4.0)));
+        assert_eq!(ranges.iter().count(), 2);
+    }
+
+    #[test]
+    fn bad_samples_are_errors_that_say_which() {
+        let message = |samples| run(samples).2.unwrap_err().to_string();
+        assert!(message(vec![]).contains("no samples"));
+        assert!(message(vec![vec![vec![1.0, 2.0]], vec![]]).contains("sample 1: got 0 inputs"));
+        assert!(message(vec![vec![vec![1.0, f32::NAN]]]).contains("tensor 0 \"x\" holds NaN"));
+    }
+}

@@ -1,0 +1,341 @@
+//! Post-training quantization: each scheme decides on a list of edits, [`quantize`] applies them to a model.
+
+use litesmith_graph::{DType, Error, Graph, Model, Normalization, Op, Result, Tensor, TensorId, TensorMetadata};
+
+use crate::{Edit, Range, Ranges, apply};
+use rules::{Rule, rule};
+
+mod dynamic_range;
+mod float16;
+mod full_integer;
+mod groups;
+mod normalization;
+mod params;
+mod rules;
+
+/// What becomes of a float32 model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Float32 throughout; dead ops and tensors go.
+    Float32,
+    /// Constants in float16, arithmetic in float32.
+    Float16,
+    /// Weights in int8, activations float32; kernels quantize the inputs of each run by their range.
+    DynamicRange,
+    /// Weights and activations in int8. Needs calibrated ranges.
+    Int8,
+    /// Weights in int8, activations in int16. Needs calibrated ranges.
+    Int16x8,
+}
+
+impl Scheme {
+    /// Whether ranges of the activations must be calibrated.
+    #[must_use]
+    pub fn needs_ranges(self) -> bool {
+        matches!(self, Self::Int8 | Self::Int16x8)
+    }
+}
+
+/// Element type of the model's inputs or outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IoType {
+    /// Float32; converted inside the model.
+    Float32,
+    /// Int8 with scale and zero point; with [`Scheme::Int8`].
+    Int8,
+    /// Uint8 with scale and zero point; with [`Scheme::Int8`].
+    Uint8,
+    /// Int16 with a scale; with [`Scheme::Int16x8`].
+    Int16,
+}
+
+impl IoType {
+    /// The element type.
+    #[must_use]
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Float32 => DType::F32,
+            Self::Int8 => DType::I8,
+            Self::Uint8 => DType::U8,
+            Self::Int16 => DType::I16,
+        }
+    }
+}
+
+/// How many scales the weights of an op have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Granularity {
+    /// One for all.
+    PerTensor,
+    /// One for each output channel.
+    PerChannel,
+}
+
+/// What to do and how; [`QuantizeOptions::new`] has the defaults, which docs/QUANTIZATION.md gives reasons for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizeOptions {
+    /// What becomes of the model.
+    pub scheme: Scheme,
+    /// Type of every float32 input.
+    pub input_type: IoType,
+    /// Type of every float32 output.
+    pub output_type: IoType,
+    /// Normalization of each graph input, or empty. Sets the parameters of int8 and uint8 inputs, and is written into
+    /// the metadata in any case.
+    pub normalization: Vec<Option<Normalization>>,
+    /// Scales of the weights of FULLY_CONNECTED. Convolutions always have one for each channel.
+    pub fully_connected: Granularity,
+    /// Constants of fewer elements stay float32 (float16 and dynamic range only): the ops and parameters around them
+    /// would take more room than they save.
+    pub min_elements: usize,
+}
+
+impl QuantizeOptions {
+    /// The defaults of `scheme`: float32 inputs and outputs, no normalization, one scale for each channel; constants
+    /// under 1024 (dynamic range) or 64 (float16) elements stay float32.
+    #[must_use]
+    pub fn new(scheme: Scheme) -> Self {
+        Self {
+            scheme,
+            input_type: IoType::Float32,
+            output_type: IoType::Float32,
+            normalization: Vec::new(),
+            fully_connected: Granularity::PerChannel,
+            min_elements: match scheme {
+                Scheme::DynamicRange => dynamic_range::MIN_ELEMENTS,
+                Scheme::Float16 => float16::MIN_ELEMENTS,
+                Scheme::Float32 | Scheme::Int8 | Scheme::Int16x8 => 0,
+            },
+        }
+    }
+
+    /// The same with these types of inputs and outputs.
+    #[must_use]
+    pub fn with_io(mut self, input_type: IoType, output_type: IoType) -> Self {
+        (self.input_type, self.output_type) = (input_type, output_type);
+        self
+    }
+
+    /// The same with a normalization for each input.
+    #[must_use]
+    pub fn with_normalization(mut self, normalization: Vec<Option<Normalization>>) -> Self {
+        self.normalization = normalization;
+        self
+    }
+}
+
+/// What was decided about one tensor that is now held in another form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorReport {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub dtype: DType,
+    /// Scales: one, or one for each channel; none for float16.
+    pub scales: Vec<f32>,
+    /// Zero point; 0 for weights and biases.
+    pub zero_point: i64,
+    /// The real values that it is to express, for activations: calibrated, and widened where tensors share parameters.
+    pub range: Option<Range>,
+}
+
+impl TensorReport {
+    fn of_constant(tensor: &Tensor) -> Self {
+        let quantization = tensor.quantization.as_ref();
+        Self {
+            name: tensor.name.clone(),
+            dtype: tensor.dtype,
+            scales: quantization.map(|quantization| quantization.scales.clone()).unwrap_or_default(),
+            zero_point: quantization.and_then(|quantization| quantization.zero_points.first().copied()).unwrap_or(0),
+            range: None,
+        }
+    }
+}
+
+/// An op that still computes in float32 although the scheme is an integer one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptFloat {
+    /// Index in the float graph.
+    pub node: usize,
+    /// The op, as `op 3 CONV_2D "name"`.
+    pub op: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What quantization did and did not do.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct QuantizeReport {
+    /// Tensors that changed their form: activations in graph order, then constants in the order of the ops.
+    pub tensors: Vec<TensorReport>,
+    /// Ops that stay float32 for lack of an integer form.
+    pub kept_float: Vec<KeptFloat>,
+    /// What the user should know: inputs that will be clipped, tensors that were always 0.
+    pub warnings: Vec<String>,
+}
+
+/// The edits that quantize a graph, and the report on them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Decision {
+    /// For [`apply`].
+    pub edits: Vec<Edit>,
+    /// What they do and do not do.
+    pub report: QuantizeReport,
+}
+
+/// Decides how to quantize `graph`; changes nothing. `ranges` are those of [`crate::calibrate`] on the same graph.
+///
+/// # Errors
+/// [`Error::Invalid`] when the graph is quantized already or holds training-only ops, when weights are not finite, when
+/// ranges are missing, or when the options contradict each other or cannot be expressed.
+pub fn decide(graph: &Graph, options: &QuantizeOptions, ranges: Option<&Ranges>) -> Result<Decision> {
+    check_options(graph, options)?;
+    check_float(graph)?;
+    match options.scheme {
+        Scheme::Float32 => Ok(Decision::default()),
+        Scheme::Float16 => float16::decide(graph, options),
+        Scheme::DynamicRange => dynamic_range::decide(graph, options),
+        Scheme::Int8 | Scheme::Int16x8 => {
+            let ranges = ranges.ok_or_else(|| {
+                Error::invalid("quantize", "full integer quantization needs calibrated ranges")
+                    .with_hint("calibrate with a few hundred samples, or choose float16 or dynamic range")
+            })?;
+            full_integer::decide(graph, options, ranges)
+        }
+    }
+}
+
+/// Quantizes a float32 model: decides, applies, and carries signatures and metadata over.
+///
+/// # Errors
+/// Those of [`decide`] and [`apply`]; [`Error::Unsupported`] for a model of several graphs.
+pub fn quantize(model: &Model, options: &QuantizeOptions, ranges: Option<&Ranges>) -> Result<(Model, QuantizeReport)> {
+    let graph = model.main()?;
+    if model.graphs.len() > 1 {
+        return Err(Error::unsupported(
+            "quantize",
+            format!("the model has {} graphs, expected one", model.graphs.len()),
+        ));
+    }
+    let decision = decide(graph, options, ranges)?;
+    let quantized = apply(graph, &decision.edits)?;
+    let mut result = model.clone();
+    for signature in &mut result.signatures {
+        let sides = [
+            (&mut signature.inputs, &graph.inputs, &quantized.inputs),
+            (&mut signature.outputs, &graph.outputs, &quantized.outputs),
+        ];
+        for (entries, old, new) in sides {
+            for (name, id) in entries.iter_mut() {
+                let position = old.iter().position(|old| old == id);
+                *id = position.and_then(|position| new.get(position)).copied().ok_or_else(|| {
+                    Error::unsupported(
+                        format!("signature \"{}\"", signature.key),
+                        format!("\"{name}\" is tensor {}, which is no input or output of the graph", id.0),
+                    )
+                })?;
+            }
+        }
+    }
+    if options.normalization.iter().any(Option::is_some) {
+        let inputs = &mut result.metadata.inputs;
+        for &id in graph.inputs.iter().skip(inputs.len()) {
+            inputs.push(TensorMetadata { name: graph.tensor(id).name.clone(), ..TensorMetadata::default() });
+        }
+        for (input, normalization) in inputs.iter_mut().zip(&options.normalization) {
+            if normalization.is_some() {
+                input.normalization.clone_from(normalization);
+            }
+        }
+    }
+    *result.main_mut()? = quantized;
+    result.check()?;
+    Ok((result, decision.report))
+}
+
+fn check_options(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
+    for (what, io) in [("inputs", options.input_type), ("outputs", options.output_type)] {
+        let fits = match io {
+            IoType::Float32 => true,
+            IoType::Int8 | IoType::Uint8 => options.scheme == Scheme::Int8,
+            IoType::Int16 => options.scheme == Scheme::Int16x8,
+        };
+        if !fits {
+            return Err(Error::invalid(
+                "quantize",
+                format!("{} {what} do not go with the scheme {:?}", io.dtype(), options.scheme),
+            )
+            .with_hint("int8 and uint8 go with Int8, int16 with Int16x8, float32 with every scheme"));
+        }
+    }
+    if options.normalization.len() > graph.inputs.len() {
+        return Err(Error::invalid(
+            "normalization",
+            format!("got {} entries, the graph has {} inputs", options.normalization.len(), graph.inputs.len()),
+        ));
+    }
+    for (index, normalization) in options.normalization.iter().enumerate() {
+        let Some(Normalization { mean, std }) = normalization else { continue };
+        let place = || format!("normalization of input \"{}\"", graph.tensor(graph.inputs[index]).name);
+        if mean.is_empty() || std.is_empty() || (mean.len() != std.len() && mean.len() != 1 && std.len() != 1) {
+            return Err(Error::invalid(
+                place(),
+                format!(
+                    "got {} means and {} stds, expected one of each, or one for each channel",
+                    mean.len(),
+                    std.len()
+                ),
+            ));
+        }
+        if let Some(std) = std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
+            return Err(Error::invalid(place(), format!("got std {std}, expected a positive finite number"))
+                .with_hint("std is what raw - mean is divided by"));
+        }
+        if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(Error::invalid(place(), format!("got mean {mean}, expected a finite number")));
+        }
+    }
+    Ok(())
+}
+
+/// Only a graph that nobody has quantized can be.
+fn check_float(graph: &Graph) -> Result<()> {
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let quantized = node.inputs.iter().flatten().chain(&node.outputs).map(|&id| graph.tensor(id)).find(|tensor| {
+            tensor.quantization.is_some() || matches!(tensor.dtype, DType::I4 | DType::I8 | DType::U8 | DType::I16)
+        });
+        match rule(&node.op) {
+            Rule::TrainingOnly => {
+                return Err(Error::invalid(graph.place(index), "this op exists only while training")
+                    .with_hint("export the model first, which folds batch normalization and dropout away"));
+            }
+            Rule::Converts => {}
+            _ if quantized.is_none() => continue,
+            _ => {}
+        }
+        let tensor = quantized.map(|tensor| format!(": tensor \"{}\" is {}", tensor.name, tensor.dtype));
+        return Err(Error::invalid(
+            graph.place(index),
+            format!("the model is quantized already{}", tensor.unwrap_or_default()),
+        )
+        .with_hint("give the float32 model"));
+    }
+    Ok(())
+}
+
+/// The weights that `op` of node `index` reads as a float32 constant, and the axis of their channels.
+fn constant_weights(graph: &Graph, index: usize) -> Option<(TensorId, usize)> {
+    let node = &graph.nodes[index];
+    let Rule::Weights { axis } = rule(&node.op) else { return None };
+    let id = node.inputs.get(1).copied().flatten()?;
+    let tensor = graph.tensor(id);
+    (tensor.dtype == DType::F32 && tensor.data.is_some()).then_some((id, axis))
+}
+
+/// The axis of the scales of weights under the options.
+fn scale_axis(op: &Op, axis: usize, options: &QuantizeOptions) -> Option<usize> {
+    match (op, options.fully_connected) {
+        (Op::FullyConnected(_), Granularity::PerTensor) => None,
+        _ => Some(axis),
+    }
+}

@@ -1,0 +1,70 @@
+//! How each op is quantized: one row for each op.
+
+use litesmith_graph::Op;
+
+/// What an op asks of the quantization of its tensors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rule {
+    /// Input 1 are weights, one scale for each index along `axis`; input 2 is a bias in the scale of the products.
+    Weights {
+        /// The axis of the output channels.
+        axis: usize,
+    },
+    /// Every input and the output have parameters of their own.
+    Free,
+    /// The output has the parameters of input 0: the op only moves or selects elements, or averages them in place.
+    SameScale,
+    /// Every input has the parameters of the output.
+    Join,
+    /// The output has these parameters, which the kernels take for granted: those of int8, and the scale of int16.
+    Fixed {
+        /// Scale and zero point of an int8 output.
+        int8: (f32, i64),
+        /// Scale of an int16 output.
+        int16: f32,
+    },
+    /// The op looks at the shape, not at the elements.
+    Shape,
+    /// The op converts between forms: the graph is quantized already.
+    Converts,
+    /// The op exists only while training.
+    TrainingOnly,
+}
+
+/// The rule of `op`, following TensorFlow Lite's 8-bit quantization specification and what LiteRT's kernels check.
+pub(super) fn rule(op: &Op) -> Rule {
+    match op {
+        Op::Conv2d(_) | Op::FullyConnected(_) => Rule::Weights { axis: 0 },
+        Op::DepthwiseConv2d(_) => Rule::Weights { axis: 3 },
+        Op::Add(_)
+        | Op::Sub(_)
+        | Op::Mul(_)
+        | Op::Mean(_)
+        | Op::Relu(_)
+        | Op::ReluN1To1(_)
+        | Op::Relu6(_)
+        | Op::LeakyRelu(_)
+        | Op::Elu(_)
+        | Op::HardSwish(_)
+        | Op::Gelu(_) => Rule::Free,
+        Op::AveragePool2d(_)
+        | Op::MaxPool2d(_)
+        | Op::Reshape(_)
+        | Op::Pad(_)
+        | Op::Squeeze(_)
+        | Op::StridedSlice(_)
+        | Op::ExpandDims(_)
+        | Op::ReduceMax(_) => Rule::SameScale,
+        Op::Concatenation(_) | Op::Pack(_) => Rule::Join,
+        Op::Softmax(_) | Op::Logistic(_) => Rule::Fixed { int8: (1.0 / 256.0, -128), int16: 1.0 / 32_768.0 },
+        Op::Tanh(_) => Rule::Fixed { int8: (1.0 / 128.0, 0), int16: 1.0 / 32_768.0 },
+        Op::Shape(_) => Rule::Shape,
+        Op::Quantize(_) | Op::Dequantize(_) => Rule::Converts,
+        Op::BatchNormalization(_) | Op::Dropout(_) => Rule::TrainingOnly,
+    }
+}
+
+/// Whether LiteRT has a kernel of `op` for int16 activations. Every op that has one for integers has one for int8.
+pub(super) fn has_int16(op: &Op) -> bool {
+    !matches!(op, Op::ReluN1To1(_) | Op::Elu(_) | Op::HardSwish(_))
+}
