@@ -18,7 +18,7 @@
 
 mod agreement;
 pub mod format;
-// mod html;
+mod html;
 mod machine;
 mod metrics;
 mod picture;
@@ -28,7 +28,7 @@ mod table;
 mod timing;
 
 pub use agreement::{Agreement, AgreementMetrics};
-// pub use html::render_html;
+pub use html::render_html;
 pub use machine::{Machine, peak_rss_bytes};
 pub use metrics::{
     Average, ClassMetrics, Confusion, Evaluation, Metrics, TopK, WrongSample, argmax, wilson_interval_95,
