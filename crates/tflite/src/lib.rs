@@ -1,1 +1,82 @@
+//! Reads and writes TensorFlow Lite's `.tflite` files: bytes to [`Model`](litesmith_graph::Model) and back.
+//!
+//! ```
+//! use litesmith_graph::{DType, Graph, Model, Tensor, ops::Relu};
+//! use litesmith_tflite::{Limits, WriteOptions};
+//!
+//! let mut graph = Graph::new("main");
+//! let x = graph.add_input(Tensor::new("x", DType::F32, [1, 8]));
+//! let y = graph.add_node(Relu, &[Some(x)], "y")?;
+//! graph.outputs = vec![y];
+//! let model = Model::from_graph(graph);
+//!
+//! let bytes = litesmith_tflite::write(&model, &WriteOptions::default())?;
+//! let loaded = litesmith_tflite::read(&bytes, &Limits::default())?;
+//! assert_eq!(loaded.model, model);
+//! assert!(loaded.warnings.is_empty());
+//! # Ok::<(), litesmith_graph::Error>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod builtin_operators;
+mod flatbuffer;
+mod metadata;
+mod ops;
+mod read;
+mod schema;
+mod write;
+
+use litesmith_graph::Model;
+
+pub use read::read;
+pub use write::{WriteOptions, write};
+
+/// What a file may demand of the machine that reads it. The tables of a file nest to a fixed depth, so that there is
+/// no limit for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the file.
+    pub file_bytes: usize,
+    /// Subgraphs.
+    pub subgraphs: usize,
+    /// Tensors of all subgraphs together.
+    pub tensors: usize,
+    /// Nodes of all subgraphs together.
+    pub nodes: usize,
+    /// Bytes that everything read from the file may add up to, as a multiple of its size. Equal vectors may be stored
+    /// once and named many times, by which a hostile file could ask for any amount of memory.
+    pub expansion: usize,
+    /// Bytes of one associated file (a list of labels), unpacked.
+    pub associated_file_bytes: usize,
+}
+
+impl Limits {
+    /// Bytes that may be read from a file of `file_bytes`; small files get a fixed amount on top.
+    fn budget(&self, file_bytes: usize) -> usize {
+        file_bytes.saturating_mul(self.expansion).saturating_add(1 << 16)
+    }
+}
+
+/// 2 GiB of file, 1,000 subgraphs, 1,000,000 tensors and nodes, 16 times the size of the file, 16 MiB for an associated
+/// file.
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            file_bytes: 1 << 31,
+            subgraphs: 1_000,
+            tensors: 1_000_000,
+            nodes: 1_000_000,
+            expansion: 16,
+            associated_file_bytes: 1 << 24,
+        }
+    }
+}
+
+/// A model, and what is odd about the file but does no harm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The model.
+    pub model: Model,
+    /// Sentences for people, one for each oddity: a quantized dimension that makes no sense, metadata that is not kept.
+    pub warnings: Vec<String>,
+}

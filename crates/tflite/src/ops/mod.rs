@@ -1,0 +1,322 @@
+//! How each op stands in a file: one row in the table below, one implementation of [`Format`] each, in the file named
+//! after the op, which holds both directions and the versions.
+
+use litesmith_graph::ops::{
+    Activation, Add, AveragePool2d, Concatenation, Conv2d, DepthwiseConv2d, Dequantize, Elu, ExpandDims,
+    FullyConnected, Gelu, HardSwish, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pack, Pad, Padding, Quantize,
+    ReduceMax, Relu, Relu6, ReluN1To1, Reshape, Shape, Softmax, Squeeze, StridedSlice, Sub, Tanh,
+};
+use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
+
+use crate::flatbuffer::{Builder, Fields, Offset, Scalar, Table};
+
+mod activations;
+mod add;
+mod average_pool_2d;
+mod concatenation;
+mod conv_2d;
+mod depthwise_conv_2d;
+mod dequantize;
+mod expand_dims;
+mod fully_connected;
+mod max_pool_2d;
+mod mean;
+mod mul;
+mod pack;
+mod pad;
+mod quantize;
+mod reduce_max;
+mod reshape;
+mod shape;
+mod softmax;
+mod squeeze;
+mod strided_slice;
+mod sub;
+
+/// How an op stands in a file.
+trait Format: Sized {
+    /// Number of its options in the union `BuiltinOptions`; 0 where the op has none.
+    const OPTIONS: u8;
+
+    /// For each version from 1 on, the TensorFlow release whose runtime first knew it (`runtime_version.cc` of LiteRT).
+    /// Later versions are refused.
+    const VERSIONS: &'static [&'static str];
+
+    /// The op from its options; `node` are the tensors around it.
+    fn read(options: &Options<'_>, node: &Tensors<'_>) -> Result<Self>;
+
+    /// Fills the options table.
+    fn write(&self, options: &mut OptionsBuilder<'_>, node: &Tensors<'_>) -> Result<()>;
+
+    /// The version that the file asks for (`op_version.cc` of LiteRT).
+    fn version(&self, node: &Tensors<'_>) -> usize;
+}
+
+macro_rules! table {
+    ($($variant:ident $code:literal;)*) => {
+        /// The versions of the op with this number; `None` when it is not implemented.
+        pub(crate) fn versions(code: i32) -> Option<&'static [&'static str]> {
+            match code {
+                $($code => Some(<$variant as Format>::VERSIONS),)*
+                _ => None,
+            }
+        }
+
+        /// The op with this number, from the table of its options.
+        pub(crate) fn read(code: i32, tag: u8, options: Option<Table<'_>>, node: &Tensors<'_>) -> Result<Op> {
+            match code {
+                $($code => {
+                    let options = Options::new(tag, <$variant as Format>::OPTIONS, options)?;
+                    <$variant as Format>::read(&options, node).map(Op::from)
+                })*
+                _ => Err(Error::unsupported("", format!("operator code {code}"))),
+            }
+        }
+
+        /// Number, version, and options of an op.
+        pub(crate) fn write(op: &Op, node: &Tensors<'_>, builder: &mut Builder) -> Result<Written> {
+            match op {
+                $(Op::$variant(op) => write_one(op, $code, node, builder),)*
+                Op::BatchNormalization(_) | Op::Dropout(_) => Err(Error::invalid(
+                    "",
+                    "the op exists only while training: a .tflite file cannot hold it",
+                )
+                .with_hint("export the model first, which folds batch normalization and drops dropout")),
+            }
+        }
+    };
+}
+
+table! {
+    Add 0;
+    AveragePool2d 1;
+    Concatenation 2;
+    Conv2d 3;
+    DepthwiseConv2d 4;
+    Dequantize 6;
+    FullyConnected 9;
+    Logistic 14;
+    MaxPool2d 17;
+    Mul 18;
+    Relu 19;
+    ReluN1To1 20;
+    Relu6 21;
+    Reshape 22;
+    Softmax 25;
+    Tanh 28;
+    Pad 34;
+    Mean 40;
+    Sub 41;
+    Squeeze 43;
+    StridedSlice 45;
+    ExpandDims 70;
+    Shape 77;
+    ReduceMax 82;
+    Pack 83;
+    LeakyRelu 98;
+    Elu 111;
+    Quantize 114;
+    HardSwish 117;
+    Gelu 150;
+}
+
+/// What the writer needs to know about an op.
+pub(crate) struct Written {
+    pub(crate) code: i32,
+    pub(crate) version: i32,
+    /// The release whose runtime first knew this version.
+    pub(crate) since: &'static str,
+    /// Number in the union `BuiltinOptions` and the table; `None` for ops without options.
+    pub(crate) options: Option<(u8, Offset)>,
+}
+
+fn write_one<F: Format>(op: &F, code: i32, node: &Tensors<'_>, builder: &mut Builder) -> Result<Written> {
+    let version = op.version(node);
+    let since = version.checked_sub(1).and_then(|index| F::VERSIONS.get(index)).copied().unwrap_or_default();
+    let version = i32::try_from(version).unwrap_or(i32::MAX);
+    if F::OPTIONS == 0 {
+        return Ok(Written { code, version, since, options: None });
+    }
+    let mut options = OptionsBuilder { builder, fields: Fields::default() };
+    op.write(&mut options, node)?;
+    let OptionsBuilder { fields, .. } = options;
+    Ok(Written { code, version, since, options: Some((F::OPTIONS, builder.table(fields))) })
+}
+
+/// The tensors around a node, which decide versions and a few options. Missing ones give neutral answers: whether a
+/// node is well-formed is not judged here.
+pub(crate) struct Tensors<'a> {
+    inputs: Vec<Option<&'a Tensor>>,
+    outputs: Vec<&'a Tensor>,
+}
+
+impl<'a> Tensors<'a> {
+    pub(crate) fn new(graph: &'a Graph, node: &Node) -> Self {
+        Self::of(graph, &node.inputs, &node.outputs)
+    }
+
+    pub(crate) fn of(graph: &'a Graph, inputs: &[Option<TensorId>], outputs: &[TensorId]) -> Self {
+        Self {
+            inputs: inputs.iter().map(|id| id.and_then(|id| graph.tensors.get(id.0))).collect(),
+            outputs: outputs.iter().filter_map(|id| graph.tensors.get(id.0)).collect(),
+        }
+    }
+
+    fn input(&self, index: usize) -> Option<&'a Tensor> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    fn input_dtype(&self, index: usize) -> Option<DType> {
+        self.input(index).map(|tensor| tensor.dtype)
+    }
+
+    fn output_dtype(&self) -> Option<DType> {
+        self.outputs.first().map(|tensor| tensor.dtype)
+    }
+
+    fn input_shape(&self, index: usize) -> &'a [usize] {
+        self.input(index).map_or(&[], |tensor| &tensor.shape)
+    }
+
+    fn is_per_channel(&self, index: usize) -> bool {
+        let quantization = self.input(index).and_then(|tensor| tensor.quantization.as_ref());
+        quantization.is_some_and(|quantization| quantization.scales.len() > 1)
+    }
+
+    /// Whether a float op has integer weights as its second input, so that its input is quantized while running.
+    fn is_hybrid(&self) -> bool {
+        self.input_dtype(0) == Some(DType::F32)
+            && self.output_dtype() == Some(DType::F32)
+            && self.input_dtype(1) == Some(DType::I8)
+    }
+
+    /// The type to be stored as `quantized_bias_type`: int16 activations with an int32 bias, where int64 is the rule.
+    fn quantized_bias_type(&self) -> i8 {
+        match (self.input_dtype(0), self.input_dtype(2)) {
+            (Some(DType::I16), Some(DType::I32)) => DType::I32.code(),
+            _ => 0,
+        }
+    }
+
+    /// 2 for int8, 3 for int16, else 1: what most ops answer.
+    fn version_by_first_input(&self) -> usize {
+        match self.input_dtype(0) {
+            Some(DType::I8) => 2,
+            Some(DType::I16) => 3,
+            _ => 1,
+        }
+    }
+
+    fn largest_rank(&self) -> usize {
+        self.inputs.iter().flatten().map(|tensor| tensor.shape.len()).max().unwrap_or(0)
+    }
+}
+
+/// The options table of an op, or its absence.
+struct Options<'a> {
+    table: Option<Table<'a>>,
+}
+
+impl<'a> Options<'a> {
+    /// Options of a kind that the op does not have count as missing, as they do in LiteRT.
+    fn new(tag: u8, expected: u8, table: Option<Table<'a>>) -> Result<Self> {
+        if tag != 0 && expected != 0 && tag != expected {
+            return Err(Error::malformed("", format!("got options of kind {tag}, expected {expected}")));
+        }
+        Ok(Self { table: table.filter(|_| tag == expected) })
+    }
+
+    /// Fails when there is no table: for ops whose defaults make no sense.
+    fn require(&self) -> Result<&Self> {
+        if self.table.is_none() {
+            return Err(Error::malformed("", "the op's options are missing"));
+        }
+        Ok(self)
+    }
+
+    /// Fails when a field that we do not know is set: ignoring it could change what the op computes.
+    fn expect_fields(&self, known: usize) -> Result<&Self> {
+        match self.table.map_or(Ok(None), |table| table.unknown_field(known))? {
+            None => Ok(self),
+            Some(field) => Err(Error::unsupported("", format!("option number {field} of the op is unknown"))),
+        }
+    }
+
+    fn scalar<T: Scalar>(&self, field: usize, default: T) -> Result<T> {
+        self.table.map_or(Ok(default), |table| table.scalar(field, default))
+    }
+
+    fn scalars(&self, field: usize) -> Result<Option<Vec<i32>>> {
+        self.table.map_or(Ok(None), |table| table.scalars(field))
+    }
+
+    fn activation(&self, field: usize) -> Result<Activation> {
+        let code = self.scalar(field, 0_i8)?;
+        Activation::from_code(code)
+            .ok_or_else(|| Error::malformed("", format!("got activation {code}, expected 0 to 5")))
+    }
+
+    fn padding(&self, field: usize) -> Result<Padding> {
+        match self.scalar(field, 0_i8)? {
+            0 => Ok(Padding::Same),
+            1 => Ok(Padding::Valid),
+            code => Err(Error::malformed("", format!("got padding {code}, expected 0 (SAME) or 1 (VALID)"))),
+        }
+    }
+
+    /// A stride, dilation or window size.
+    fn positive(&self, field: usize, default: i32, name: &str) -> Result<usize> {
+        let value = self.scalar(field, default)?;
+        usize::try_from(value)
+            .ok()
+            .filter(|&value| value > 0)
+            .ok_or_else(|| Error::malformed("", format!("got {name} {value}, expected at least 1")))
+    }
+}
+
+/// The options table being written.
+struct OptionsBuilder<'a> {
+    builder: &'a mut Builder,
+    fields: Fields,
+}
+
+impl OptionsBuilder<'_> {
+    fn scalar<T: Scalar>(&mut self, field: usize, value: T, default: T) -> &mut Self {
+        self.fields.scalar(field, value, default);
+        self
+    }
+
+    fn scalars(&mut self, field: usize, elements: &[i32]) -> &mut Self {
+        let elements = self.builder.scalars(elements);
+        self.fields.offset(field, elements);
+        self
+    }
+
+    fn activation(&mut self, field: usize, activation: Activation) -> &mut Self {
+        self.scalar(field, activation.code(), 0)
+    }
+
+    fn padding(&mut self, field: usize, padding: Padding) -> &mut Self {
+        self.scalar(field, i8::from(padding == Padding::Valid), 0)
+    }
+
+    fn positive(&mut self, field: usize, value: usize, default: i32, name: &str) -> Result<&mut Self> {
+        let value = i32::try_from(value)
+            .map_err(|_| Error::invalid("", format!("{name} {value} is larger than a file can hold")))?;
+        Ok(self.scalar(field, value, default))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use litesmith_graph::OP_TABLE;
+
+    #[test]
+    fn every_op_of_the_graph_that_a_file_can_hold_has_a_row() {
+        for (name, schema_name, code) in OP_TABLE {
+            let Some(code) = *code else { continue };
+            assert!(super::versions(code).is_some(), "{name}");
+            assert_eq!(crate::builtin_operators::NAMES[usize::try_from(code).unwrap()], *schema_name);
+        }
+    }
+}

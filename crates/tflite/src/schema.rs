@@ -1,0 +1,93 @@
+//! Field numbers of the tables in a `.tflite` file (schema version 3).
+
+/// Identifier in bytes 4 to 7 of a `.tflite` file.
+pub(crate) const IDENTIFIER: [u8; 4] = *b"TFL3";
+/// Version of the schema that this crate reads and writes.
+pub(crate) const VERSION: u32 = 3;
+
+pub(crate) mod model {
+    pub(crate) const VERSION: usize = 0;
+    pub(crate) const OPERATOR_CODES: usize = 1;
+    pub(crate) const SUBGRAPHS: usize = 2;
+    pub(crate) const DESCRIPTION: usize = 3;
+    pub(crate) const BUFFERS: usize = 4;
+    pub(crate) const METADATA: usize = 6;
+    pub(crate) const SIGNATURE_DEFS: usize = 7;
+}
+
+pub(crate) mod operator_code {
+    pub(crate) const DEPRECATED_BUILTIN_CODE: usize = 0;
+    pub(crate) const CUSTOM_CODE: usize = 1;
+    pub(crate) const VERSION: usize = 2;
+    pub(crate) const BUILTIN_CODE: usize = 3;
+
+    /// Code of custom operators.
+    pub(crate) const CUSTOM: i32 = 32;
+    /// What the one-byte field says when the code does not fit it.
+    pub(crate) const PLACEHOLDER: i8 = 127;
+}
+
+pub(crate) mod subgraph {
+    pub(crate) const TENSORS: usize = 0;
+    pub(crate) const INPUTS: usize = 1;
+    pub(crate) const OUTPUTS: usize = 2;
+    pub(crate) const OPERATORS: usize = 3;
+    pub(crate) const NAME: usize = 4;
+}
+
+pub(crate) mod tensor {
+    pub(crate) const SHAPE: usize = 0;
+    pub(crate) const TYPE: usize = 1;
+    pub(crate) const BUFFER: usize = 2;
+    pub(crate) const NAME: usize = 3;
+    pub(crate) const QUANTIZATION: usize = 4;
+    pub(crate) const IS_VARIABLE: usize = 5;
+    pub(crate) const SPARSITY: usize = 6;
+    pub(crate) const SHAPE_SIGNATURE: usize = 7;
+    pub(crate) const HAS_RANK: usize = 8;
+    pub(crate) const VARIANT_TENSORS: usize = 9;
+    pub(crate) const EXTERNAL_BUFFER: usize = 10;
+}
+
+pub(crate) mod quantization {
+    pub(crate) const SCALE: usize = 2;
+    pub(crate) const ZERO_POINT: usize = 3;
+    pub(crate) const DETAILS_TYPE: usize = 4;
+    pub(crate) const QUANTIZED_DIMENSION: usize = 6;
+}
+
+pub(crate) mod operator {
+    pub(crate) const OPCODE_INDEX: usize = 0;
+    pub(crate) const INPUTS: usize = 1;
+    pub(crate) const OUTPUTS: usize = 2;
+    pub(crate) const OPTIONS_TYPE: usize = 3;
+    pub(crate) const OPTIONS: usize = 4;
+}
+
+pub(crate) mod buffer {
+    pub(crate) const DATA: usize = 0;
+    pub(crate) const OFFSET: usize = 1;
+    pub(crate) const SIZE: usize = 2;
+}
+
+pub(crate) mod metadata {
+    pub(crate) const NAME: usize = 0;
+    pub(crate) const BUFFER: usize = 1;
+
+    /// Entry that describes inputs and outputs.
+    pub(crate) const TFLITE_METADATA: &str = "TFLITE_METADATA";
+    /// Entry that names the oldest runtime which knows every op version.
+    pub(crate) const MIN_RUNTIME_VERSION: &str = "min_runtime_version";
+}
+
+pub(crate) mod signature_def {
+    pub(crate) const INPUTS: usize = 0;
+    pub(crate) const OUTPUTS: usize = 1;
+    pub(crate) const KEY: usize = 2;
+    pub(crate) const SUBGRAPH_INDEX: usize = 4;
+}
+
+pub(crate) mod tensor_map {
+    pub(crate) const NAME: usize = 0;
+    pub(crate) const TENSOR_INDEX: usize = 1;
+}
