@@ -1,1 +1,51 @@
-fn main() {}
+//! Developer tasks: `cargo xtask check` before every commit, `cargo xtask tidy` for the project's own rules.
+#![forbid(unsafe_code)]
+
+mod tidy;
+
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "Usage: cargo xtask TASK
+
+  check   format, lints with warnings denied, tidy, tests, docs: what must pass before a commit
+  tidy    the project's own rules: dependencies, op files, file sizes, paths of one machine
+
+CI runs `check` and then the oracle suite (oracle/run.sh).";
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1);
+    let result = match task.as_deref() {
+        Some("check") => check(),
+        Some("tidy") => tidy::tidy(),
+        _ => {
+            eprintln!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])?;
+    tidy::tidy()?;
+    cargo(&["test", "--quiet"], &[])?;
+    cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
+    eprintln!("$ cargo {}", arguments.join(" "));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .status()
+        .map_err(|error| format!("cargo did not start: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`cargo {}` failed", arguments.join(" "))) }
+}

@@ -8,7 +8,9 @@ pub mod average_pool_2d;
 pub mod batch_norm;
 pub mod binary;
 pub mod broadcast;
+mod buffer;
 pub mod conv_2d;
+pub mod copy;
 pub mod depthwise_conv_2d;
 pub mod dequantize;
 mod dispatch;
@@ -33,6 +35,7 @@ pub mod shape;
 pub mod softmax;
 
 pub use activation::Activation;
+pub use buffer::Buffer;
 pub use error::Unsupported;
 pub use litesmith_simd::{Isa, UnknownIsa};
 pub use numerics::{Numerics, QuantParams, Quantized};

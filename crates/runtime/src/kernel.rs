@@ -1,0 +1,73 @@
+//! What a planned op looks like to the executor.
+
+use bytemuck::Pod;
+use litesmith_graph::{Data, Result};
+use litesmith_kernels::{Buffer, Context};
+
+/// A planned op: sizes checked, weights packed, kernel chosen. It runs without looking at the CPU or allocating.
+pub(crate) trait Kernel: Send {
+    /// Runs once. Fails only on data that no plan can foresee, as an index outside its range.
+    fn run(&self, context: Context<'_>, io: Io<'_>) -> Result<()>;
+
+    /// Scratch bytes that `run` needs.
+    fn scratch_bytes(&self) -> usize {
+        0
+    }
+
+    /// The kernel's name, as `conv_2d/f32/avx2`.
+    fn name(&self) -> String;
+}
+
+/// Where a value lies while a graph runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// An optional input that is left out, or a tensor that nothing uses.
+    Nowhere,
+    /// In the constants of the model.
+    Constant(Data),
+    /// In a slot of the arena: its first `bytes` bytes.
+    Slot { slot: usize, bytes: usize },
+}
+
+/// Inputs, outputs and scratch of one run of a kernel.
+pub(crate) struct Io<'a> {
+    pub(crate) inputs: Inputs<'a>,
+    pub(crate) outputs: &'a mut [Buffer],
+    pub(crate) output_bytes: &'a [usize],
+    pub(crate) scratch: &'a mut Buffer,
+}
+
+/// Inputs of one run of a kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    pub(crate) places: &'a [Place],
+    pub(crate) slots: &'a [Buffer],
+}
+
+impl<'a> Inputs<'a> {
+    /// The elements of input `index`; none where it is left out.
+    pub(crate) fn get<T: Pod>(&self, index: usize) -> &'a [T] {
+        match self.places.get(index) {
+            Some(Place::Constant(data)) => data.elements().unwrap_or(&[]),
+            Some(&Place::Slot { slot, bytes }) => {
+                let all = self.slots[slot].as_slice::<T>();
+                &all[..(bytes / size_of::<T>()).min(all.len())]
+            }
+            Some(Place::Nowhere) | None => &[],
+        }
+    }
+}
+
+impl Io<'_> {
+    /// The inputs and the elements of the first output.
+    pub(crate) fn split<T: Pod>(&mut self) -> (Inputs<'_>, &mut [T]) {
+        let (inputs, output, _) = self.split_scratch();
+        (inputs, output)
+    }
+
+    /// The inputs, the elements of the first output, and the scratch memory.
+    pub(crate) fn split_scratch<T: Pod>(&mut self) -> (Inputs<'_>, &mut [T], &mut Buffer) {
+        let elements = self.output_bytes[0] / size_of::<T>();
+        (self.inputs, &mut self.outputs[0].as_mut_slice::<T>()[..elements], self.scratch)
+    }
+}

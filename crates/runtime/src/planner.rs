@@ -1,0 +1,213 @@
+//! From a graph to steps: shapes inferred, constants folded, views aliased, kernels planned, memory placed.
+
+use litesmith_graph::{Data, Error, Graph, Node, Op, Result, Tensor, TensorId};
+use litesmith_kernels::{Buffer, Context};
+
+use crate::SessionOptions;
+use crate::kernel::{Inputs, Io, Kernel, Place};
+use crate::ops::{NodeContext, plan_node};
+
+/// One op, ready to run.
+pub(crate) struct Step {
+    pub(crate) node: usize,
+    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) inputs: Vec<Place>,
+    pub(crate) output_slots: Vec<usize>,
+    pub(crate) output_bytes: Vec<usize>,
+    /// What has its value once the step ran: its outputs, and the views of them that follow.
+    pub(crate) computed: Vec<TensorId>,
+}
+
+/// A graph, ready to run.
+pub(crate) struct Plan {
+    /// The graph's tensors with the shapes of this plan, folded constants filled in.
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) slot_bytes: Vec<usize>,
+    pub(crate) scratch_bytes: usize,
+    pub(crate) outputs_max: usize,
+}
+
+/// A step whose memory is not placed yet.
+struct Planned {
+    node: usize,
+    kernel: Box<dyn Kernel>,
+    outputs: Vec<TensorId>,
+    computed: Vec<TensorId>,
+}
+
+pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>) -> Result<Plan> {
+    let mut graph = graph.clone();
+    let mut planned: Vec<Planned> = Vec::with_capacity(graph.nodes.len());
+    // The tensor whose memory a tensor shares: itself, or what it is a view of.
+    let mut root: Vec<TensorId> = (0..graph.tensors.len()).map(TensorId).collect();
+    for index in 0..graph.nodes.len() {
+        let node = graph.nodes[index].clone();
+        let place = graph.place(index);
+        let shapes = node.op.infer_shapes(&graph.node_tensors(&node.inputs)).map_err(|error| error.at(&place))?;
+        if shapes.len() != node.outputs.len() {
+            let got = node.outputs.len();
+            return Err(Error::malformed(place, format!("got {got} outputs, expected {}", shapes.len())));
+        }
+        for (&id, shape) in node.outputs.iter().zip(shapes) {
+            graph.tensor_mut(id).shape = shape;
+        }
+        let constant = node.inputs.iter().flatten().all(|&id| graph.tensor(id).data.is_some());
+        if is_view(&node.op) && !constant {
+            if let (Some(&Some(input)), Some(&output)) = (node.inputs.first(), node.outputs.first()) {
+                let (from, to) = (graph.tensor(input), graph.tensor(output));
+                if from.dtype != to.dtype {
+                    return Err(Error::malformed(place, format!("turns {from} into {to}: the types differ")));
+                }
+                root[output.0] = root[input.0];
+                let producer = planned.iter_mut().find(|step| step.outputs.contains(&root[input.0]));
+                if let Some(producer) = producer {
+                    producer.computed.push(output);
+                }
+            }
+            continue;
+        }
+        let kernel = plan_node(&NodeContext { graph: &graph, node: &node, options, isa: context.isa })
+            .map_err(|error| error.at(&place))?;
+        if constant || matches!(node.op, Op::Shape(_)) {
+            fold(&mut graph, &node, kernel.as_ref(), options, context).map_err(|error| error.at(&place))?;
+        } else {
+            planned.push(Planned { node: index, kernel, outputs: node.outputs.clone(), computed: node.outputs });
+        }
+    }
+    place(graph, planned, &root, options)
+}
+
+/// Ops that only give the same elements another shape.
+fn is_view(op: &Op) -> bool {
+    matches!(op, Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_) | Op::Dropout(_))
+}
+
+/// Runs a node whose inputs are known and stores its outputs as constants.
+fn fold(
+    graph: &mut Graph,
+    node: &Node,
+    kernel: &dyn Kernel,
+    options: &SessionOptions,
+    context: Context<'_>,
+) -> Result<()> {
+    let places: Vec<_> = node
+        .inputs
+        .iter()
+        .map(|id| id.and_then(|id| graph.tensor(id).data.clone()).map_or(Place::Nowhere, Place::Constant))
+        .collect();
+    let bytes = node.outputs.iter().map(|&id| graph.tensor(id).byte_size()).collect::<Result<Vec<_>>>()?;
+    check_memory(&bytes, options)?;
+    let mut buffers: Vec<_> = bytes.iter().map(|&bytes| Buffer::new(bytes)).collect();
+    let mut scratch = Buffer::new(kernel.scratch_bytes());
+    kernel.run(
+        context,
+        Io {
+            inputs: Inputs { places: &places, slots: &[] },
+            outputs: &mut buffers,
+            output_bytes: &bytes,
+            scratch: &mut scratch,
+        },
+    )?;
+    for (&id, buffer) in node.outputs.iter().zip(&buffers) {
+        graph.tensor_mut(id).data = Some(Data::from_bytes(buffer.as_slice()));
+    }
+    Ok(())
+}
+
+fn check_memory(bytes: &[usize], options: &SessionOptions) -> Result<()> {
+    let total = bytes.iter().fold(0_usize, |sum, &bytes| sum.saturating_add(bytes));
+    if total <= options.arena_bytes_max {
+        return Ok(());
+    }
+    Err(Error::limit("activations", format!("they need {total} bytes, allowed are {}", options.arena_bytes_max))
+        .with_hint("run a smaller batch, or raise the limit"))
+}
+
+/// Gives each tensor a slot of the arena. Tensors whose lifetimes do not meet share one: greedy by order of execution,
+/// the free slot that fits best.
+fn place(graph: Graph, planned: Vec<Planned>, root: &[TensorId], options: &SessionOptions) -> Result<Plan> {
+    let tensors = graph.tensors.len();
+    let forever = planned.len();
+    let mut last_use = vec![None; tensors];
+    let mut touch = |id: TensorId, step: usize| last_use[root[id.0].0] = last_use[root[id.0].0].max(Some(step));
+    for (step, planned) in planned.iter().enumerate() {
+        graph.nodes[planned.node].inputs.iter().flatten().chain(&planned.outputs).for_each(|&id| touch(id, step));
+    }
+    // Inputs keep their value between runs, outputs until the next.
+    graph.inputs.iter().chain(&graph.outputs).for_each(|&id| touch(id, forever));
+
+    let mut slot_bytes: Vec<usize> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    let mut slot_of = vec![None; tensors];
+    let mut assign = |id: TensorId, free: &mut Vec<usize>| -> Result<usize> {
+        let bytes = graph.tensor(id).byte_size()?;
+        // A slot that is large enough with least to spare; else the largest, to grow least.
+        let best = (0..free.len()).min_by_key(|&at| {
+            let size = slot_bytes[free[at]];
+            if size >= bytes { (0, size - bytes) } else { (1, bytes - size) }
+        });
+        let slot = match best {
+            Some(at) => free.swap_remove(at),
+            None => {
+                slot_bytes.push(0);
+                slot_bytes.len() - 1
+            }
+        };
+        slot_bytes[slot] = slot_bytes[slot].max(bytes);
+        Ok(slot)
+    };
+    for &id in &graph.inputs {
+        if graph.tensor(id).data.is_none() && slot_of[id.0].is_none() {
+            slot_of[id.0] = Some(assign(id, &mut Vec::new())?);
+        }
+    }
+    for (step, planned) in planned.iter().enumerate() {
+        for &id in &planned.outputs {
+            slot_of[id.0] = Some(assign(id, &mut free)?);
+        }
+        for id in 0..tensors {
+            if last_use[id] == Some(step)
+                && let Some(slot) = slot_of[id]
+            {
+                free.push(slot);
+                last_use[id] = None;
+            }
+        }
+    }
+    check_memory(&slot_bytes, options)?;
+    let place_of = |id: TensorId| -> Result<Place> {
+        let tensor = graph.tensor(id);
+        if let Some(data) = &tensor.data {
+            return Ok(Place::Constant(data.clone()));
+        }
+        let root = root[id.0];
+        match (&graph.tensor(root).data, slot_of[root.0]) {
+            (Some(data), _) => Ok(Place::Constant(data.clone())),
+            (None, Some(slot)) => Ok(Place::Slot { slot, bytes: tensor.byte_size()? }),
+            (None, None) => Ok(Place::Nowhere),
+        }
+    };
+    let places = (0..tensors).map(|id| place_of(TensorId(id))).collect::<Result<Vec<_>>>()?;
+    let mut steps = Vec::with_capacity(planned.len());
+    for planned in planned {
+        let inputs = graph.nodes[planned.node].inputs.iter();
+        steps.push(Step {
+            node: planned.node,
+            kernel: planned.kernel,
+            inputs: inputs.map(|id| id.map_or(Place::Nowhere, |id| places[id.0].clone())).collect(),
+            output_slots: planned.outputs.iter().filter_map(|id| slot_of[id.0]).collect(),
+            output_bytes: planned.outputs.iter().map(|&id| graph.tensor(id).byte_size()).collect::<Result<_>>()?,
+            computed: planned.computed,
+        });
+    }
+    Ok(Plan {
+        scratch_bytes: steps.iter().map(|step| step.kernel.scratch_bytes()).max().unwrap_or(0),
+        outputs_max: steps.iter().map(|step| step.output_slots.len()).max().unwrap_or(0),
+        tensors: graph.tensors,
+        steps,
+        places,
+        slot_bytes,
+    })
+}

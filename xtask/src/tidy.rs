@@ -1,0 +1,129 @@
+//! Rules that no lint of the compiler knows.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Which crate may depend on which others of ours. A line here is a decision: see ARCHITECTURE.md.
+const DEPENDENCIES: &[(&str, &[&str])] = &[
+    ("graph", &[]),
+    ("tflite", &["graph"]),
+    ("simd", &[]),
+    ("kernels", &["simd"]),
+    ("runtime", &["graph", "kernels"]),
+    ("data", &["graph"]),
+    ("train", &["graph", "kernels", "runtime", "data"]),
+    ("compress", &["graph", "tflite", "runtime", "data", "train", "measure"]),
+    ("measure", &["graph", "runtime", "data"]),
+    ("litesmith", &["graph", "tflite", "kernels", "runtime", "data", "train", "compress", "measure"]),
+    ("cli", &["litesmith"]),
+    ("testkit", &["graph"]),
+];
+
+/// Lines that a source file may have, and the files that may have more, with the reason.
+const LINES_MAX: usize = 800;
+const LONG_FILES: &[(&str, &str)] = &[];
+
+/// Where each op of the table must have a file, and the ops that need none there.
+const OP_FOLDERS: &[&str] = &["crates/graph/src/ops", "crates/tflite/src/ops", "crates/train/src/ops"];
+
+/// Checks every rule and reports all violations at once.
+pub(crate) fn tidy() -> Result<(), String> {
+    let files = tracked_files()?;
+    let mut found = Vec::new();
+    dependencies(&mut found)?;
+    file_sizes(&files, &mut found);
+    machine_paths(&files, &mut found);
+    op_files(&files, &mut found);
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(format!("tidy found {} violations:\n  {}", found.len(), found.join("\n  ")))
+}
+
+fn tracked_files() -> Result<Vec<PathBuf>, String> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .output()
+        .map_err(|error| format!("git did not start: {error}"))?;
+    let names = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(names.lines().map(PathBuf::from).filter(|path| path.exists()).collect())
+}
+
+fn dependencies(found: &mut Vec<String>) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    for (name, allowed) in DEPENDENCIES {
+        known.insert((*name).to_owned());
+        let path = format!("crates/{name}/Cargo.toml");
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        let mut section = "";
+        for line in text.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            let dependency = line.split(['.', ' ', '=']).next().unwrap_or("");
+            let Some(ours) = dependency.strip_prefix("litesmith").filter(|_| section == "[dependencies]") else {
+                continue;
+            };
+            let ours = ours.strip_prefix('-').unwrap_or("litesmith");
+            if !allowed.contains(&ours) {
+                found.push(format!("{path}: {name} must not depend on {ours} (xtask/src/tidy.rs has the table)"));
+            }
+        }
+    }
+    let folders = std::fs::read_dir("crates").map_err(|error| format!("crates: {error}"))?;
+    for folder in folders.flatten() {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        if !known.contains(&name) {
+            found.push(format!("crates/{name}: not in the dependency table of xtask/src/tidy.rs"));
+        }
+    }
+    Ok(())
+}
+
+fn file_sizes(files: &[PathBuf], found: &mut Vec<String>) {
+    for path in files.iter().filter(|path| is(path, &["rs", "py", "sh"])) {
+        let name = path.to_string_lossy();
+        if name.contains("generated") || LONG_FILES.iter().any(|(long, _)| *long == name) {
+            continue;
+        }
+        let lines = std::fs::read_to_string(path).map_or(0, |text| text.lines().count());
+        if lines > LINES_MAX {
+            found.push(format!("{name}: {lines} lines, at most {LINES_MAX}: split it by what it does"));
+        }
+    }
+}
+
+/// Paths that exist on the machine of whoever wrote them, and nowhere else.
+fn machine_paths(files: &[PathBuf], found: &mut Vec<String>) {
+    let foreign = ["/root/", "/work/", "/home/", concat!("..", "/shared")];
+    for path in files.iter().filter(|path| is(path, &["rs", "py", "sh", "md", "toml", "yml", "json"])) {
+        if path.ends_with("xtask/src/tidy.rs") {
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(path) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            if let Some(foreign) = foreign.iter().find(|foreign| line.contains(**foreign)) {
+                found.push(format!("{}:{}: a path of one machine: {foreign}", path.display(), number + 1));
+            }
+        }
+    }
+}
+
+fn op_files(files: &[PathBuf], found: &mut Vec<String>) {
+    for (snake, name, code) in litesmith_graph::OP_TABLE {
+        for folder in OP_FOLDERS {
+            let training_only = code.is_none() && folder.contains("tflite");
+            let file = Path::new(folder).join(format!("{snake}.rs"));
+            // The activations are a line each: one file holds them all.
+            let group = std::fs::read_to_string(Path::new(folder).join("activations.rs")).unwrap_or_default();
+            if !training_only && !files.contains(&file) && !group.contains(name) {
+                found.push(format!("{name} is in the op table, but {} is missing", file.display()));
+            }
+        }
+    }
+}
+
+fn is(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().is_some_and(|extension| extensions.iter().any(|known| extension == *known))
+}
