@@ -10,7 +10,7 @@ pub mod binary;
 pub mod broadcast;
 mod buffer;
 pub mod conv_2d;
-pub mod copy;
+pub mod strided_slice;
 pub mod depthwise_conv_2d;
 pub mod dequantize;
 mod dispatch;

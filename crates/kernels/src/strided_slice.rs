@@ -1,4 +1,4 @@
-//! Copies between strided views: what CONCATENATION, PACK, PAD, SLICE and STRIDED_SLICE are made of.
+//! STRIDED_SLICE and SLICE: copies between strided views, whatever the elements are.
 
 /// A strided view of a slice: where it starts, and how far apart neighbours along each axis are, in elements.
 #[derive(Debug, Clone, PartialEq, Eq)]

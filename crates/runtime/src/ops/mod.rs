@@ -1,0 +1,205 @@
+//! From a node to a kernel: one file an op, each choosing by the types of its tensors.
+
+use bytemuck::Pod;
+use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, ops as graph_ops};
+use litesmith_kernels::conv_2d::Window;
+use litesmith_kernels::numerics::{FusedActivation, QuantParams, Quantized};
+use litesmith_kernels::{Activation, Isa, Numerics, Unsupported};
+
+use crate::SessionOptions;
+use crate::kernel::Kernel;
+
+mod activations;
+mod add;
+mod average_pool_2d;
+mod concatenation;
+mod conv_2d;
+mod depthwise_conv_2d;
+mod dequantize;
+mod fully_connected;
+mod max_pool_2d;
+mod mean;
+mod mul;
+mod pack;
+mod pad;
+mod quantize;
+mod reduce_max;
+mod reshape;
+mod shape;
+mod softmax;
+mod strided_slice;
+mod sub;
+
+/// What a planning function sees of its node.
+pub(crate) struct NodeContext<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) node: &'a Node,
+    pub(crate) options: &'a SessionOptions,
+    pub(crate) isa: Isa,
+}
+
+/// Chooses and plans the kernel of a node whose shapes are known.
+pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Box<dyn Kernel>> {
+    match &cx.node.op {
+        Op::Add(op) => add::plan(cx, op),
+        Op::AveragePool2d(op) => average_pool_2d::plan(cx, op),
+        Op::Concatenation(op) => concatenation::plan(cx, op),
+        Op::Conv2d(op) => conv_2d::plan(cx, op),
+        Op::DepthwiseConv2d(op) => depthwise_conv_2d::plan(cx, op),
+        Op::Dequantize(_) => dequantize::plan(cx),
+        Op::FullyConnected(op) => fully_connected::plan(cx, op),
+        Op::MaxPool2d(op) => max_pool_2d::plan(cx, op),
+        Op::Mul(op) => mul::plan(cx, op),
+        Op::Softmax(op) => softmax::plan(cx, op),
+        Op::Pad(_) => pad::plan(cx),
+        Op::Mean(_) => mean::plan(cx),
+        Op::Sub(op) => sub::plan(cx, op),
+        Op::StridedSlice(op) => strided_slice::plan(cx, op),
+        Op::Shape(op) => shape::plan(cx, op),
+        Op::ReduceMax(_) => reduce_max::plan(cx),
+        Op::Pack(op) => pack::plan(cx, op),
+        Op::Quantize(_) => quantize::plan(cx),
+        Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_) | Op::Dropout(_) => reshape::plan(cx),
+        op @ (Op::Logistic(_)
+        | Op::Relu(_)
+        | Op::ReluN1To1(_)
+        | Op::Relu6(_)
+        | Op::Tanh(_)
+        | Op::LeakyRelu(_)
+        | Op::Elu(_)
+        | Op::HardSwish(_)
+        | Op::Gelu(_)) => activations::plan(cx, op),
+        Op::BatchNormalization(_) => Err(Error::invalid("", "batch normalization exists only while training")
+            .with_hint("export the model first, which folds it away")),
+    }
+}
+
+impl<'a> NodeContext<'a> {
+    /// Input `index`, which the op's shape inference has made sure is there.
+    pub(crate) fn input(&self, index: usize) -> Result<&'a Tensor> {
+        self.optional(index).ok_or_else(|| Error::malformed("", format!("input {index} is missing")))
+    }
+
+    pub(crate) fn optional(&self, index: usize) -> Option<&'a Tensor> {
+        self.node.inputs.get(index).copied().flatten().map(|id| self.graph.tensor(id))
+    }
+
+    pub(crate) fn output(&self) -> Result<&'a Tensor> {
+        let id = self.node.outputs.first().ok_or_else(|| Error::malformed("", "it has no output"))?;
+        Ok(self.graph.tensor(*id))
+    }
+
+    pub(crate) fn numerics(&self) -> Numerics {
+        self.options.numerics
+    }
+
+    /// The elements of constant input `index`.
+    pub(crate) fn constant<T: Pod>(&self, index: usize, name: &str) -> Result<&'a [T]> {
+        let tensor = self.input(index)?;
+        match &tensor.data {
+            Some(data) => data.elements(),
+            None => Err(Error::unsupported("", format!("the {name} (input {index}) is computed, expected a constant"))),
+        }
+    }
+
+    /// The elements of constant input `index`, or `None` when it is left out.
+    pub(crate) fn optional_constant<T: Pod>(&self, index: usize, name: &str) -> Result<Option<&'a [T]>> {
+        self.optional(index).map(|_| self.constant(index, name)).transpose()
+    }
+
+    /// The integers of constant input `index`, int32 or int64.
+    pub(crate) fn integers(&self, index: usize, name: &str) -> Result<Vec<i64>> {
+        graph_ops::Inputs::new(&self.node.op, self.graph.node_tensors(&self.node.inputs)).integers(index, name)
+    }
+
+    /// The error for types that no kernel takes: lists those of all tensors.
+    pub(crate) fn no_kernel(&self) -> Error {
+        let list = |ids: Vec<Option<&Tensor>>| {
+            let types = ids.into_iter().map(|tensor| tensor.map_or("none".into(), |tensor| tensor.dtype.to_string()));
+            types.collect::<Vec<_>>().join(", ")
+        };
+        let inputs = list(self.graph.node_tensors(&self.node.inputs));
+        let outputs = list(self.node.outputs.iter().map(|&id| Some(self.graph.tensor(id))).collect());
+        Error::unsupported("", format!("no kernel takes ({inputs}) to ({outputs})"))
+    }
+
+    /// The kernel's name: op, type, and a suffix.
+    pub(crate) fn kernel_name(&self, dtype: DType, detail: &str) -> String {
+        let short = match dtype {
+            DType::F32 => "f32",
+            DType::I8 => "i8",
+            DType::U8 => "u8",
+            DType::I16 => "i16",
+            other => other.name(),
+        };
+        format!("{}/{short}/{detail}", self.node.op.snake_name())
+    }
+}
+
+/// The one scale and zero point of an integer tensor.
+pub(crate) fn quant_params<T: Quantized>(tensor: &Tensor) -> Result<QuantParams> {
+    let found = tensor.quantization.as_ref().and_then(litesmith_graph::Quantization::as_per_tensor);
+    let Some((scale, zero_point)) = found else {
+        return Err(Error::malformed(
+            format!("tensor \"{}\"", tensor.name),
+            format!("{} activations need one scale and zero point", tensor.dtype),
+        ));
+    };
+    match i32::try_from(zero_point) {
+        Ok(zero_point) if (T::MIN..=T::MAX).contains(&zero_point) => Ok(QuantParams { scale, zero_point }),
+        _ => Err(Error::malformed(
+            format!("tensor \"{}\"", tensor.name),
+            format!("zero point {zero_point} outside {}", tensor.dtype),
+        )),
+    }
+}
+
+/// The error of a kernel that refuses a plan, with the op as place added by the planner.
+pub(crate) fn refused(error: Unsupported) -> Error {
+    Error::unsupported("", error)
+}
+
+/// The fused activation of a float op.
+pub(crate) fn float_activation(activation: graph_ops::Activation) -> Result<Activation> {
+    match activation {
+        graph_ops::Activation::None => Ok(Activation::None),
+        graph_ops::Activation::Relu => Ok(Activation::Relu),
+        graph_ops::Activation::ReluN1To1 => Ok(Activation::ReluN1To1),
+        graph_ops::Activation::Relu6 => Ok(Activation::Relu6),
+        graph_ops::Activation::Tanh => Ok(Activation::Tanh),
+        graph_ops::Activation::SignBit => Err(Error::unsupported("", "the fused activation SIGN_BIT")),
+    }
+}
+
+/// The fused activation of an integer op.
+pub(crate) fn integer_activation(activation: graph_ops::Activation) -> Result<FusedActivation> {
+    match activation {
+        graph_ops::Activation::None => Ok(FusedActivation::None),
+        graph_ops::Activation::Relu => Ok(FusedActivation::Relu),
+        graph_ops::Activation::ReluN1To1 => Ok(FusedActivation::ReluN1To1),
+        graph_ops::Activation::Relu6 => Ok(FusedActivation::Relu6),
+        other @ (graph_ops::Activation::Tanh | graph_ops::Activation::SignBit) => {
+            Err(Error::unsupported("", format!("the fused activation {other:?} on integers")))
+        }
+    }
+}
+
+/// The window along one axis of an op whose shapes are known.
+pub(crate) fn window(
+    op: &str,
+    padding: graph_ops::Padding,
+    input: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+) -> Result<Window> {
+    let size = graph_ops::window(op, padding, input, kernel, stride, dilation)?;
+    Ok(Window { input, output: size.output, kernel, stride, dilation, pad_before: size.pad_before })
+}
+
+/// The four sizes of an image tensor.
+pub(crate) fn image_shape(tensor: &Tensor) -> Result<[usize; 4]> {
+    tensor.shape.as_slice().try_into().map_err(|_| {
+        Error::malformed("", format!("tensor \"{}\" has shape {:?}, expected rank 4", tensor.name, tensor.shape))
+    })
+}
