@@ -1,1 +1,10 @@
+//! Plans and runs a graph on the CPU: [`Session`].
 #![forbid(unsafe_code)]
+
+mod kernel;
+mod ops;
+mod planner;
+mod session;
+
+pub use litesmith_kernels::{Isa, Numerics};
+pub use session::{Session, SessionOptions, StepInfo};
