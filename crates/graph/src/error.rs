@@ -82,6 +82,13 @@ impl Error {
         self
     }
 
+    /// The same without its place, for a caller that names it better.
+    #[must_use]
+    pub fn without_place(mut self) -> Self {
+        self.report_mut().place.clear();
+        self
+    }
+
     /// Where, what, and what to do.
     #[must_use]
     pub fn report(&self) -> &Report {

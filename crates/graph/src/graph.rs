@@ -275,6 +275,15 @@ impl Graph {
         self.tensors.iter().filter(is_parameter).map(|tensor| tensor.elements().unwrap_or(0)).sum()
     }
 
+    /// Puts node `index` before the place of an error about it; an op's bare name as place is said once.
+    #[must_use]
+    pub fn locate(&self, index: usize, mut error: Error) -> Error {
+        if self.nodes.get(index).is_some_and(|node| node.op.name() == error.report().place) {
+            error = error.without_place();
+        }
+        error.at(self.place(index))
+    }
+
     /// `op 3 CONV_2D "name"`: node `index` in messages.
     #[must_use]
     pub fn place(&self, index: usize) -> String {

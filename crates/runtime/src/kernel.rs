@@ -4,18 +4,32 @@ use bytemuck::Pod;
 use litesmith_graph::{Data, Result};
 use litesmith_kernels::{Buffer, Context};
 
-/// A planned op: sizes checked, weights packed, kernel chosen. It runs without looking at the CPU or allocating.
-pub(crate) trait Kernel: Send {
-    /// Runs once. Fails only on data that no plan can foresee, as an index outside its range.
-    fn run(&self, context: Context<'_>, io: Io<'_>) -> Result<()>;
+/// A planned op: sizes checked, weights packed, kernel chosen. It runs without looking at the CPU or allocating, and fails
+/// only on data that no plan can foresee, as an index outside its range.
+pub(crate) struct Kernel {
+    /// As `conv_2d/f32/avx2`.
+    pub(crate) name: String,
+    /// Scratch that a run needs.
+    pub(crate) scratch_bytes: usize,
+    body: Box<Body>,
+}
 
-    /// Scratch bytes that `run` needs.
-    fn scratch_bytes(&self) -> usize {
-        0
+type Body = dyn Fn(Context<'_>, Io<'_>) -> Result<()> + Send;
+
+impl Kernel {
+    /// A kernel that needs no scratch.
+    pub(crate) fn new(name: String, body: impl Fn(Context<'_>, Io<'_>) -> Result<()> + Send + 'static) -> Self {
+        Self { name, scratch_bytes: 0, body: Box::new(body) }
     }
 
-    /// The kernel's name, as `conv_2d/f32/avx2`.
-    fn name(&self) -> String;
+    /// The same with scratch.
+    pub(crate) fn with_scratch(self, scratch_bytes: usize) -> Self {
+        Self { scratch_bytes, ..self }
+    }
+
+    pub(crate) fn run(&self, context: Context<'_>, io: Io<'_>) -> Result<()> {
+        (self.body)(context, io)
+    }
 }
 
 /// Where a value lies while a graph runs.

@@ -10,7 +10,7 @@ use crate::ops::{NodeContext, plan_node};
 /// One op, ready to run.
 pub(crate) struct Step {
     pub(crate) node: usize,
-    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) kernel: Kernel,
     pub(crate) inputs: Vec<Place>,
     pub(crate) output_slots: Vec<usize>,
     pub(crate) output_bytes: Vec<usize>,
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
 /// A step whose memory is not placed yet.
 struct Planned {
     node: usize,
-    kernel: Box<dyn Kernel>,
+    kernel: Kernel,
     outputs: Vec<TensorId>,
     computed: Vec<TensorId>,
 }
@@ -45,7 +45,8 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
     for index in 0..graph.nodes.len() {
         let node = graph.nodes[index].clone();
         let place = graph.place(index);
-        let shapes = node.op.infer_shapes(&graph.node_tensors(&node.inputs)).map_err(|error| error.at(&place))?;
+        let shapes =
+            node.op.infer_shapes(&graph.node_tensors(&node.inputs)).map_err(|error| graph.locate(index, error))?;
         if shapes.len() != node.outputs.len() {
             let got = node.outputs.len();
             return Err(Error::malformed(place, format!("got {got} outputs, expected {}", shapes.len())));
@@ -69,9 +70,9 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
             continue;
         }
         let kernel = plan_node(&NodeContext { graph: &graph, node: &node, options, isa: context.isa })
-            .map_err(|error| error.at(&place))?;
+            .map_err(|error| graph.locate(index, error))?;
         if constant || matches!(node.op, Op::Shape(_)) {
-            fold(&mut graph, &node, kernel.as_ref(), options, context).map_err(|error| error.at(&place))?;
+            fold(&mut graph, &node, &kernel, options, context).map_err(|error| error.at(&place))?;
         } else {
             planned.push(Planned { node: index, kernel, outputs: node.outputs.clone(), computed: node.outputs });
         }
@@ -85,13 +86,7 @@ fn is_view(op: &Op) -> bool {
 }
 
 /// Runs a node whose inputs are known and stores its outputs as constants.
-fn fold(
-    graph: &mut Graph,
-    node: &Node,
-    kernel: &dyn Kernel,
-    options: &SessionOptions,
-    context: Context<'_>,
-) -> Result<()> {
+fn fold(graph: &mut Graph, node: &Node, kernel: &Kernel, options: &SessionOptions, context: Context<'_>) -> Result<()> {
     let places: Vec<_> = node
         .inputs
         .iter()
@@ -100,7 +95,7 @@ fn fold(
     let bytes = node.outputs.iter().map(|&id| graph.tensor(id).byte_size()).collect::<Result<Vec<_>>>()?;
     check_memory(&bytes, options)?;
     let mut buffers: Vec<_> = bytes.iter().map(|&bytes| Buffer::new(bytes)).collect();
-    let mut scratch = Buffer::new(kernel.scratch_bytes());
+    let mut scratch = Buffer::new(kernel.scratch_bytes);
     kernel.run(
         context,
         Io {
@@ -203,7 +198,7 @@ fn place(graph: Graph, planned: Vec<Planned>, root: &[TensorId], options: &Sessi
         });
     }
     Ok(Plan {
-        scratch_bytes: steps.iter().map(|step| step.kernel.scratch_bytes()).max().unwrap_or(0),
+        scratch_bytes: steps.iter().map(|step| step.kernel.scratch_bytes).max().unwrap_or(0),
         outputs_max: steps.iter().map(|step| step.output_slots.len()).max().unwrap_or(0),
         tensors: graph.tensors,
         steps,

@@ -91,16 +91,8 @@ impl Session {
         }
         let pool = Pool::new(options.threads);
         let plan = plan(&graph, &options, Context { pool: &pool, isa })?;
-        let mut session = Self {
-            graph,
-            options,
-            isa,
-            pool,
-            plan,
-            slots: Vec::new(),
-            scratch: Buffer::default(),
-            taken: Vec::new(),
-        };
+        let mut session =
+            Self { graph, options, isa, pool, plan, slots: Vec::new(), scratch: Buffer::default(), taken: Vec::new() };
         session.allocate();
         Ok(session)
     }
@@ -281,7 +273,7 @@ impl Session {
         let info = |step: &crate::planner::Step| StepInfo {
             node: step.node,
             place: self.graph.place(step.node),
-            kernel: step.kernel.name(),
+            kernel: step.kernel.name.clone(),
         };
         self.plan.steps.iter().map(info).collect()
     }

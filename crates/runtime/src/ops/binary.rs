@@ -1,41 +1,24 @@
-//! What ADD, SUB and MUL share.
+//! ADD, SUB and MUL.
 
-use litesmith_graph::{DType, Result, ops::Activation as GraphActivation};
+use litesmith_graph::{DType, Result, ops::Activation};
 use litesmith_kernels::binary::Binary;
 use litesmith_kernels::broadcast::Broadcast;
-use litesmith_kernels::{Activation, Context};
 
 use super::{NodeContext, float_activation, refused};
-use crate::kernel::{Io, Kernel};
+use crate::kernel::Kernel;
 
-pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: GraphActivation) -> Result<Box<dyn Kernel>> {
+pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b, y) = (cx.input(0)?, cx.input(1)?, cx.output()?);
     match (a.dtype, b.dtype, y.dtype) {
-        (DType::F32, DType::F32, DType::F32) => Ok(Box::new(FloatBinary {
-            op,
-            plan: Broadcast::new(&a.shape, &b.shape).map_err(refused)?,
-            activation: float_activation(activation)?,
-            name: cx.kernel_name(DType::F32, &cx.isa.to_string()),
-        })),
+        (DType::F32, DType::F32, DType::F32) => {
+            let plan = Broadcast::new(&a.shape, &b.shape).map_err(refused)?;
+            let activation = float_activation(activation)?;
+            Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+                let (inputs, y) = io.split::<f32>();
+                op.forward(context, &plan, activation, inputs.get(0), inputs.get(1), y);
+                Ok(())
+            }))
+        }
         _ => Err(cx.no_kernel()),
-    }
-}
-
-struct FloatBinary {
-    op: Binary,
-    plan: Broadcast,
-    activation: Activation,
-    name: String,
-}
-
-impl Kernel for FloatBinary {
-    fn run(&self, context: Context<'_>, mut io: Io<'_>) -> Result<()> {
-        let (inputs, y) = io.split::<f32>();
-        self.op.forward(context, &self.plan, self.activation, inputs.get(0), inputs.get(1), y);
-        Ok(())
-    }
-
-    fn name(&self) -> String {
-        self.name.clone()
     }
 }

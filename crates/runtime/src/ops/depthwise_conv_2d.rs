@@ -2,21 +2,14 @@
 
 use litesmith_graph::{DType, Result, ops::DepthwiseConv2d};
 use litesmith_kernels::depthwise_conv_2d::{DepthwiseConv2dGeometry, float};
-use litesmith_kernels::{Activation, Context};
 
 use super::{NodeContext, float_activation, image_shape, refused, window};
-use crate::kernel::{Io, Kernel};
+use crate::kernel::Kernel;
 
-pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Box<dyn Kernel>> {
+pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Kernel> {
     let geometry = geometry(cx, op)?;
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
-        (DType::F32, DType::F32, DType::F32) => Ok(Box::new(FloatDepthwiseConv2d {
-            conv: float::DepthwiseConv2d::new(geometry, cx.isa).map_err(refused)?,
-            weights: cx.constant::<f32>(1, "filter")?.to_vec(),
-            bias: cx.optional_constant(2, "bias")?.map(<[f32]>::to_vec),
-            activation: float_activation(op.activation)?,
-            name: cx.kernel_name(DType::F32, &cx.isa.to_string()),
-        })),
+        (DType::F32, DType::F32, DType::F32) => plan_float(cx, op, geometry),
         _ => Err(cx.no_kernel()),
     }
 }
@@ -34,23 +27,14 @@ fn geometry(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<DepthwiseConv2
     })
 }
 
-struct FloatDepthwiseConv2d {
-    conv: float::DepthwiseConv2d,
-    weights: Vec<f32>,
-    bias: Option<Vec<f32>>,
-    activation: Activation,
-    name: String,
-}
-
-impl Kernel for FloatDepthwiseConv2d {
-    fn run(&self, context: Context<'_>, mut io: Io<'_>) -> Result<()> {
+fn plan_float(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseConv2dGeometry) -> Result<Kernel> {
+    let conv = float::DepthwiseConv2d::new(geometry, cx.isa).map_err(refused)?;
+    let weights = cx.constant::<f32>(1, "filter")?.to_vec();
+    let bias = cx.optional_constant::<f32>(2, "bias")?.map(<[f32]>::to_vec);
+    let activation = float_activation(op.activation)?;
+    Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split();
-        let bias = self.bias.as_deref();
-        self.conv.forward(context.pool, &self.weights, bias, self.activation, inputs.get(0), y);
+        conv.forward(context.pool, &weights, bias.as_deref(), activation, inputs.get(0), y);
         Ok(())
-    }
-
-    fn name(&self) -> String {
-        self.name.clone()
-    }
+    }))
 }

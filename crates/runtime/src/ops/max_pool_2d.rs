@@ -1,13 +1,16 @@
 //! MAX_POOL_2D.
 
 use litesmith_graph::{DType, Result, ops::MaxPool2d};
-use litesmith_kernels::max_pool_2d::float;
-use litesmith_kernels::{Activation, Context, pool_2d::Pool2dGeometry};
+use litesmith_kernels::max_pool_2d::{float, quantized};
+use litesmith_kernels::numerics::Quantized;
+use litesmith_kernels::pool_2d::Pool2dGeometry;
 
-use super::{NodeContext, float_activation, image_shape, refused, window};
-use crate::kernel::{Io, Kernel};
+use super::{
+    NodeContext, float_activation, image_shape, integer_activation, quant_params, refused, same_quantization, window,
+};
+use crate::kernel::Kernel;
 
-pub(super) fn plan(cx: &NodeContext<'_>, op: &MaxPool2d) -> Result<Box<dyn Kernel>> {
+pub(super) fn plan(cx: &NodeContext<'_>, op: &MaxPool2d) -> Result<Kernel> {
     let [batch, height, width, channels] = image_shape(cx.input(0)?)?;
     let geometry = Pool2dGeometry {
         batch,
@@ -16,29 +19,32 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &MaxPool2d) -> Result<Box<dyn Kerne
         channels,
     };
     match (cx.input(0)?.dtype, cx.output()?.dtype) {
-        (DType::F32, DType::F32) => Ok(Box::new(FloatPool {
-            pool: float::MaxPool2d::new(geometry, cx.isa).map_err(refused)?,
-            activation: float_activation(op.activation)?,
-            name: cx.kernel_name(DType::F32, &cx.isa.to_string()),
-        })),
+        (DType::F32, DType::F32) => plan_float(cx, op, geometry),
+        (DType::I8, DType::I8) => plan_integer::<i8>(cx, op, geometry),
+        (DType::U8, DType::U8) => plan_integer::<u8>(cx, op, geometry),
+        (DType::I16, DType::I16) => plan_integer::<i16>(cx, op, geometry),
         _ => Err(cx.no_kernel()),
     }
 }
 
-struct FloatPool {
-    pool: float::MaxPool2d,
-    activation: Activation,
-    name: String,
+fn plan_float(cx: &NodeContext<'_>, op: &MaxPool2d, geometry: Pool2dGeometry) -> Result<Kernel> {
+    let pool = float::MaxPool2d::new(geometry, cx.isa).map_err(refused)?;
+    let activation = float_activation(op.activation)?;
+    Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+        let (inputs, y) = io.split::<f32>();
+        pool.forward(context.pool, activation, inputs.get(0), y);
+        Ok(())
+    }))
 }
 
-impl Kernel for FloatPool {
-    fn run(&self, context: Context<'_>, mut io: Io<'_>) -> Result<()> {
-        let (inputs, y) = io.split::<f32>();
-        self.pool.forward(context.pool, self.activation, inputs.get(0), y);
+fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, op: &MaxPool2d, geometry: Pool2dGeometry) -> Result<Kernel> {
+    same_quantization(cx.input(0)?, cx.output()?)?;
+    let output = quant_params::<T>(cx.output()?)?;
+    let activation = integer_activation(op.activation)?;
+    let pool = quantized::QuantizedMaxPool2d::<T>::new(geometry, output, activation, cx.numerics()).map_err(refused)?;
+    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+        let (inputs, y) = io.split::<T>();
+        pool.run(context, inputs.get(0), y);
         Ok(())
-    }
-
-    fn name(&self) -> String {
-        self.name.clone()
-    }
+    }))
 }

@@ -2,15 +2,17 @@
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, ops as graph_ops};
+use litesmith_kernels::binary::Binary;
 use litesmith_kernels::conv_2d::Window;
+use litesmith_kernels::elementwise::Unary;
 use litesmith_kernels::numerics::{FusedActivation, QuantParams, Quantized};
+use litesmith_kernels::reduce::Reduction;
 use litesmith_kernels::{Activation, Isa, Numerics, Unsupported};
 
 use crate::SessionOptions;
 use crate::kernel::Kernel;
 
 mod activations;
-mod add;
 mod average_pool_2d;
 mod binary;
 mod concatenation;
@@ -19,18 +21,14 @@ mod depthwise_conv_2d;
 mod dequantize;
 mod fully_connected;
 mod max_pool_2d;
-mod mean;
-mod mul;
 mod pack;
 mod pad;
 mod quantize;
 mod reduce;
-mod reduce_max;
 mod reshape;
 mod shape;
 mod softmax;
 mod strided_slice;
-mod sub;
 
 /// What a planning function sees of its node.
 pub(crate) struct NodeContext<'a> {
@@ -41,9 +39,9 @@ pub(crate) struct NodeContext<'a> {
 }
 
 /// Chooses and plans the kernel of a node whose shapes are known.
-pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Box<dyn Kernel>> {
+pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
     match &cx.node.op {
-        Op::Add(op) => add::plan(cx, op),
+        Op::Add(op) => binary::plan(cx, Binary::Add, op.activation),
         Op::AveragePool2d(op) => average_pool_2d::plan(cx, op),
         Op::Concatenation(op) => concatenation::plan(cx, op),
         Op::Conv2d(op) => conv_2d::plan(cx, op),
@@ -51,26 +49,26 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Box<dyn Kernel>> {
         Op::Dequantize(_) => dequantize::plan(cx),
         Op::FullyConnected(op) => fully_connected::plan(cx, op),
         Op::MaxPool2d(op) => max_pool_2d::plan(cx, op),
-        Op::Mul(op) => mul::plan(cx, op),
+        Op::Mul(op) => binary::plan(cx, Binary::Mul, op.activation),
         Op::Softmax(op) => softmax::plan(cx, op),
         Op::Pad(_) => pad::plan(cx),
-        Op::Mean(_) => mean::plan(cx),
-        Op::Sub(op) => sub::plan(cx, op),
+        Op::Mean(_) => reduce::plan(cx, Reduction::Mean),
+        Op::Sub(op) => binary::plan(cx, Binary::Sub, op.activation),
         Op::StridedSlice(op) => strided_slice::plan(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
-        Op::ReduceMax(_) => reduce_max::plan(cx),
+        Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
         Op::Pack(op) => pack::plan(cx, op),
         Op::Quantize(_) => quantize::plan(cx),
         Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_) | Op::Dropout(_) => reshape::plan(cx),
-        op @ (Op::Logistic(_)
-        | Op::Relu(_)
-        | Op::ReluN1To1(_)
-        | Op::Relu6(_)
-        | Op::Tanh(_)
-        | Op::LeakyRelu(_)
-        | Op::Elu(_)
-        | Op::HardSwish(_)
-        | Op::Gelu(_)) => activations::plan(cx, op),
+        Op::Relu(_) => activations::plan(cx, Unary::Relu),
+        Op::ReluN1To1(_) => activations::plan(cx, Unary::ReluN1To1),
+        Op::Relu6(_) => activations::plan(cx, Unary::Relu6),
+        Op::LeakyRelu(op) => activations::plan(cx, Unary::LeakyRelu { alpha: op.alpha }),
+        Op::Elu(_) => activations::plan(cx, Unary::Elu),
+        Op::Gelu(op) => activations::plan(cx, Unary::Gelu { approximate: op.approximate }),
+        Op::HardSwish(_) => activations::plan(cx, Unary::HardSwish),
+        Op::Logistic(_) => activations::plan(cx, Unary::Logistic),
+        Op::Tanh(_) => activations::plan(cx, Unary::Tanh),
         Op::BatchNormalization(_) => Err(Error::invalid("", "batch normalization exists only while training")
             .with_hint("export the model first, which folds it away")),
     }
@@ -125,8 +123,8 @@ impl<'a> NodeContext<'a> {
         Error::unsupported("", format!("no kernel takes ({inputs}) to ({outputs})"))
     }
 
-    /// The kernel's name: op, type, and a suffix.
-    pub(crate) fn kernel_name(&self, dtype: DType, detail: &str) -> String {
+    /// The name of a kernel for elements of this type: op, type, instruction set.
+    pub(crate) fn kernel_name(&self, dtype: DType) -> String {
         let short = match dtype {
             DType::F32 => "f32",
             DType::I8 => "i8",
@@ -134,7 +132,12 @@ impl<'a> NodeContext<'a> {
             DType::I16 => "i16",
             other => other.name(),
         };
-        format!("{}/{short}/{detail}", self.node.op.snake_name())
+        format!("{}/{short}/{}", self.node.op.snake_name(), self.isa)
+    }
+
+    /// The name of a kernel that only moves elements.
+    pub(crate) fn copy_name(&self) -> String {
+        format!("{}/copy", self.node.op.snake_name())
     }
 }
 
@@ -154,6 +157,14 @@ pub(crate) fn quant_params<T: Quantized>(tensor: &Tensor) -> Result<QuantParams>
             format!("zero point {zero_point} outside {}", tensor.dtype),
         )),
     }
+}
+
+/// Checks that an op that keeps values as they are keeps their scale too.
+pub(crate) fn same_quantization(input: &Tensor, output: &Tensor) -> Result<()> {
+    if input.quantization == output.quantization {
+        return Ok(());
+    }
+    Err(Error::unsupported("", "input and output of different scale or zero point"))
 }
 
 /// The error of a kernel that refuses a plan, with the op as place added by the planner.

@@ -2,28 +2,17 @@
 //! resolves without a kernel.
 
 use litesmith_graph::Result;
-use litesmith_kernels::Context;
 
 use super::NodeContext;
-use crate::kernel::{Io, Kernel};
+use crate::kernel::Kernel;
 
-pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Box<dyn Kernel>> {
+pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
     if cx.input(0)?.dtype != cx.output()?.dtype {
         return Err(cx.no_kernel());
     }
-    Ok(Box::new(Copy))
-}
-
-struct Copy;
-
-impl Kernel for Copy {
-    fn run(&self, _: Context<'_>, mut io: Io<'_>) -> Result<()> {
+    Ok(Kernel::new(cx.copy_name(), |_, mut io| {
         let (inputs, y) = io.split::<u8>();
         y.copy_from_slice(inputs.get(0));
         Ok(())
-    }
-
-    fn name(&self) -> String {
-        "reshape/copy".into()
-    }
+    }))
 }

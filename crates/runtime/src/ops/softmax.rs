@@ -1,38 +1,35 @@
 //! SOFTMAX.
 
 use litesmith_graph::{DType, Result, ops::Softmax};
-use litesmith_kernels::{Context, softmax};
+use litesmith_kernels::numerics::Quantized;
+use litesmith_kernels::softmax::{float, quantized::QuantizedSoftmax};
 
-use super::NodeContext;
-use crate::kernel::{Io, Kernel};
+use super::{NodeContext, quant_params, refused};
+use crate::kernel::Kernel;
 
-pub(super) fn plan(cx: &NodeContext<'_>, op: &Softmax) -> Result<Box<dyn Kernel>> {
+pub(super) fn plan(cx: &NodeContext<'_>, op: &Softmax) -> Result<Kernel> {
     let input = cx.input(0)?;
     let width = input.shape.last().copied().unwrap_or(1);
+    let beta = op.beta;
     match (input.dtype, cx.output()?.dtype) {
-        (DType::F32, DType::F32) => Ok(Box::new(FloatSoftmax {
-            width,
-            beta: op.beta,
-            name: cx.kernel_name(DType::F32, &cx.isa.to_string()),
+        (DType::F32, DType::F32) => Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+            let (inputs, y) = io.split::<f32>();
+            float::forward(context, width, beta, inputs.get(0), y);
+            Ok(())
         })),
+        (DType::I8, DType::I8) => plan_integer::<i8>(cx, width, beta),
+        (DType::U8, DType::U8) => plan_integer::<u8>(cx, width, beta),
+        (DType::I16, DType::I16) => plan_integer::<i16>(cx, width, beta),
         _ => Err(cx.no_kernel()),
     }
 }
 
-struct FloatSoftmax {
-    width: usize,
-    beta: f32,
-    name: String,
-}
-
-impl Kernel for FloatSoftmax {
-    fn run(&self, context: Context<'_>, mut io: Io<'_>) -> Result<()> {
-        let (inputs, y) = io.split::<f32>();
-        softmax::float::forward(context, self.width, self.beta, inputs.get(0), y);
+fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, width: usize, beta: f32) -> Result<Kernel> {
+    let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
+    let softmax = QuantizedSoftmax::<T>::new(width, beta, input, output, cx.numerics()).map_err(refused)?;
+    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+        let (inputs, y) = io.split::<T>();
+        softmax.run(context, inputs.get(0), y);
         Ok(())
-    }
-
-    fn name(&self) -> String {
-        self.name.clone()
-    }
+    }))
 }

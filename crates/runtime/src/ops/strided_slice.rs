@@ -2,23 +2,30 @@
 
 use bytemuck::Pod;
 use litesmith_graph::{Error, Result, ops::StridedSlice};
-use litesmith_kernels::Context;
 use litesmith_kernels::strided_slice::{View, copy};
 
-use super::NodeContext;
-use crate::kernel::{Io, Kernel};
+use super::{NodeContext, same_quantization};
+use crate::kernel::Kernel;
 
-pub(super) fn plan(cx: &NodeContext<'_>, op: &StridedSlice) -> Result<Box<dyn Kernel>> {
+pub(super) fn plan(cx: &NodeContext<'_>, op: &StridedSlice) -> Result<Kernel> {
     let (input, output) = (cx.input(0)?, cx.output()?);
     if input.dtype != output.dtype {
         return Err(cx.no_kernel());
     }
-    let axes = op.resolve(
-        &input.shape,
-        &cx.integers(1, "begin")?,
-        &cx.integers(2, "end")?,
-        &cx.integers(3, "strides")?,
-    )?;
+    same_quantization(input, output)?;
+    match input.dtype.bits() {
+        8 => plan_typed::<u8>(cx, op),
+        16 => plan_typed::<u16>(cx, op),
+        32 => plan_typed::<u32>(cx, op),
+        64 => plan_typed::<u64>(cx, op),
+        _ => Err(cx.no_kernel()),
+    }
+}
+
+fn plan_typed<T: Pod>(cx: &NodeContext<'_>, op: &StridedSlice) -> Result<Kernel> {
+    let (input, output) = (cx.input(0)?, cx.output()?);
+    let (begin, end, strides) = (cx.integers(1, "begin")?, cx.integers(2, "end")?, cx.integers(3, "strides")?);
+    let axes = op.resolve(&input.shape, &begin, &end, &strides)?;
     let counts: Vec<_> = axes.iter().map(|axis| axis.count).collect();
     let mut from = View::dense(&input.shape);
     for (index, axis) in axes.iter().enumerate() {
@@ -29,32 +36,9 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &StridedSlice) -> Result<Box<dyn Ke
     if !from.fits(&counts, input.elements()?) || !to.fits(&counts, output.elements()?) {
         return Err(Error::malformed("", format!("the slice reaches outside {:?}", input.shape)));
     }
-    let slice = Slice { counts, from, to };
-    match input.dtype.bits() {
-        8 => Ok(Box::new(Typed::<u8>(slice, std::marker::PhantomData))),
-        16 => Ok(Box::new(Typed::<u16>(slice, std::marker::PhantomData))),
-        32 => Ok(Box::new(Typed::<u32>(slice, std::marker::PhantomData))),
-        64 => Ok(Box::new(Typed::<u64>(slice, std::marker::PhantomData))),
-        _ => Err(cx.no_kernel()),
-    }
-}
-
-struct Slice {
-    counts: Vec<usize>,
-    from: View,
-    to: View,
-}
-
-struct Typed<T>(Slice, std::marker::PhantomData<T>);
-
-impl<T: Pod + Send> Kernel for Typed<T> {
-    fn run(&self, _: Context<'_>, mut io: Io<'_>) -> Result<()> {
+    Ok(Kernel::new(cx.copy_name(), move |_, mut io| {
         let (inputs, y) = io.split::<T>();
-        copy(&self.0.counts, &self.0.from, inputs.get(0), &self.0.to, y);
+        copy(&counts, &from, inputs.get(0), &to, y);
         Ok(())
-    }
-
-    fn name(&self) -> String {
-        "strided_slice/copy".into()
-    }
+    }))
 }

@@ -1,0 +1,201 @@
+//! Sessions on small graphs whose results are known.
+
+use litesmith_graph::ops::{
+    Activation, Add, Conv2d, FullyConnected, MaxPool2d, Pack, Padding, Relu, Reshape, Shape, Softmax, StridedSlice,
+};
+use litesmith_graph::{DType, Data, Error, Graph, Model, Quantization, Tensor, TensorId};
+use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
+
+fn constant(graph: &mut Graph, name: &str, shape: &[usize], elements: &[f32]) -> TensorId {
+    graph.add_tensor(Tensor::constant(name, DType::F32, shape, Data::from_slice(elements)))
+}
+
+fn integers(graph: &mut Graph, elements: &[i32]) -> TensorId {
+    graph.add_tensor(Tensor::constant("", DType::I32, [elements.len()], Data::from_slice(elements)))
+}
+
+/// A convolution, a pool, a flatten as TensorFlow's converter writes it for an open batch, a dense layer, a softmax.
+fn small() -> Graph {
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor::new("x", DType::F32, [1, 6, 6, 2]));
+    let weights: Vec<_> = (0..3 * 9 * 2).map(|i| (i as f32 * 0.37).sin() * 0.3).collect();
+    let w = constant(&mut graph, "w", &[3, 3, 3, 2], &weights);
+    let b = constant(&mut graph, "b", &[3], &[0.1, -0.2, 0.3]);
+    let conv = Conv2d { padding: Padding::Same, activation: Activation::Relu, ..Conv2d::default() };
+    let conv = graph.add_node(conv, &[Some(x), Some(w), Some(b)], "conv").unwrap();
+    let pool = MaxPool2d {
+        padding: Padding::Valid,
+        stride_height: 2,
+        stride_width: 2,
+        filter_height: 2,
+        filter_width: 2,
+        activation: Activation::None,
+    };
+    let pool = graph.add_node(pool, &[Some(conv)], "pool").unwrap();
+    let shape = graph.add_node(Shape { out_type: DType::I32 }, &[Some(pool)], "shape").unwrap();
+    let (zero, one) = (integers(&mut graph, &[0]), integers(&mut graph, &[1]));
+    let slice = StridedSlice { shrink_axis_mask: 1, ..StridedSlice::default() };
+    let batch = graph.add_node(slice, &[Some(shape), Some(zero), Some(one), Some(one)], "batch").unwrap();
+    let units = graph.add_tensor(Tensor::constant("units", DType::I32, [], Data::from_slice(&[27_i32])));
+    let packed = graph.add_node(Pack { axis: 0 }, &[Some(batch), Some(units)], "packed").unwrap();
+    // The planner computes `packed`; while building, its value stands in the attribute.
+    let flat = graph.add_node(Reshape { new_shape: Some(vec![-1, 27]) }, &[Some(pool), Some(packed)], "flat").unwrap();
+    let dense: Vec<_> = (0..4 * 27).map(|i| (i as f32 * 0.71).cos() * 0.4).collect();
+    let v = constant(&mut graph, "v", &[4, 27], &dense);
+    let dense = graph.add_node(FullyConnected::default(), &[Some(flat), Some(v), None], "dense").unwrap();
+    let y = graph.add_node(Softmax::default(), &[Some(dense)], "y").unwrap();
+    graph.outputs = vec![y];
+    graph.make_batch_dynamic().unwrap();
+    graph
+}
+
+fn options(threads: usize) -> SessionOptions {
+    SessionOptions { threads, ..SessionOptions::default() }
+}
+
+fn image(batch: usize) -> Vec<f32> {
+    (0..batch * 72).map(|i| ((i * 7919) % 101) as f32 / 50.0 - 1.0).collect()
+}
+
+fn run(session: &mut Session, input: &[f32]) -> Vec<f32> {
+    session.input_mut::<f32>(0).unwrap().copy_from_slice(input);
+    session.run().unwrap();
+    session.output::<f32>(0).unwrap().to_vec()
+}
+
+#[test]
+fn a_batch_is_its_images_one_by_one_for_any_threads() {
+    let model = Model::from_graph(small());
+    let input = image(5);
+    let mut one = Session::new(&model, options(1)).unwrap();
+    let singly: Vec<f32> = input.chunks(72).flat_map(|image| run(&mut one, image)).collect();
+    for row in singly.chunks(4) {
+        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "a softmax sums to 1: {row:?}");
+    }
+    for threads in [1, 2, 3] {
+        let mut session = Session::new(&model, options(threads)).unwrap();
+        session.resize_batch(5).unwrap();
+        assert_eq!(session.output_tensor(0).unwrap().shape, [5, 4]);
+        assert_eq!(run(&mut session, &input), singly, "{threads} threads");
+        session.resize_input(0, &[2, 6, 6, 2]).unwrap();
+        assert_eq!(run(&mut session, &input[..144]), singly[..8]);
+    }
+}
+
+#[test]
+fn every_instruction_set_agrees_with_scalar() {
+    let model = Model::from_graph(small());
+    let scalar = SessionOptions { isa: Some(Isa::Scalar), ..options(1) };
+    let expected = run(&mut Session::new(&model, scalar).unwrap(), &image(1));
+    for isa in Isa::ALL.iter().copied().filter(|isa| isa.is_available()) {
+        let mut session = Session::new(&model, SessionOptions { isa: Some(isa), ..options(1) }).unwrap();
+        for (a, b) in run(&mut session, &image(1)).iter().zip(&expected) {
+            assert!((a - b).abs() < 1e-6, "{isa}: {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn shapes_are_folded_and_views_take_no_step() {
+    let session = Session::new(&Model::from_graph(small()), options(1)).unwrap();
+    let places: Vec<_> = session.explain().into_iter().map(|step| step.place).collect();
+    assert_eq!(
+        places,
+        ["op 0 CONV_2D \"conv\"", "op 1 MAX_POOL_2D \"pool\"", "op 6 FULLY_CONNECTED \"dense\"", "op 7 SOFTMAX \"y\""]
+    );
+}
+
+#[test]
+fn an_observer_sees_every_computed_tensor_before_its_memory_is_used_again() {
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor::new("x", DType::F32, [4]));
+    let mut last = x;
+    for index in 0..6 {
+        let one = constant(&mut graph, "one", &[1], &[1.0]);
+        last = graph.add_node(Add::default(), &[Some(last), Some(one)], &format!("t{index}")).unwrap();
+    }
+    let shape = integers(&mut graph, &[2, 2]);
+    let view = graph.add_node(Reshape::default(), &[Some(last), Some(shape)], "view").unwrap();
+    graph.outputs = vec![view];
+    let mut session = Session::new(&Model::from_graph(graph), options(1)).unwrap();
+    assert!(session.arena_bytes() <= 4 * 16, "six sums share memory: {}", session.arena_bytes());
+    session.input_mut::<f32>(0).unwrap().copy_from_slice(&[0.0, 1.0, 2.0, 3.0]);
+    let mut seen = Vec::new();
+    session
+        .run_observed(&mut |_, tensor, bytes| {
+            seen.push((tensor.name.clone(), f32::from_le_bytes(bytes[..4].try_into().unwrap())));
+        })
+        .unwrap();
+    let names: Vec<_> = seen.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x", "t0", "t1", "t2", "t3", "t4", "t5", "view"]);
+    let values: Vec<_> = seen.iter().map(|&(_, value)| value).collect();
+    assert_eq!(values, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 6.0]);
+}
+
+#[test]
+fn a_failed_resize_leaves_the_session_as_it_was() {
+    let mut graph = small();
+    let fixed = graph.tensors.iter().position(|tensor| tensor.name == "packed").unwrap();
+    let node = graph.producer(TensorId(fixed)).unwrap();
+    let two = integers(&mut graph, &[1, 27]);
+    graph.replace_uses(TensorId(fixed), two);
+    graph.nodes.remove(node);
+    let mut session = Session::new(&Model::from_graph(graph), options(1)).unwrap();
+    let before = run(&mut session, &image(1));
+    let error = session.resize_batch(3).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "resizing to batch 3: op 4 RESHAPE \"flat\": 81 elements do not fit the shape [1, 27]"
+    );
+    assert!(matches!(session.resize_input(0, &[3, 72]), Err(Error::Invalid(_))));
+    assert_eq!(run(&mut session, &image(1)), before);
+}
+
+#[test]
+fn wrong_types_and_indices_are_errors() {
+    let mut session = Session::new(&Model::from_graph(small()), options(1)).unwrap();
+    assert!(session.input_mut::<i8>(0).unwrap_err().to_string().contains("float32"));
+    assert!(session.input_mut::<f32>(1).is_err());
+    assert!(session.output::<f32>(1).is_err());
+}
+
+#[test]
+fn memory_beyond_the_limit_is_an_error() {
+    let limit = SessionOptions { arena_bytes_max: 1 << 20, ..options(1) };
+    let mut session = Session::new(&Model::from_graph(small()), limit).unwrap();
+    assert!(matches!(session.resize_batch(1 << 20), Err(Error::Limit(_))));
+}
+
+#[test]
+fn types_that_no_kernel_takes_are_named() {
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor::new("x", DType::U32, [4]));
+    let y = graph.add_node(Relu, &[Some(x)], "y").unwrap();
+    graph.outputs = vec![y];
+    let error = Session::new(&Model::from_graph(graph), options(1)).err().unwrap();
+    assert_eq!(error.to_string(), "op 0 RELU \"y\": no kernel takes (uint32) to (uint32)");
+}
+
+#[test]
+fn an_integer_layer_runs_under_both_numerics() {
+    let mut graph = Graph::new("main");
+    let input = Tensor::new("x", DType::I8, [1, 4]).with_quantization(Quantization::per_tensor(0.5, 3));
+    let x = graph.add_input(input);
+    let weights = Tensor::constant("w", DType::I8, [2, 4], Data::from_slice(&[1_i8, 2, 3, 4, -1, 0, 1, 0]))
+        .with_quantization(Quantization::per_channel(vec![0.25, 0.5], 0));
+    let w = graph.add_tensor(weights);
+    let bias = Tensor::constant("b", DType::I32, [2], Data::from_slice(&[8_i32, -4]))
+        .with_quantization(Quantization::per_channel(vec![0.125, 0.25], 0));
+    let b = graph.add_tensor(bias);
+    let y = graph.add_node(FullyConnected::default(), &[Some(x), Some(w), Some(b)], "y").unwrap();
+    graph.tensor_mut(y).quantization = Some(Quantization::per_tensor(0.25, -2));
+    graph.outputs = vec![y];
+    for numerics in [Numerics::Litert, Numerics::Reference] {
+        let options = SessionOptions { numerics, ..options(1) };
+        let mut session = Session::new(&Model::from_graph(graph.clone()), options).unwrap();
+        session.input_mut::<i8>(0).unwrap().copy_from_slice(&[5, 3, 7, 1]);
+        session.run().unwrap();
+        // (5-3)*1 + 0*2 + 4*3 - 2*4 + 8 = 14, times 0.5*0.25/0.25 = 7, minus 2; and -2 + 4 - 4 = -2, times 1, minus 2.
+        assert_eq!(session.output::<i8>(0).unwrap(), [5, -4]);
+    }
+}
