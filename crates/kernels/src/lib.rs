@@ -10,7 +10,6 @@ pub mod binary;
 pub mod broadcast;
 mod buffer;
 pub mod conv_2d;
-pub mod strided_slice;
 pub mod depthwise_conv_2d;
 pub mod dequantize;
 mod dispatch;
@@ -33,6 +32,7 @@ pub mod reduce;
 pub mod requantize;
 pub mod shape;
 pub mod softmax;
+pub mod strided_slice;
 
 pub use activation::Activation;
 pub use buffer::Buffer;

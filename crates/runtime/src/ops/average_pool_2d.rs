@@ -5,9 +5,7 @@ use litesmith_kernels::average_pool_2d::{float, quantized};
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::pool_2d::Pool2dGeometry;
 
-use super::{
-    NodeContext, float_activation, image_shape, integer_activation, quant_params, refused, same_quantization, window,
-};
+use super::{NodeContext, fused_activation, image_shape, quant_params, refused, same_quantization, window};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &AveragePool2d) -> Result<Kernel> {
@@ -29,7 +27,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &AveragePool2d) -> Result<Kernel> {
 
 fn plan_float(cx: &NodeContext<'_>, op: &AveragePool2d, geometry: Pool2dGeometry) -> Result<Kernel> {
     let pool = float::AveragePool2d::new(geometry, cx.isa).map_err(refused)?;
-    let activation = float_activation(op.activation)?;
+    let activation = fused_activation(op.activation)?;
     Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split::<f32>();
         pool.forward(context.pool, activation, inputs.get(0), y);
@@ -40,7 +38,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &AveragePool2d, geometry: Pool2dGeometry
 fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, op: &AveragePool2d, geometry: Pool2dGeometry) -> Result<Kernel> {
     same_quantization(cx.input(0)?, cx.output()?)?;
     let output = quant_params::<T>(cx.output()?)?;
-    let activation = integer_activation(op.activation)?;
+    let activation = fused_activation(op.activation)?;
     let pool = quantized::QuantizedAveragePool2d::<T>::new(geometry, output, activation).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();

@@ -5,7 +5,7 @@ use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec
 use litesmith_kernels::conv_2d::{Conv2dGeometry, float};
 use litesmith_kernels::numerics::Quantized;
 
-use super::{NodeContext, float_activation, image_shape, integer_activation, quant_params, refused, window};
+use super::{NodeContext, fused_activation, image_shape, quant_params, refused, window};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Kernel> {
@@ -38,7 +38,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Re
     let mut packed = Vec::new();
     conv.pack(cx.constant::<f32>(1, "filter")?, &mut packed);
     let bias = cx.optional_constant::<f32>(2, "bias")?.map(<[f32]>::to_vec);
-    let activation = float_activation(op.activation)?;
+    let activation = fused_activation(op.activation)?;
     let scratch_len = conv.forward_scratch_len(cx.options.threads);
     let kernel = Kernel::new(conv.name().into(), move |context, mut io| {
         let (inputs, y, scratch) = io.split_scratch();
@@ -89,7 +89,7 @@ pub(super) fn integer_spec<'a, T: Quantized>(
             Some(_) => return Err(cx.no_kernel()),
         },
         output: quant_params::<T>(cx.output()?)?,
-        activation: integer_activation(activation)?,
+        activation: fused_activation(activation)?,
         numerics: cx.numerics(),
     })
 }

@@ -3,7 +3,7 @@
 use litesmith_graph::{DType, Result, ops::DepthwiseConv2d};
 use litesmith_kernels::depthwise_conv_2d::{DepthwiseConv2dGeometry, float};
 
-use super::{NodeContext, float_activation, image_shape, refused, window};
+use super::{NodeContext, fused_activation, image_shape, refused, window};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Kernel> {
@@ -31,7 +31,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseCon
     let conv = float::DepthwiseConv2d::new(geometry, cx.isa).map_err(refused)?;
     let weights = cx.constant::<f32>(1, "filter")?.to_vec();
     let bias = cx.optional_constant::<f32>(2, "bias")?.map(<[f32]>::to_vec);
-    let activation = float_activation(op.activation)?;
+    let activation = fused_activation(op.activation)?;
     Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split();
         conv.forward(context.pool, &weights, bias.as_deref(), activation, inputs.get(0), y);

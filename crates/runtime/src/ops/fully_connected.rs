@@ -6,7 +6,7 @@ use litesmith_kernels::fully_connected::{FullyConnectedGeometry, float};
 use litesmith_kernels::numerics::Quantized;
 
 use super::conv_2d::integer_spec;
-use super::{NodeContext, float_activation, refused};
+use super::{NodeContext, fused_activation, refused};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &FullyConnected) -> Result<Kernel> {
@@ -32,7 +32,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &FullyConnected, geometry: FullyConnecte
     let mut packed = Vec::new();
     dense.pack(cx.constant::<f32>(1, "weights")?, &mut packed);
     let bias = cx.optional_constant::<f32>(2, "bias")?.map(<[f32]>::to_vec);
-    let activation = float_activation(op.activation)?;
+    let activation = fused_activation(op.activation)?;
     Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split();
         dense.forward(context.pool, &packed, bias.as_deref(), activation, inputs.get(0), y);

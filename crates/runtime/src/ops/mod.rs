@@ -5,7 +5,7 @@ use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, ops as grap
 use litesmith_kernels::binary::Binary;
 use litesmith_kernels::conv_2d::Window;
 use litesmith_kernels::elementwise::Unary;
-use litesmith_kernels::numerics::{FusedActivation, QuantParams, Quantized};
+use litesmith_kernels::numerics::{QuantParams, Quantized};
 use litesmith_kernels::reduce::Reduction;
 use litesmith_kernels::{Activation, Isa, Numerics, Unsupported};
 
@@ -172,8 +172,8 @@ pub(crate) fn refused(error: Unsupported) -> Error {
     Error::unsupported("", error)
 }
 
-/// The fused activation of a float op.
-pub(crate) fn float_activation(activation: graph_ops::Activation) -> Result<Activation> {
+/// The fused activation, in the kernels' words.
+pub(crate) fn fused_activation(activation: graph_ops::Activation) -> Result<Activation> {
     match activation {
         graph_ops::Activation::None => Ok(Activation::None),
         graph_ops::Activation::Relu => Ok(Activation::Relu),
@@ -181,19 +181,6 @@ pub(crate) fn float_activation(activation: graph_ops::Activation) -> Result<Acti
         graph_ops::Activation::Relu6 => Ok(Activation::Relu6),
         graph_ops::Activation::Tanh => Ok(Activation::Tanh),
         graph_ops::Activation::SignBit => Err(Error::unsupported("", "the fused activation SIGN_BIT")),
-    }
-}
-
-/// The fused activation of an integer op.
-pub(crate) fn integer_activation(activation: graph_ops::Activation) -> Result<FusedActivation> {
-    match activation {
-        graph_ops::Activation::None => Ok(FusedActivation::None),
-        graph_ops::Activation::Relu => Ok(FusedActivation::Relu),
-        graph_ops::Activation::ReluN1To1 => Ok(FusedActivation::ReluN1To1),
-        graph_ops::Activation::Relu6 => Ok(FusedActivation::Relu6),
-        other @ (graph_ops::Activation::Tanh | graph_ops::Activation::SignBit) => {
-            Err(Error::unsupported("", format!("the fused activation {other:?} on integers")))
-        }
     }
 }
 
