@@ -1,5 +1,7 @@
 //! The instruction set: which ones exist, which this CPU has, and checked vector loads and stores.
 
+pub mod portable;
+
 use std::fmt;
 use std::str::FromStr;
 

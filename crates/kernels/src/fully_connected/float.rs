@@ -1,7 +1,8 @@
 //! Float kernels of FULLY_CONNECTED, forward and backward.
 
 use crate::fully_connected::FullyConnectedGeometry;
-use crate::{Activation, Isa, Pool, Real, Unsupported, reduce};
+use crate::gemm::{self, Grid, Outer, Right, Rows};
+use crate::{Activation, Context, Isa, Pool, Real, Unsupported, reduce};
 
 /// The law: each product rounded, added in the order of the input features.
 pub mod reference {
@@ -64,8 +65,18 @@ impl FullyConnected {
     /// If `weights` has not the planned length.
     pub fn pack<T: Real>(&self, weights: &[T], packed: &mut Vec<T>) {
         assert_eq!(weights.len(), self.weights_len(), "weights have the planned shape");
-        packed.clear();
-        packed.extend_from_slice(weights);
+        let FullyConnectedGeometry { in_features: depth, out_features: columns, .. } = self.geometry;
+        match (T::as_f32(weights), T::as_f32_vec(packed)) {
+            (Some(weights), Some(packed)) => {
+                let lanes = gemm::lanes(self.isa);
+                packed.resize(gemm::panels_len(lanes, depth, columns), 0.0);
+                gemm::pack_panels(lanes, depth, columns, packed, |k, range, to| {
+                    let from = weights[range.start * depth + k..].iter().step_by(depth);
+                    to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+                });
+            }
+            _ => weights.clone_into(packed),
+        }
     }
 
     /// y = activation(x weights^T + bias), with weights from [`FullyConnected::pack`] of the same plan and type.
@@ -81,7 +92,22 @@ impl FullyConnected {
         x: &[T],
         y: &mut [T],
     ) {
-        let Some([x_len, y_len]) = self.row_lens(x.len(), y.len()) else { return };
+        let Some([x_len, y_len]) = self.row_lens(x.len(), y.len()) else {
+            // Rows of no input features: only the bias.
+            y.chunks_exact_mut(self.geometry.out_features.max(1)).for_each(|y| {
+                reference::forward(packed, bias, activation, &[], y);
+            });
+            return;
+        };
+        if let (Some(packed), Some(x)) = (T::as_f32(packed), T::as_f32(x))
+            && let Some(y) = T::as_f32_mut(y)
+        {
+            self.forward_f32(pool, packed, bias.and_then(T::as_f32), activation, x, y);
+            if activation == Activation::Tanh {
+                activation.apply_in_place(Context { pool, isa: self.isa }, y);
+            }
+            return;
+        }
         pool.chunks_mut(y, y_len, |row, y| {
             reference::forward(packed, bias, activation, &x[row * x_len..][..x_len], y);
         });
@@ -93,7 +119,16 @@ impl FullyConnected {
     /// If a length is not as planned.
     pub fn backward_input<T: Real>(&self, pool: &Pool, weights: &[T], dy: &[T], dx: &mut [T]) {
         assert_eq!(weights.len(), self.weights_len(), "weights have the planned shape");
-        let Some([x_len, y_len]) = self.row_lens(dx.len(), dy.len()) else { return };
+        let Some([x_len, y_len]) = self.row_lens(dx.len(), dy.len()) else {
+            dx.fill(T::ZERO);
+            return;
+        };
+        if let (Some(weights), Some(dy)) = (T::as_f32(weights), T::as_f32(dy))
+            && let Some(dx) = T::as_f32_mut(dx)
+        {
+            self.backward_input_f32(pool, weights, dy, dx);
+            return;
+        }
         pool.chunks_mut(dx, x_len, |row, dx| {
             reference::backward_input(weights, &dy[row * y_len..][..y_len], dx);
         });
@@ -106,6 +141,12 @@ impl FullyConnected {
     pub fn backward_weights<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
         assert_eq!(dw.len(), self.weights_len(), "gradient of the weights has the planned shape");
         let Some([x_len, y_len]) = self.row_lens(x.len(), dy.len()) else { return };
+        if let (Some(x), Some(dy)) = (T::as_f32(x), T::as_f32(dy))
+            && let Some(dw) = T::as_f32_mut(dw)
+        {
+            self.backward_weights_f32(x, dy, dw);
+            return;
+        }
         for (x, dy) in x.chunks_exact(x_len).zip(dy.chunks_exact(y_len)) {
             reference::backward_weights(x, dy, dw);
         }
@@ -118,6 +159,92 @@ impl FullyConnected {
     pub fn backward_bias<T: Real>(&self, dy: &[T], db: &mut [T]) {
         assert_eq!(db.len(), self.geometry.out_features, "one bias per output");
         reduce::add_columns(self.isa, dy, db);
+    }
+
+    /// Rows split over the pool; of a single row its outputs.
+    fn forward_f32(
+        &self,
+        pool: &Pool,
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+        x: &[f32],
+        y: &mut [f32],
+    ) {
+        let FullyConnectedGeometry { in_features: depth, out_features: columns, .. } = self.geometry;
+        let (low, high) = activation.range();
+        let problem = Rows {
+            a: x,
+            a_grid: Grid::linear(depth),
+            segments: &[0],
+            segment_len: depth,
+            b: Right::Panels(packed, depth),
+            depth_from: 0,
+            columns: 0..columns,
+            bias,
+            accumulate: false,
+            clamp: (low as f32, high as f32),
+            pixels: 0..1,
+            c_grid: Grid::linear(columns),
+        };
+        let rows = x.len() / depth;
+        if rows == 1 {
+            let width = gemm::panel_width(gemm::lanes(self.isa));
+            let per_task = columns.div_ceil(pool.threads()).next_multiple_of(width);
+            pool.chunks_mut(y, per_task, |task, y| {
+                let first = task * per_task;
+                let b = Right::Panels(&packed[first * depth..], depth);
+                let bias = bias.map(|bias| &bias[first..]);
+                gemm::rows(self.isa, &Rows { b, bias, columns: 0..y.len(), ..problem.clone() }, y);
+            });
+            return;
+        }
+        let per_task = rows.div_ceil(pool.threads());
+        pool.chunks_mut(y, per_task * columns, |task, y| {
+            let a = &x[task * per_task * depth..];
+            gemm::rows_blocked(self.isa, &Rows { a, pixels: 0..y.len() / columns, ..problem.clone() }, y);
+        });
+    }
+
+    fn backward_input_f32(&self, pool: &Pool, weights: &[f32], dy: &[f32], dx: &mut [f32]) {
+        let FullyConnectedGeometry { in_features: columns, out_features: depth, .. } = self.geometry;
+        let per_task = (dx.len() / columns).div_ceil(pool.threads());
+        pool.chunks_mut(dx, per_task * columns, |task, dx| {
+            let problem = Rows {
+                a: &dy[task * per_task * depth..],
+                a_grid: Grid::linear(depth),
+                segments: &[0],
+                segment_len: depth,
+                b: Right::Matrix(weights, columns),
+                depth_from: 0,
+                columns: 0..columns,
+                bias: None,
+                accumulate: false,
+                clamp: (f32::NEG_INFINITY, f32::INFINITY),
+                pixels: 0..dx.len() / columns,
+                c_grid: Grid::linear(columns),
+            };
+            gemm::rows_blocked(self.isa, &problem, dx);
+        });
+    }
+
+    fn backward_weights_f32(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+        let FullyConnectedGeometry { in_features, out_features, .. } = self.geometry;
+        let problem = Outer {
+            a: dy,
+            b: x,
+            runs: 1,
+            run_len: x.len() / in_features,
+            a_run_step: 0,
+            a_step: out_features,
+            b_run_step: 0,
+            b_step: in_features,
+            segments: &[0],
+            segment_len: out_features,
+            columns: in_features,
+            c_step: in_features,
+        };
+        gemm::outer(self.isa, &problem, dw);
     }
 
     fn weights_len(&self) -> usize {

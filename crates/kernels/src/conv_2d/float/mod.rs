@@ -1,9 +1,11 @@
 //! Float kernels of CONV_2D, forward and backward.
 
+mod f32;
+mod lower;
 pub mod reference;
 
 use crate::conv_2d::Conv2dGeometry;
-use crate::{Activation, Isa, Pool, Real, Unsupported, reduce};
+use crate::{Activation, Context, Isa, Pool, Real, Unsupported, gemm, reduce};
 
 /// A planned CONV_2D on NHWC tensors with OHWI filters.
 ///
@@ -12,6 +14,7 @@ use crate::{Activation, Isa, Pool, Real, Unsupported, reduce};
 pub struct Conv2d {
     geometry: Conv2dGeometry,
     isa: Isa,
+    f32: f32::Plan,
 }
 
 impl Conv2d {
@@ -21,7 +24,7 @@ impl Conv2d {
     /// What [`Conv2dGeometry::check`] refuses.
     pub fn new(geometry: Conv2dGeometry, isa: Isa) -> Result<Self, Unsupported> {
         geometry.check()?;
-        Ok(Self { geometry, isa })
+        Ok(Self { geometry, isa, f32: f32::Plan::new(&geometry, isa) })
     }
 
     /// The planned geometry.
@@ -32,8 +35,8 @@ impl Conv2d {
 
     /// The kernel of the forward pass, such as `conv_2d/f32/avx512/12x32`.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        "conv_2d/f32/scalar"
+    pub fn name(&self) -> String {
+        format!("conv_2d/f32/{}", gemm::tile_name(self.isa))
     }
 
     /// Reorders OHWI `weights` for [`Conv2d::forward`], reusing the storage of `packed`.
@@ -42,8 +45,10 @@ impl Conv2d {
     /// If `weights` has not the planned length.
     pub fn pack<T: Real>(&self, weights: &[T], packed: &mut Vec<T>) {
         assert_eq!(weights.len(), self.geometry.weights_len(), "weights have the planned shape");
-        packed.clear();
-        packed.extend_from_slice(weights);
+        match (T::as_f32(weights), T::as_f32_vec(packed)) {
+            (Some(weights), Some(packed)) => self.f32.pack(weights, packed),
+            _ => weights.clone_into(packed),
+        }
     }
 
     /// Reorders OHWI `weights` for [`Conv2d::backward_input`], reusing the storage of `packed`.
@@ -51,27 +56,29 @@ impl Conv2d {
     /// # Panics
     /// If `weights` has not the planned length.
     pub fn pack_backward<T: Real>(&self, weights: &[T], packed: &mut Vec<T>) {
-        self.pack(weights, packed);
+        assert_eq!(weights.len(), self.geometry.weights_len(), "weights have the planned shape");
+        match (T::as_f32(weights), T::as_f32_vec(packed)) {
+            (Some(weights), Some(packed)) => self.f32.pack_backward(weights, packed),
+            _ => weights.clone_into(packed),
+        }
     }
 
     /// Elements of scratch [`Conv2d::forward`] needs with a pool of `threads`.
     #[must_use]
     pub fn forward_scratch_len(&self, threads: usize) -> usize {
-        let _ = threads;
-        0
+        self.f32.forward_scratch_len(threads)
     }
 
     /// Elements of scratch [`Conv2d::backward_input`] needs with a pool of `threads`.
     #[must_use]
     pub fn backward_input_scratch_len(&self, threads: usize) -> usize {
-        let _ = threads;
-        0
+        self.f32.backward_input_scratch_len(threads)
     }
 
     /// Elements of scratch [`Conv2d::backward_weights`] needs; it runs on one thread.
     #[must_use]
     pub fn backward_weights_scratch_len(&self) -> usize {
-        0
+        self.f32.backward_weights_scratch_len()
     }
 
     /// y = activation(x * weights + bias), with weights from [`Conv2d::pack`] of the same plan and type.
@@ -89,8 +96,16 @@ impl Conv2d {
         scratch: &mut [T],
     ) {
         let g = &self.geometry;
-        let _ = scratch;
         let Some([x_len, y_len]) = self.image_lens(x.len(), y.len()) else { return };
+        if let (Some(packed), Some(x), Some(scratch)) = (T::as_f32(packed), T::as_f32(x), T::as_f32_mut(scratch))
+            && let Some(y) = T::as_f32_mut(y)
+        {
+            self.f32.forward(pool, packed, bias.and_then(T::as_f32), activation, x, y, scratch);
+            if activation == Activation::Tanh {
+                activation.apply_in_place(Context { pool, isa: self.isa }, y);
+            }
+            return;
+        }
         pool.chunks_mut(y, y_len, |image, y| {
             reference::forward(g, packed, bias, activation, &x[image * x_len..][..x_len], y);
         });
@@ -102,8 +117,16 @@ impl Conv2d {
     /// If a length is not as planned, or `scratch` is shorter than [`Conv2d::backward_input_scratch_len`].
     pub fn backward_input<T: Real>(&self, pool: &Pool, packed: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T]) {
         let g = &self.geometry;
-        let _ = scratch;
-        let Some([x_len, y_len]) = self.image_lens(dx.len(), dy.len()) else { return };
+        let Some([x_len, y_len]) = self.image_lens(dx.len(), dy.len()) else {
+            dx.fill(T::ZERO);
+            return;
+        };
+        if let (Some(packed), Some(dy), Some(scratch)) = (T::as_f32(packed), T::as_f32(dy), T::as_f32_mut(scratch))
+            && let Some(dx) = T::as_f32_mut(dx)
+        {
+            self.f32.backward_input(pool, packed, dy, dx, scratch);
+            return;
+        }
         pool.chunks_mut(dx, x_len, |image, dx| {
             reference::backward_input(g, packed, &dy[image * y_len..][..y_len], dx);
         });
@@ -115,9 +138,14 @@ impl Conv2d {
     /// If a length is not as planned, or `scratch` is shorter than [`Conv2d::backward_weights_scratch_len`].
     pub fn backward_weights<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T], scratch: &mut [T]) {
         let g = &self.geometry;
-        let _ = scratch;
         assert_eq!(dw.len(), g.weights_len(), "gradient of the weights has the planned shape");
         let Some([x_len, y_len]) = self.image_lens(x.len(), dy.len()) else { return };
+        if let (Some(x), Some(dy), Some(scratch)) = (T::as_f32(x), T::as_f32(dy), T::as_f32_mut(scratch))
+            && let Some(dw) = T::as_f32_mut(dw)
+        {
+            self.f32.backward_weights(x, dy, dw, scratch);
+            return;
+        }
         for (x, dy) in x.chunks_exact(x_len).zip(dy.chunks_exact(y_len)) {
             reference::backward_weights(g, x, dy, dw);
         }

@@ -1,0 +1,351 @@
+//! The f32 convolution on register tiles, per instruction set.
+
+use super::lower::{self, Axis, Padding, Runs};
+use crate::conv_2d::Conv2dGeometry;
+use crate::gemm::{self, Grid, Outer, Right, Rows};
+use crate::{Activation, Isa, Pool};
+
+/// Elements of k per pass over the pixels: a panel's part stays in the first cache.
+const DEPTH_BLOCK: usize = 512;
+
+/// One set of output pixels with the same taps: the whole forward pass, or one phase of the gradient of the input.
+#[derive(Debug, Clone)]
+struct Pass {
+    vertical: Axis,
+    horizontal: Axis,
+    runs: Runs,
+    /// Where its panels start in the packed weights, and k of a panel.
+    packed_from: usize,
+    depth: usize,
+}
+
+/// A direction's lowered form: from an operand image, padded, to a result image.
+#[derive(Debug, Clone)]
+struct Lowered {
+    passes: Vec<Pass>,
+    padding: [Padding; 2],
+    /// Whether the operand must be copied into a padded image.
+    padded: bool,
+    /// Height, width and channels.
+    operand: [usize; 3],
+    result: [usize; 3],
+    groups: usize,
+    packed_len: usize,
+    lanes: usize,
+}
+
+impl Lowered {
+    fn new(
+        lanes: usize,
+        axes: [(Vec<Axis>, Padding); 2],
+        kernel_width: usize,
+        operand: [usize; 3],
+        result: [usize; 3],
+        groups: usize,
+    ) -> Self {
+        let [(vertical, rows), (horizontal, columns)] = axes;
+        let padded =
+            rows != (Padding { before: 0, size: operand[0] }) || columns != (Padding { before: 0, size: operand[1] });
+        let depth = operand[2] / groups;
+        let mut packed_len = 0;
+        let mut passes = Vec::new();
+        for vertical in &vertical {
+            for horizontal in &horizontal {
+                let runs = lower::runs(vertical, horizontal, kernel_width, columns.size, operand[2], depth);
+                let depth = runs.taps.len() * depth;
+                let (vertical, horizontal) = (vertical.clone(), horizontal.clone());
+                passes.push(Pass { vertical, horizontal, runs, packed_from: packed_len, depth });
+                packed_len += groups * gemm::panels_len(lanes, depth, result[2] / groups);
+            }
+        }
+        Self { passes, padding: [rows, columns], padded, operand, result, groups, packed_len, lanes }
+    }
+
+    fn operand_len(&self) -> usize {
+        self.operand.iter().product()
+    }
+
+    fn result_len(&self) -> usize {
+        self.result.iter().product()
+    }
+
+    /// Elements of one padded image, 0 if operands are read where they are.
+    fn padded_len(&self) -> usize {
+        if self.padded { self.padding[0].size * self.padding[1].size * self.operand[2] } else { 0 }
+    }
+
+    /// Packs each group of each pass; `copy(tap, channel in group, group, columns, to)` writes a run of one row.
+    fn pack(
+        &self,
+        packed: &mut Vec<f32>,
+        mut copy: impl FnMut(usize, usize, usize, std::ops::Range<usize>, &mut [f32]),
+    ) {
+        packed.resize(self.packed_len, 0.0);
+        let depth = self.operand[2] / self.groups;
+        let columns = self.result[2] / self.groups;
+        for pass in &self.passes {
+            let len = gemm::panels_len(self.lanes, pass.depth, columns);
+            for group in 0..self.groups {
+                let panels = &mut packed[pass.packed_from + group * len..][..len];
+                gemm::pack_panels(self.lanes, pass.depth, columns, panels, |k, columns, to| {
+                    copy(pass.runs.taps[k / depth], k % depth, group, columns, to);
+                });
+            }
+        }
+    }
+
+    /// The operand image ready to be read: itself, or its copy in `padded`, whose border is zero.
+    fn prepare<'a>(&self, image: &'a [f32], padded: &'a mut [f32]) -> &'a [f32] {
+        if !self.padded {
+            return image;
+        }
+        let [height, width, pixel] = self.operand;
+        lower::copy_into(image, (height, width, pixel), padded, self.padding[0], self.padding[1]);
+        padded
+    }
+
+    /// Result pixels `pixels` of one pass, in `result` that starts at result pixel `from`.
+    fn multiply(
+        &self,
+        isa: Isa,
+        pass: &Pass,
+        operand: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        clamp: (f32, f32),
+        pixels: std::ops::Range<usize>,
+        result: &mut [f32],
+    ) {
+        let [_, result_width, result_pixel] = self.result;
+        let (row, pixel) = (self.padding[1].size * self.operand[2], self.operand[2]);
+        let (vertical, horizontal) = (&pass.vertical, &pass.horizontal);
+        let a_grid = Grid {
+            width: horizontal.outputs,
+            row_step: vertical.operand_step * row,
+            pixel_step: horizontal.operand_step * pixel,
+        };
+        let c_grid = Grid {
+            width: horizontal.outputs,
+            row_step: vertical.result_step * result_width * result_pixel,
+            pixel_step: horizontal.result_step * result_pixel,
+        };
+        let (depth, columns) = (self.operand[2] / self.groups, result_pixel / self.groups);
+        let panels_len = gemm::panels_len(self.lanes, pass.depth, columns);
+        let per_block = (DEPTH_BLOCK / pass.runs.len.max(1)).max(1);
+        let blocks = pass.runs.starts.len().div_ceil(per_block).max(1);
+        let width = if blocks == 1 { columns } else { gemm::panel_width(self.lanes) };
+        for group in 0..self.groups {
+            let panels = &packed[pass.packed_from + group * panels_len..][..panels_len];
+            let result = &mut result[group * columns..];
+            let operand = &operand[group * depth..];
+            let bias = bias.map(|bias| &bias[group * columns..][..columns]);
+            for first in (0..columns).step_by(width.max(1)) {
+                for block in 0..blocks {
+                    let starts = &pass.runs.starts;
+                    let segments = &starts[block * per_block..((block + 1) * per_block).min(starts.len())];
+                    let last = block + 1 == blocks;
+                    let rows = Rows {
+                        a: operand,
+                        a_grid,
+                        segments,
+                        segment_len: pass.runs.len,
+                        b: Right::Panels(panels, pass.depth),
+                        depth_from: block * per_block * pass.runs.len,
+                        columns: first..(first + width).min(columns),
+                        bias,
+                        accumulate: block > 0,
+                        clamp: if last { clamp } else { (f32::NEG_INFINITY, f32::INFINITY) },
+                        pixels: pixels.clone(),
+                        c_grid,
+                    };
+                    gemm::rows(isa, &rows, result);
+                }
+            }
+        }
+    }
+}
+
+/// The planned f32 convolution.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    isa: Isa,
+    forward: Lowered,
+    backward: Lowered,
+    taps: usize,
+    /// 1x1, stride 1, no padding: all images are one row of pixels.
+    pointwise: bool,
+}
+
+impl Plan {
+    pub(super) fn new(g: &Conv2dGeometry, isa: Isa) -> Self {
+        let lanes = gemm::lanes(isa);
+        let forward = [&g.height, &g.width].map(|w| {
+            let (axis, padding) = lower::forward_axis(w);
+            (vec![axis], padding)
+        });
+        let backward = [&g.height, &g.width].map(lower::backward_axes);
+        let input = [g.height.input, g.width.input, g.in_channels];
+        let output = [g.height.output, g.width.output, g.out_channels];
+        let forward = Lowered::new(lanes, forward, g.width.kernel, input, output, g.groups);
+        let backward = Lowered::new(lanes, backward, g.width.kernel, output, input, g.groups);
+        let taps = g.height.kernel * g.width.kernel;
+        let pointwise =
+            taps == 1 && !forward.padded && [&g.height, &g.width].iter().all(|w| w.stride == 1 && w.input == w.output);
+        Self { isa, forward, backward, taps, pointwise }
+    }
+
+    pub(super) fn pack(&self, weights: &[f32], packed: &mut Vec<f32>) {
+        let (taps, depth) = (self.taps, self.forward.operand[2] / self.forward.groups);
+        let columns = self.forward.result[2] / self.forward.groups;
+        self.forward.pack(packed, |tap, channel, group, range, to| {
+            let from = weights[((group * columns + range.start) * taps + tap) * depth + channel..].iter();
+            to.iter_mut().zip(from.step_by(taps * depth)).for_each(|(to, &from)| *to = from);
+        });
+    }
+
+    pub(super) fn pack_backward(&self, weights: &[f32], packed: &mut Vec<f32>) {
+        let (taps, depth) = (self.taps, self.backward.result[2] / self.backward.groups);
+        let outputs = self.backward.operand[2] / self.backward.groups;
+        self.backward.pack(packed, |tap, output, group, range, to| {
+            to.copy_from_slice(&weights[((group * outputs + output) * taps + tap) * depth + range.start..][..to.len()]);
+        });
+    }
+
+    pub(super) fn forward_scratch_len(&self, threads: usize) -> usize {
+        threads * self.forward.padded_len()
+    }
+
+    pub(super) fn backward_input_scratch_len(&self, threads: usize) -> usize {
+        threads * self.backward.padded_len()
+    }
+
+    /// The padded image, and the gradient with the filters innermost.
+    pub(super) fn backward_weights_scratch_len(&self) -> usize {
+        self.forward.padded_len() + self.forward.passes[0].depth * self.forward.result[2]
+    }
+
+    pub(super) fn forward(
+        &self,
+        pool: &Pool,
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+        x: &[f32],
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let lowered = &self.forward;
+        let (low, high) = activation.range();
+        let clamp = (low as f32, high as f32);
+        let pass = &lowered.passes[0];
+        if self.pointwise {
+            self.split_pixels(pool, pass, x, packed, bias, clamp, y);
+            return;
+        }
+        let images = y.len() / lowered.result_len();
+        if images < pool.threads() {
+            let padded = &mut scratch[..lowered.padded_len()];
+            padded.fill(0.0);
+            for (x, y) in x.chunks_exact(lowered.operand_len()).zip(y.chunks_exact_mut(lowered.result_len())) {
+                let x = lowered.prepare(x, padded);
+                self.split_pixels(pool, pass, x, packed, bias, clamp, y);
+            }
+            return;
+        }
+        let pixels = lowered.result[0] * lowered.result[1];
+        each_image(pool, lowered, x, y, scratch, |x, y| {
+            lowered.multiply(self.isa, pass, x, packed, bias, clamp, 0..pixels, y);
+        });
+    }
+
+    /// The pixels of one result image (pointwise: of all), split over the pool.
+    fn split_pixels(
+        &self,
+        pool: &Pool,
+        pass: &Pass,
+        x: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        clamp: (f32, f32),
+        y: &mut [f32],
+    ) {
+        let pixel = self.forward.result[2];
+        let per_task = (y.len() / pixel).div_ceil(pool.threads()).max(1);
+        pool.chunks_mut(y, per_task * pixel, |index, y| {
+            let first = index * per_task;
+            let range = first..first + y.len() / pixel;
+            self.forward.multiply(self.isa, pass, x, packed, bias, clamp, range, y);
+        });
+    }
+
+    pub(super) fn backward_input(&self, pool: &Pool, packed: &[f32], dy: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
+        let lowered = &self.backward;
+        let clamp = (f32::NEG_INFINITY, f32::INFINITY);
+        let [_, width, pixel] = lowered.result;
+        each_image(pool, lowered, dy, dx, scratch, |dy, dx| {
+            for pass in &lowered.passes {
+                let from = (pass.vertical.first * width + pass.horizontal.first) * pixel;
+                let pixels = 0..pass.vertical.outputs * pass.horizontal.outputs;
+                lowered.multiply(self.isa, pass, dy, packed, None, clamp, pixels, &mut dx[from..]);
+            }
+        });
+    }
+
+    pub(super) fn backward_weights(&self, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
+        let lowered = &self.forward;
+        let pass = &lowered.passes[0];
+        let [height, width, outputs] = lowered.result;
+        let (depth, columns) = (lowered.operand[2] / lowered.groups, outputs / lowered.groups);
+        let (padded, sums) = scratch.split_at_mut(lowered.padded_len());
+        padded.fill(0.0);
+        let sums = &mut sums[..pass.depth * outputs];
+        sums.fill(0.0);
+        let row = lowered.padding[1].size * lowered.operand[2];
+        for (x, dy) in x.chunks_exact(lowered.operand_len()).zip(dy.chunks_exact(lowered.result_len())) {
+            let x = lowered.prepare(x, padded);
+            for group in 0..lowered.groups {
+                let problem = Outer {
+                    a: &x[group * depth..],
+                    b: &dy[group * columns..],
+                    runs: height,
+                    run_len: width,
+                    a_run_step: pass.vertical.operand_step * row,
+                    a_step: pass.horizontal.operand_step * lowered.operand[2],
+                    b_run_step: width * outputs,
+                    b_step: outputs,
+                    segments: &pass.runs.starts,
+                    segment_len: pass.runs.len,
+                    columns,
+                    c_step: columns,
+                };
+                gemm::outer(self.isa, &problem, &mut sums[group * pass.depth * columns..][..pass.depth * columns]);
+            }
+        }
+        for (dw, sums) in dw.chunks_exact_mut(pass.depth * columns).zip(sums.chunks_exact(pass.depth * columns)) {
+            gemm::add_transposed(sums, columns, dw);
+        }
+    }
+}
+
+/// Calls `run(prepared operand image, result image)` for each image, images split over the pool, each task with its own
+/// padded image.
+fn each_image(
+    pool: &Pool,
+    lowered: &Lowered,
+    operand: &[f32],
+    result: &mut [f32],
+    scratch: &mut [f32],
+    run: impl Fn(&[f32], &mut [f32]) + Sync,
+) {
+    let (operand_len, result_len, padded_len) = (lowered.operand_len(), lowered.result_len(), lowered.padded_len());
+    let images = result.len() / result_len;
+    let per_task = images.div_ceil(pool.threads());
+    let chunks = (per_task * result_len, padded_len);
+    pool.zip_chunks_mut(result, chunks.0, scratch, chunks.1, |task, result, padded| {
+        padded.fill(0.0);
+        let operand = operand[task * per_task * operand_len..].chunks_exact(operand_len);
+        for (operand, result) in operand.zip(result.chunks_exact_mut(result_len)) {
+            run(lowered.prepare(operand, padded), result);
+        }
+    });
+}

@@ -1,0 +1,105 @@
+//! f32 matrix products over operands that stay where they lie.
+
+pub(crate) mod tile;
+
+pub(crate) use tile::{Grid, Outer, Right, Rows, pack_panels, panel_width, panels_len};
+
+use crate::Isa;
+
+/// Lanes of a vector of the tiles of `isa`.
+pub(crate) fn lanes(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx2 => 8,
+        Isa::Avx512 | Isa::Avx512Vnni => 16,
+        _ => 4,
+    }
+}
+
+/// The tile of `isa`, as kernels print it.
+pub(crate) fn tile_name(isa: Isa) -> &'static str {
+    match isa {
+        Isa::Avx2 => "avx2/6x16",
+        Isa::Avx512 | Isa::Avx512Vnni => "avx512/14x32",
+        _ => "scalar/4x8",
+    }
+}
+
+macro_rules! dispatch {
+    ($(#[$doc:meta])* $name:ident, $problem:ident) => {
+        $(#[$doc])*
+        pub(crate) fn $name(isa: Isa, problem: &$problem, c: &mut [f32]) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                assert!(isa.is_available(), "instruction set {isa} is not available on this CPU");
+                match isa {
+                    Isa::Avx2 => {
+                        // SAFETY: the CPU has what `isa` needs, as was just asserted.
+                        return unsafe { tile::avx2::$name(problem, c) };
+                    }
+                    Isa::Avx512 | Isa::Avx512Vnni => {
+                        // SAFETY: the CPU has what `isa` needs, as was just asserted.
+                        return unsafe { tile::avx512::$name(problem, c) };
+                    }
+                    _ => {}
+                }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = isa;
+            tile::scalar::$name(problem, c);
+        }
+    };
+}
+
+dispatch! {
+    /// See [`Rows`]. `c` starts at the first pixel and at column 0.
+    rows, Rows
+}
+dispatch! {
+    /// See [`Outer`].
+    outer, Outer
+}
+
+/// Elements of k per pass over the rows: a panel's part stays in the first cache.
+const DEPTH_BLOCK: usize = 256;
+
+/// [`rows`] of a problem with one segment, panel by panel and in blocks of k. Results are the same.
+pub(crate) fn rows_blocked(isa: Isa, problem: &Rows, c: &mut [f32]) {
+    let width = panel_width(lanes(isa));
+    let depth = problem.segment_len;
+    if depth <= DEPTH_BLOCK {
+        return rows(isa, problem, c);
+    }
+    for column in problem.columns.clone().step_by(width) {
+        let columns = column..(column + width).min(problem.columns.end);
+        for from in (0..depth).step_by(DEPTH_BLOCK) {
+            let segment_len = DEPTH_BLOCK.min(depth - from);
+            let last = from + segment_len == depth;
+            let block = Rows {
+                segments: &[problem.segments[0] + from],
+                segment_len,
+                depth_from: from,
+                columns: columns.clone(),
+                accumulate: from > 0,
+                clamp: if last { problem.clamp } else { (f32::NEG_INFINITY, f32::INFINITY) },
+                pixels: problem.pixels.clone(),
+                ..*problem
+            };
+            rows(isa, &block, c);
+        }
+    }
+}
+
+/// Adds the transpose of `from`, a matrix of rows of `columns`, to `to`.
+pub(crate) fn add_transposed(from: &[f32], columns: usize, to: &mut [f32]) {
+    // Blocks whose rows and columns both stay in the first cache.
+    const BLOCK: usize = 16;
+    let rows = to.len().checked_div(columns).unwrap_or(0);
+    for first_row in (0..rows).step_by(BLOCK) {
+        let block = first_row..(first_row + BLOCK).min(rows);
+        for column in 0..columns {
+            let to = &mut to[column * rows..][block.clone()];
+            let from = from[first_row * columns + column..].iter().step_by(columns);
+            to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! The two register tiles under every f32 convolution and dense layer, written once and compiled per instruction set.
+//!
+//! *Rows*: a tile of output pixels times a panel of output channels. Each pixel's operands are runs of contiguous
+//! memory (`segments`), read where they lie: no im2col, no packing of activations. Each result is one chain of
+//! multiply-adds in the order of its operands, whatever the tile, so splitting never changes a bit.
+//!
+//! *Outer*: a tile of weights accumulates the outer products of input and gradient over pixels, both read where they lie.
+
+use std::ops::Range;
+
+/// Where pixel `p` starts: `(p / width) * row_step + (p % width) * pixel_step`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grid {
+    pub(crate) width: usize,
+    pub(crate) row_step: usize,
+    pub(crate) pixel_step: usize,
+}
+
+impl Grid {
+    /// Rows of a matrix, `step` elements apart.
+    pub(crate) fn linear(step: usize) -> Self {
+        Self { width: usize::MAX, row_step: 0, pixel_step: step }
+    }
+
+    #[inline(always)]
+    fn start(&self, pixel: usize) -> usize {
+        (pixel / self.width) * self.row_step + (pixel % self.width) * self.pixel_step
+    }
+}
+
+/// c[p][n] = clamp(start + sum over k of a[p][k] b[k][n]), k running over all elements of all segments in order.
+#[derive(Clone)]
+pub(crate) struct Rows<'a> {
+    /// The left operand.
+    pub(crate) a: &'a [f32],
+    /// Where each pixel's operands start in `a`.
+    pub(crate) a_grid: Grid,
+    /// Offsets of each pixel's runs from its start.
+    pub(crate) segments: &'a [usize],
+    /// Elements of one run.
+    pub(crate) segment_len: usize,
+    pub(crate) b: Right<'a>,
+    /// The first k of `b` that this call uses.
+    pub(crate) depth_from: usize,
+    /// Columns of `b` and `c`.
+    pub(crate) columns: Range<usize>,
+    /// What results start from: `bias[n]`, 0 without, or what `c` holds if `accumulate`.
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) accumulate: bool,
+    pub(crate) clamp: (f32, f32),
+    /// Pixels to do; pixel `pixels.start + i` is at `c_grid.start(..)` less that of `pixels.start`.
+    pub(crate) pixels: Range<usize>,
+    pub(crate) c_grid: Grid,
+}
+
+/// The right operand.
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    /// From [`pack_panels`], with k of a whole panel.
+    Panels(&'a [f32], usize),
+    /// A matrix as it is, and the elements from one k to the next.
+    Matrix(&'a [f32], usize),
+}
+
+/// c[m][n] += sum over runs r and pixels p of a[r][p][m] b[r][p][n], for m in each segment.
+pub(crate) struct Outer<'a> {
+    pub(crate) a: &'a [f32],
+    pub(crate) b: &'a [f32],
+    /// Runs of pixels, and pixels of one.
+    pub(crate) runs: usize,
+    pub(crate) run_len: usize,
+    /// Steps from run to run and from pixel to pixel.
+    pub(crate) a_run_step: usize,
+    pub(crate) a_step: usize,
+    pub(crate) b_run_step: usize,
+    pub(crate) b_step: usize,
+    /// Offsets into `a` of the runs of m, and the length of one.
+    pub(crate) segments: &'a [usize],
+    pub(crate) segment_len: usize,
+    pub(crate) columns: usize,
+    /// Elements from one m to the next in `c`.
+    pub(crate) c_step: usize,
+}
+
+/// Columns of a panel for `lanes` lanes: two vectors.
+pub(crate) const fn panel_width(lanes: usize) -> usize {
+    2 * lanes
+}
+
+/// Elements of `columns` packed columns of `depth`.
+pub(crate) fn panels_len(lanes: usize, depth: usize, columns: usize) -> usize {
+    columns.next_multiple_of(lanes) * depth
+}
+
+/// Packs a matrix into panels of two vectors' columns (the last may be one), k by k, zero-padded.
+/// `copy(k, columns, to)` writes a part of row k.
+pub(crate) fn pack_panels(
+    lanes: usize,
+    depth: usize,
+    columns: usize,
+    packed: &mut [f32],
+    mut copy: impl FnMut(usize, Range<usize>, &mut [f32]),
+) {
+    let mut rest = packed;
+    let mut first = 0;
+    while first < columns {
+        let valid = panel_width(lanes).min(columns - first);
+        let width = valid.next_multiple_of(lanes);
+        let (panel, next) = rest.split_at_mut(width * depth);
+        for (k, row) in panel.chunks_exact_mut(width).enumerate() {
+            row[valid..].fill(0.0);
+            copy(k, first..first + valid, &mut row[..valid]);
+        }
+        rest = next;
+        first += valid;
+    }
+}
+
+/// Compiles the tiles for one instruction set: `[4 2 1]` are the tile heights, the first the one for the bulk.
+macro_rules! tiles {
+    ($(#[$doc:meta])* $module:ident, $features:path, $vector:path, [$tallest:literal $($height:literal)*]) => {
+        $(#[$doc])*
+        pub(crate) mod $module {
+            use super::{Outer, Right, Rows, panel_width};
+            use $features as features;
+            use $vector as vector;
+            use vector::{LANES, Vector};
+
+            features! {
+                /// See [`Rows`]. `c` starts at the first pixel and at column 0.
+                pub(crate) fn rows(problem: &Rows, c: &mut [f32]) {
+                    let width = panel_width(LANES);
+                    let mut column = problem.columns.start;
+                    while column < problem.columns.end {
+                        let valid = (width - column % width).min(problem.columns.end - column);
+                        match (valid, valid.div_ceil(LANES)) {
+                            (valid, 2) if valid == 2 * LANES => panel::<2, true>(problem, column, valid, c),
+                            (valid, 2) => panel::<2, false>(problem, column, valid, c),
+                            (LANES, _) => panel::<1, true>(problem, column, valid, c),
+                            (valid, _) => panel::<1, false>(problem, column, valid, c),
+                        }
+                        column += valid;
+                    }
+                }
+
+                /// All pixels of one panel.
+                fn panel<const VECTORS: usize, const FULL: bool>(
+                    problem: &Rows, column: usize, valid: usize, c: &mut [f32],
+                ) {
+                    let mut pixel = problem.pixels.start;
+                    while pixel < problem.pixels.end {
+                        let left = problem.pixels.end - pixel;
+                        pixel += if left >= $tallest {
+                            tile::<$tallest, VECTORS, FULL>(problem, column, valid, pixel, c);
+                            $tallest
+                        }
+                        $(else if left >= $height {
+                            tile::<$height, VECTORS, FULL>(problem, column, valid, pixel, c);
+                            $height
+                        })*
+                        else {
+                            left
+                        };
+                    }
+                }
+
+                /// `HEIGHT` pixels of one panel.
+                fn tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
+                    problem: &Rows, column: usize, valid: usize, pixel: usize, c: &mut [f32],
+                ) {
+                    // Panels before the last are two vectors wide, so this one starts at `column * depth`.
+                    let (b, b_step) = match problem.b {
+                        Right::Panels(panels, depth) => {
+                            (&panels[column * depth + problem.depth_from * VECTORS * LANES..], VECTORS * LANES)
+                        }
+                        Right::Matrix(matrix, step) => (&matrix[problem.depth_from * step + column..], step),
+                    };
+                    let origin = problem.c_grid.start(problem.pixels.start);
+                    let mut a_at = [0; HEIGHT];
+                    let mut c_at = [0; HEIGHT];
+                    for i in 0..HEIGHT {
+                        a_at[i] = problem.a_grid.start(pixel + i);
+                        c_at[i] = problem.c_grid.start(pixel + i) - origin + column;
+                    }
+                    let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
+                    if problem.accumulate {
+                        for i in 0..HEIGHT {
+                            sums[i] = load_row::<VECTORS, FULL>(&c[c_at[i]..][..valid]);
+                        }
+                    } else if let Some(bias) = problem.bias {
+                        sums = [load_row::<VECTORS, FULL>(&bias[column..][..valid]); HEIGHT];
+                    }
+                    let len = problem.segment_len;
+                    for (s, &segment) in problem.segments.iter().enumerate() {
+                        let b = &b[s * len * b_step..];
+                        let mut rows = [&problem.a[..0]; HEIGHT];
+                        for i in 0..HEIGHT {
+                            rows[i] = &problem.a[a_at[i] + segment..][..len];
+                        }
+                        match problem.b {
+                            Right::Panels(..) => accumulate::<HEIGHT, VECTORS>(&rows, b, len, &mut sums),
+                            Right::Matrix(_, step) => {
+                                accumulate_strided::<HEIGHT, VECTORS, FULL>(&rows, b, step, valid, len, &mut sums);
+                            }
+                        }
+                    }
+                    let (low, high) = (vector::splat(problem.clamp.0), vector::splat(problem.clamp.1));
+                    for i in 0..HEIGHT {
+                        for v in 0..VECTORS {
+                            sums[i][v] = vector::clamp(sums[i][v], low, high);
+                        }
+                        store_row::<VECTORS, FULL>(&mut c[c_at[i]..][..valid], sums[i]);
+                    }
+                }
+
+                /// The inner loop: per k, the vectors of `b` and a broadcast per row.
+                #[inline]
+                fn accumulate<const HEIGHT: usize, const VECTORS: usize>(
+                    rows: &[&[f32]; HEIGHT], b: &[f32], len: usize, sums: &mut [[Vector; VECTORS]; HEIGHT],
+                ) {
+                    let mut local = *sums;
+                    let (b, _) = b[..len * VECTORS * LANES].as_chunks::<LANES>();
+                    let mut rows = *rows;
+                    for row in &mut rows {
+                        *row = &row[..len];
+                    }
+                    for (k, b) in b.chunks_exact(VECTORS).enumerate().take(len) {
+                        let mut bs = [vector::splat(0.0); VECTORS];
+                        for v in 0..VECTORS {
+                            bs[v] = vector::load(&b[v]);
+                        }
+                        for i in 0..HEIGHT {
+                            let a = vector::splat(rows[i][k]);
+                            for v in 0..VECTORS {
+                                local[i][v] = vector::multiply_add(a, bs[v], local[i][v]);
+                            }
+                        }
+                    }
+                    *sums = local;
+                }
+
+                /// [`accumulate`] with a `b` that is not packed.
+                #[inline]
+                fn accumulate_strided<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
+                    rows: &[&[f32]; HEIGHT],
+                    b: &[f32],
+                    step: usize,
+                    valid: usize,
+                    len: usize,
+                    sums: &mut [[Vector; VECTORS]; HEIGHT],
+                ) {
+                    let mut local = *sums;
+                    let mut rows = *rows;
+                    for row in &mut rows {
+                        *row = &row[..len];
+                    }
+                    for k in 0..len {
+                        let bs = load_row::<VECTORS, FULL>(&b[k * step..][..valid]);
+                        for i in 0..HEIGHT {
+                            let a = vector::splat(rows[i][k]);
+                            for v in 0..VECTORS {
+                                local[i][v] = vector::multiply_add(a, bs[v], local[i][v]);
+                            }
+                        }
+                    }
+                    *sums = local;
+                }
+
+                /// See [`Outer`].
+                pub(crate) fn outer(problem: &Outer, c: &mut [f32]) {
+                    let width = panel_width(LANES);
+                    for (s, &segment) in problem.segments.iter().enumerate() {
+                        let mut m = 0;
+                        while m < problem.segment_len {
+                            let left = problem.segment_len - m;
+                            let row = (s * problem.segment_len + m) * problem.c_step;
+                            let mut height = 0;
+                            let mut column = 0;
+                            while column < problem.columns {
+                                let valid = width.min(problem.columns - column);
+                                let c = &mut c[row + column..];
+                                height = if left >= $tallest {
+                                    outer_tile::<$tallest>(problem, segment + m, column, valid, c);
+                                    $tallest
+                                }
+                                $(else if left >= $height {
+                                    outer_tile::<$height>(problem, segment + m, column, valid, c);
+                                    $height
+                                })*
+                                else {
+                                    left
+                                };
+                                column += valid;
+                            }
+                            if height == 0 {
+                                return;
+                            }
+                            m += height;
+                        }
+                    }
+                }
+
+                fn outer_tile<const HEIGHT: usize>(
+                    problem: &Outer, a_from: usize, column: usize, valid: usize, c: &mut [f32],
+                ) {
+                    match (valid, valid.div_ceil(LANES)) {
+                        (valid, 2) if valid == 2 * LANES => {
+                            outer_product::<HEIGHT, 2, true>(problem, a_from, column, valid, c);
+                        }
+                        (valid, 2) => outer_product::<HEIGHT, 2, false>(problem, a_from, column, valid, c),
+                        (LANES, _) => outer_product::<HEIGHT, 1, true>(problem, a_from, column, valid, c),
+                        (valid, _) => outer_product::<HEIGHT, 1, false>(problem, a_from, column, valid, c),
+                    }
+                }
+
+                /// `HEIGHT` values of m, one panel of n, over all pixels.
+                fn outer_product<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
+                    problem: &Outer, a_from: usize, column: usize, valid: usize, c: &mut [f32],
+                ) {
+                    let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
+                    for i in 0..HEIGHT {
+                        sums[i] = load_row::<VECTORS, FULL>(&c[i * problem.c_step..][..valid]);
+                    }
+                    let last = problem.run_len - 1;
+                    for run in 0..problem.runs {
+                        let a = &problem.a[run * problem.a_run_step + a_from..][..last * problem.a_step + HEIGHT];
+                        let b = &problem.b[run * problem.b_run_step + column..][..last * problem.b_step + valid];
+                        for p in 0..problem.run_len {
+                            let b = load_row::<VECTORS, FULL>(&b[p * problem.b_step..][..valid]);
+                            let a = &a[p * problem.a_step..][..HEIGHT];
+                            for i in 0..HEIGHT {
+                                let a = vector::splat(a[i]);
+                                for v in 0..VECTORS {
+                                    sums[i][v] = vector::multiply_add(a, b[v], sums[i][v]);
+                                }
+                            }
+                        }
+                    }
+                    for i in 0..HEIGHT {
+                        store_row::<VECTORS, FULL>(&mut c[i * problem.c_step..][..valid], sums[i]);
+                    }
+                }
+
+                /// `from` has `VECTORS * LANES` elements if `FULL`, else the last vector is partly there.
+                #[inline]
+                fn load_row<const VECTORS: usize, const FULL: bool>(from: &[f32]) -> [Vector; VECTORS] {
+                    let mut row = [vector::splat(0.0); VECTORS];
+                    let (whole, rest) = from.as_chunks::<LANES>();
+                    if FULL {
+                        let whole = &whole[..VECTORS];
+                        for v in 0..VECTORS {
+                            row[v] = vector::load(&whole[v]);
+                        }
+                    } else {
+                        for v in 0..VECTORS - 1 {
+                            row[v] = vector::load(&whole[v]);
+                        }
+                        row[VECTORS - 1] = vector::load_partial(rest);
+                    }
+                    row
+                }
+
+                #[inline]
+                fn store_row<const VECTORS: usize, const FULL: bool>(to: &mut [f32], row: [Vector; VECTORS]) {
+                    let (whole, rest) = to.as_chunks_mut::<LANES>();
+                    if FULL {
+                        let whole = &mut whole[..VECTORS];
+                        for v in 0..VECTORS {
+                            vector::store(&mut whole[v], row[v]);
+                        }
+                    } else {
+                        for v in 0..VECTORS - 1 {
+                            vector::store(&mut whole[v], row[v]);
+                        }
+                        vector::store_partial(rest, row[VECTORS - 1]);
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Functions as they are, for the target's baseline.
+macro_rules! baseline {
+    ($($item:item)*) => { $($item)* };
+}
+pub(crate) use baseline;
+
+tiles! {
+    /// The target's baseline: 4 rows of 8 take 8 of 16 registers of SSE2, and the compiler unrolls.
+    scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, [4 2 1]
+}
+#[cfg(target_arch = "x86_64")]
+tiles! {
+    /// 6 rows: 12 sums, 2 vectors of the panel and 1 broadcast use 15 of 16 registers.
+    avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, [6 4 2 1]
+}
+#[cfg(target_arch = "x86_64")]
+tiles! {
+    /// 14 rows: 28 sums, 2 vectors of the panel and 1 broadcast use 31 of 32 registers. Feature maps are often multiples of 7.
+    avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, [14 7 4 2 1]
+}
