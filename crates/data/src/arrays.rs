@@ -35,7 +35,7 @@ impl Element {
     }
 
     /// Calls `each` with the numbers that `bytes` hold.
-    fn decode(self, big_endian: bool, bytes: &[u8], mut each: impl FnMut(f64)) {
+    pub(crate) fn decode(self, big_endian: bool, bytes: &[u8], mut each: impl FnMut(f64)) {
         macro_rules! numbers {
             ($type:ty) => {
                 for chunk in bytes.as_chunks::<{ size_of::<$type>() }>().0 {
@@ -308,18 +308,16 @@ pub(crate) struct Table {
 }
 
 /// Makes a data set of arrays. Class names come from the options, then from `known_classes`, and are otherwise the
-/// numbers up to the largest label of the training split (of the test split where there is no other).
+/// numbers up to the largest label of the first part, which is the training split where there is one.
 pub(crate) fn dataset_of_arrays(
     name: &str,
-    train: Option<ArrayPart>,
-    test: Option<ArrayPart>,
+    parts: Vec<(SplitKind, ArrayPart)>,
     known_classes: Option<Vec<String>>,
     options: &OpenOptions,
 ) -> Result<Dataset> {
     let mut classes: Option<Arc<[String]>> = options.classes.clone().or(known_classes).map(Into::into);
-    let mut dataset = Dataset { name: name.into(), train: None, validation: None, test: None, skipped: Vec::new() };
-    for (kind, part) in [(SplitKind::Train, train), (SplitKind::Test, test)] {
-        let Some(ArrayPart { images, labels }) = part else { continue };
+    let mut dataset = Dataset::empty(name);
+    for (kind, ArrayPart { images, labels }) in parts {
         let place = labels.rows.place.clone();
         let mut bad_labels = options.skip_bad.then(Vec::new);
         let labels = match labels.row_dims.iter().product::<usize>() {

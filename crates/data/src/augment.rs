@@ -258,21 +258,70 @@ fn warp(pixels: &mut [f32], shape: ImageShape, affine: &Affine, fill: Fill, scra
         framed[channels..channels + row_len].copy_from_slice(row);
     }
     // With Edge a position is clamped to the image itself; with a constant it may reach the frame, but no further.
-    let (low, high_x, high_y) = match fill {
-        Fill::Edge => (0.0, width as f32 - 1.0, height as f32 - 1.0),
-        Fill::Constant(_) => (-1.0, width as f32, height as f32),
+    let beyond = match fill {
+        Fill::Edge => 0.0,
+        Fill::Constant(_) => 1.0,
     };
+    let limits = Limits { low: 1.0 - beyond, high_x: width as f32 + beyond, high_y: height as f32 + beyond };
     for (row, out_row) in pixels.chunks_exact_mut(row_len).enumerate() {
-        let (x_start, y_start) = (affine.xy * row as f32 + affine.x0, affine.yy * row as f32 + affine.y0);
-        for (column, out) in out_row.chunks_exact_mut(channels).enumerate() {
-            // One more than the position, so that truncation is floor, and the index is that of the frame.
-            let x = (affine.xx * column as f32 + x_start).clamp(low, high_x) + 1.0;
-            let y = (affine.yx * column as f32 + y_start).clamp(low, high_y) + 1.0;
-            let (left, top) = (x as i32, y as i32);
-            let (fx, fy) = (x - left as f32, y - top as f32);
-            let at = top as usize * stride + left as usize * channels;
-            let upper = &scratch[at..at + 2 * channels];
-            let lower = &scratch[at + stride..at + stride + 2 * channels];
+        let start = (affine.xy * row as f32 + affine.x0 + 1.0, affine.yy * row as f32 + affine.y0 + 1.0);
+        // Grey and colour get loops of their own, whose channels the compiler unrolls.
+        match channels {
+            1 => warp_row(scratch, stride, 1, affine, start, limits, out_row),
+            3 => warp_row(scratch, stride, 3, affine, start, limits, out_row),
+            _ => warp_row(scratch, stride, channels, affine, start, limits, out_row),
+        }
+    }
+}
+
+/// Smallest and largest positions in the frame.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    low: f32,
+    high_x: f32,
+    high_y: f32,
+}
+
+/// Output pixels whose positions are computed together: without a branch or a call, so that the compiler vectorises it.
+const LANES: usize = 16;
+
+/// 2^23, from which on floats are whole numbers: adding it rounds, and leaves the number in the low bits.
+const WHOLE: f32 = 8_388_608.0;
+
+/// The whole number below `x`, 0 <= x < 2^22, as a float. `f32::floor` is a call where SSE 4.1 is not assumed.
+#[inline(always)]
+fn floor(x: f32) -> f32 {
+    let rounded = (x + WHOLE) - WHOLE;
+    if rounded > x { rounded - 1.0 } else { rounded }
+}
+
+#[inline(always)]
+fn warp_row(
+    frame: &[f32],
+    stride: usize,
+    channels: usize,
+    affine: &Affine,
+    start: (f32, f32),
+    limits: Limits,
+    out_row: &mut [f32],
+) {
+    let index = |whole: f32| (whole + WHOLE).to_bits() - WHOLE.to_bits();
+    let (mut lefts, mut tops, mut fxs, mut fys) = ([0u32; LANES], [0u32; LANES], [0f32; LANES], [0f32; LANES]);
+    for (block, outs) in out_row.chunks_mut(LANES * channels).enumerate() {
+        for lane in 0..LANES {
+            let column = (block * LANES + lane) as u32 as f32;
+            // `max` and `min` rather than `clamp`, which panics on limits that are not in order.
+            let x = (affine.xx * column + start.0).max(limits.low).min(limits.high_x);
+            let y = (affine.yx * column + start.1).max(limits.low).min(limits.high_y);
+            let (left, top) = (floor(x), floor(y));
+            (fxs[lane], fys[lane]) = (x - left, y - top);
+            (lefts[lane], tops[lane]) = (index(left), index(top));
+        }
+        for (lane, out) in outs.chunks_exact_mut(channels).enumerate() {
+            let (fx, fy) = (fxs[lane], fys[lane]);
+            let at = tops[lane] as usize * stride + lefts[lane] as usize * channels;
+            let upper = &frame[at..at + 2 * channels];
+            let lower = &frame[at + stride..at + stride + 2 * channels];
             for channel in 0..channels {
                 let above = upper[channel] + fx * (upper[channel + channels] - upper[channel]);
                 let below = lower[channel] + fx * (lower[channel + channels] - lower[channel]);

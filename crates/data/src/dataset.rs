@@ -406,6 +406,10 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    pub(crate) fn empty(name: &str) -> Self {
+        Self { name: name.into(), train: None, validation: None, test: None, skipped: Vec::new() }
+    }
+
     /// The split of that kind, or `None` if the data set does not come with it.
     #[must_use]
     pub fn split(&self, kind: SplitKind) -> Option<&Split> {

@@ -13,7 +13,7 @@ use crate::files::{self, SharedFile};
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Deflate cannot do better than 258 bytes for two bits.
-const DEFLATE_RATIO_MAX: u64 = 1032;
+pub(crate) const DEFLATE_RATIO_MAX: u64 = 1032;
 /// The longest header: 255 dimensions.
 const HEADER_BYTES_MAX: usize = 4 + 4 * 255;
 

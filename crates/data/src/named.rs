@@ -107,7 +107,7 @@ pub(crate) fn open_named(set: &NamedSet, spec: &str, folder: Option<&Path>, opti
         }
     };
     let load = |kind: SplitKind| -> Result<Option<ArrayPart>> {
-        if options.only.is_some_and(|only| only != kind) {
+        if !options.wants(kind) {
             return Ok(None);
         }
         let [images, labels] = match kind {
@@ -125,7 +125,7 @@ pub(crate) fn open_named(set: &NamedSet, spec: &str, folder: Option<&Path>, opti
         (train, test.join())
     });
     let test = test.map_err(|_| Error::invalid(spec, "the thread that reads the test files panicked"))?;
-    dataset_of_arrays(spec, train?, test?, Some(set.classes.map(String::from).to_vec()), options)
+    dataset_of_arrays(spec, parts_of(train?, test?), Some(set.classes.map(String::from).to_vec()), options)
 }
 
 /// The path of `name` in `folder`: plain or `.gz`, and with a dot in place of the last hyphen but one, as some archives
@@ -228,14 +228,23 @@ pub(crate) fn open_idx_folder(spec: &str, folder: &Path, options: &OpenOptions) 
         return Err(Error::invalid(folder.display(), format!("has none of the files {}", names.join(", ")))
             .with_hint("or name two files: idx:IMAGES,LABELS"));
     }
-    dataset_of_arrays(spec, train, test, None, options)
+    dataset_of_arrays(spec, parts_of(train, test), None, options)
+}
+
+/// Whether a folder has any of the files with MNIST's names.
+pub(crate) fn has_idx_files(folder: &Path) -> bool {
+    MNIST.files.iter().any(|file| find_idx(folder, file.name).is_some())
 }
 
 /// Images and labels from two IDX files; the images only where that split is wanted.
 pub(crate) fn idx_part(kind: SplitKind, images: &Path, labels: &Path, options: &OpenOptions) -> Result<ArrayPart> {
-    let wanted = options.only.is_none_or(|only| only == kind);
     Ok(ArrayPart {
-        images: wanted.then(|| idx::open_idx(images, options.memory_bytes_max)).transpose()?,
+        images: options.wants(kind).then(|| idx::open_idx(images, options.memory_bytes_max)).transpose()?,
         labels: idx::open_idx(labels, options.memory_bytes_max)?,
     })
+}
+
+pub(crate) fn parts_of(train: Option<ArrayPart>, test: Option<ArrayPart>) -> Vec<(SplitKind, ArrayPart)> {
+    let train = train.map(|part| (SplitKind::Train, part));
+    train.into_iter().chain(test.map(|part| (SplitKind::Test, part))).collect()
 }

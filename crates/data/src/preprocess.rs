@@ -255,3 +255,43 @@ fn resize(values: &[f32], from: ImageShape, height: usize, width: usize, resize:
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[f32], width: usize, method: Resize) -> Vec<f32> {
+        resize(values, ImageShape::new(1, values.len(), 1), 1, width, method)
+    }
+
+    #[test]
+    fn pixel_centres_lie_at_half_integers() {
+        // As tf.image.resize of [1, 2, 3, 4] gives.
+        assert_eq!(row(&[1.0, 2.0, 3.0, 4.0], 2, Resize::Bilinear), [1.5, 3.5]);
+        assert_eq!(row(&[1.0, 2.0], 4, Resize::Bilinear), [1.0, 1.25, 1.75, 2.0]);
+        assert_eq!(row(&[1.0, 2.0, 3.0, 4.0], 2, Resize::Nearest), [2.0, 4.0]);
+        assert_eq!(row(&[1.0, 2.0], 4, Resize::Nearest), [1.0, 1.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn area_is_the_mean_of_what_is_covered() {
+        assert_eq!(row(&[1.0, 2.0, 3.0, 4.0], 2, Resize::Area), [1.5, 3.5]);
+        assert_eq!(row(&[3.0, 6.0, 9.0], 2, Resize::Area), [4.0, 8.0]);
+        assert_eq!(row(&[1.0, 2.0], 4, Resize::Area), [1.0, 1.0, 2.0, 2.0]);
+        let (ones, shape) = (vec![1.0; 53 * 37 * 3], ImageShape::new(53, 37, 3));
+        for (height, width) in [(7, 5), (1, 1), (52, 36), (200, 100)] {
+            let out = resize(&ones, shape, height, width, Resize::Area);
+            assert_eq!(out.len(), height * width * 3);
+            assert!(out.iter().all(|v| (v - 1.0).abs() < 1e-5));
+        }
+    }
+
+    #[test]
+    fn channels_and_axes_stay_apart() {
+        let values: Vec<f32> = (0..2 * 3 * 2).map(|i| i as f32).collect();
+        let out = resize(&values, ImageShape::new(2, 3, 2), 4, 3, Resize::Nearest);
+        assert_eq!(out, [&values[..6], &values[..6], &values[6..], &values[6..]].concat());
+        let out = resize(&values, ImageShape::new(2, 3, 2), 2, 1, Resize::Area);
+        assert_eq!(out, [2.0, 3.0, 8.0, 9.0]);
+    }
+}
