@@ -227,16 +227,19 @@ def bias_type(dtype, bias):
 def add_conv_ties(golden, op, kind, attributes, make_options, shape_of):
     """Multipliers that are powers of two and small sums, so that many outputs are exact ties."""
     for dtype, bias, version in (("i8", "i32", 3), ("u8", "i32", 1), ("i16", "i64", 4), ("i16", "i32", 4)):
+        if (op, bias, dtype) == (OPS.DEPTHWISE_CONV_2D, "i32", "i16"):
+            continue
         in_shape, w_shape, axis, channels, out_shape = shape_of
         zx, zw, zy = (zero(dtype) // 2, 128 if dtype == "u8" else 0, 0 if dtype == "i16" else zero(dtype))
         x = Tensor(dtype, in_shape, 2.0**-4, zx, feed=zx + ints("i8", in_shape, -9, 9).astype(np.int64))
         wtype = "u8" if dtype == "u8" else "i8"
         scales = [2.0**-5] if dtype == "u8" else 2.0 ** -rng.integers(4, 7, channels)
-        w = Tensor(wtype, w_shape, scales, zw, axis, data=zw + ints("i8", w_shape, -9, 9).astype(np.int64))
+        w = Tensor(wtype, w_shape, scales, zw, 0 if wtype == "u8" else axis, data=zw + ints("i8", w_shape, -9, 9).astype(np.int64))
         b = Tensor(bias, [channels], np.float32(2.0**-4) * w.scale, data=rng.integers(-50, 50, channels))
         y = Tensor(dtype, out_shape, 2.0**-6, zy)
         options = make_options()
-        options.quantizedBiasType = bias_type(dtype, bias)
+        if hasattr(options, "quantizedBiasType"):
+            options.quantizedBiasType = bias_type(dtype, bias)
         golden.add(f"{dtype}_ties_bias_{bias}", op, [("input", x), ("weights", w), ("bias", b)], y,
                    (kind, options), version, **attributes)
 
@@ -247,7 +250,8 @@ def weights_and_bias(dtype, shape, axis, channels, input_scale, spread, per_chan
     scales = np.array([scale(2e-3, 2e-2) for _ in range(channels if per_channel else 1)], np.float32)
     zero_point = zero("u8") if wtype == "u8" else 0
     low = None if wtype == "u8" else -127
-    weights = Tensor(wtype, shape, scales, zero_point, axis, data=ints(wtype, shape, low))
+    # XNNPACK takes uint8 weights only with the axis that old converters wrote.
+    weights = Tensor(wtype, shape, scales, zero_point, 0 if wtype == "u8" else axis, data=ints(wtype, shape, low))
     bias_tensor = None
     if bias:
         values = rng.integers(-spread, spread + 1, channels)
@@ -296,6 +300,58 @@ def conv_2d(golden):
     attributes = {"stride": (1, 1), "dilation": (1, 1), "same": False, "activation": "none"}
     add_conv_ties(golden, OPS.CONV_2D, "Conv2DOptions", attributes, options,
                   ([1, 7, 7, 4], [20, 2, 2, 4], 0, 20, [1, 6, 6, 20]))
+
+
+DEPTHWISE = [
+    # label, input hwc, multiplier, kernel, stride, dilation, same, activation, batch
+    ("3x3_same_relu", (9, 7, 8), 1, (3, 3), (1, 1), (1, 1), True, "relu", 1),
+    ("3x3_valid_stride2_relu6", (11, 10, 70), 1, (3, 3), (2, 2), (1, 1), False, "relu6", 1),
+    ("5x5_same", (8, 8, 17), 1, (5, 5), (1, 1), (1, 1), True, "none", 2),
+    ("3x3_multiplier3", (7, 6, 5), 3, (3, 3), (1, 1), (1, 1), True, "none", 1),
+    ("10x4_same_stride2", (25, 5, 1), 8, (10, 4), (2, 2), (1, 1), True, "relu", 1),
+    ("3x3_dilated", (9, 9, 6), 1, (3, 3), (1, 1), (2, 2), True, "relu_n1_to_1", 1),
+]
+
+
+def depthwise_options(multiplier, stride, dilation, same, activation):
+    return fill(schema.DepthwiseConv2DOptionsT, padding=0 if same else 1, strideH=stride[0], strideW=stride[1],
+                dilationHFactor=dilation[0], dilationWFactor=dilation[1], depthMultiplier=multiplier,
+                fusedActivationFunction=ACTIVATIONS[activation])
+
+
+def depthwise_conv_2d(golden):
+    for label, (h, w, c), multiplier, kernel, stride, dilation, same, activation, batch in DEPTHWISE:
+        for dtype, per_channel, bias in (("i8", True, "i32"), ("i8", False, "i32"), ("u8", False, "i32"), ("i16", True, "i64")):
+            oc, wide = c * multiplier, dtype == "i16"
+            x_scale = scale(1e-5, 1e-4) if wide else scale(5e-3, 5e-2)
+            x = Tensor(dtype, [batch, h, w, c], x_scale, zero(dtype), feed=ints(dtype, [batch, h, w, c]))
+            spread = int((32767 if wide else 255) * 127 * np.sqrt(kernel[0] * kernel[1]))
+            weights, bias_tensor, scales = weights_and_bias(dtype, [1, *kernel, oc], 3, oc, x_scale, spread, per_channel, bias)
+            out = [batch, *(out_size(n, k, s, d, same) for n, k, s, d in zip((h, w), kernel, stride, dilation)), oc]
+            y_scale = float(x_scale) * float(np.mean(scales)) * spread / (40000 if wide else 150)
+            golden.add(f"{dtype}_{label}_{'channel' if per_channel else 'tensor'}", OPS.DEPTHWISE_CONV_2D,
+                       [("input", x), ("weights", weights), ("bias", bias_tensor)], Tensor(dtype, out, y_scale, zero(dtype)),
+                       ("DepthwiseConv2DOptions", depthwise_options(multiplier, stride, dilation, same, activation)), 3,
+                       stride=stride, dilation=dilation, same=same, activation=activation, multiplier=multiplier)
+    attributes = {"stride": (1, 1), "dilation": (1, 1), "same": False, "activation": "none", "multiplier": 1}
+    options = lambda: depthwise_options(1, (1, 1), (1, 1), False, "none")
+    add_conv_ties(golden, OPS.DEPTHWISE_CONV_2D, "DepthwiseConv2DOptions", attributes, options,
+                  ([1, 7, 7, 20], [1, 3, 3, 20], 3, 20, [1, 5, 5, 20]))
+
+
+def hybrid_depthwise_conv_2d(golden):
+    for label, (h, w, c), multiplier, kernel, stride, dilation, same, activation, batch in DEPTHWISE:
+        oc = c * multiplier
+        batch = max(batch, 2)
+        x = (rng.standard_normal([batch, h, w, c]) * rng.uniform(0.1, 5, [batch, 1, 1, 1]) + 0.3).astype(np.float32)
+        scales = np.array([scale(2e-3, 2e-2) for _ in range(oc)], np.float32)
+        weights = Tensor("i8", [1, *kernel, oc], scales, 0, 3, data=ints("i8", [1, *kernel, oc], -127))
+        out = [batch, *(out_size(n, k, s, d, same) for n, k, s, d in zip((h, w), kernel, stride, dilation)), oc]
+        golden.add(label, OPS.DEPTHWISE_CONV_2D,
+                   [("input", Tensor("f32", x.shape, feed=x)), ("weights", weights),
+                    ("bias", Tensor("f32", [oc], data=rng.standard_normal(oc)))], Tensor("f32", out),
+                   ("DepthwiseConv2DOptions", depthwise_options(multiplier, stride, dilation, same, activation)), 6,
+                   stride=stride, dilation=dilation, same=same, activation=activation, multiplier=multiplier)
 
 
 def fully_connected(golden):
@@ -400,9 +456,58 @@ def dequantize(golden):
                Tensor("f32", halves.shape), ("DequantizeOptions", schema.DequantizeOptionsT()), 3)
 
 
+def hybrid_conv_2d(golden):
+    cases = [
+        ("3x3_same_relu", (8, 7, 3), 8, (3, 3), (1, 1), (1, 1), True, "relu", 1),
+        ("3x3_valid_stride2_relu6", (9, 10, 16), 33, (3, 3), (2, 2), (1, 1), False, "relu6", 2),
+        ("1x1", (5, 6, 24), 40, (1, 1), (1, 1), (1, 1), True, "none", 3),
+        ("3x3_dilated_same", (8, 7, 5), 7, (3, 3), (1, 1), (2, 2), True, "none", 1),
+    ]
+    for label, (h, w, c), oc, kernel, stride, dilation, same, activation, batch in cases:
+        for per_channel in (True, False):
+            x = (rng.standard_normal([batch, h, w, c]) * rng.uniform(0.1, 5, [batch, 1, 1, 1]) + 0.3).astype(np.float32)
+            scales = np.array([scale(2e-3, 2e-2) for _ in range(oc if per_channel else 1)], np.float32)
+            shape = [oc, *kernel, c]
+            weights = Tensor("i8", shape, scales, 0, 0, data=ints("i8", shape, -127))
+            bias = Tensor("f32", [oc], data=rng.standard_normal(oc))
+            out = [batch, *(out_size(n, k, s, d, same) for n, k, s, d in zip((h, w), kernel, stride, dilation)), oc]
+            options = fill(schema.Conv2DOptionsT, padding=0 if same else 1, strideH=stride[0], strideW=stride[1],
+                           dilationHFactor=dilation[0], dilationWFactor=dilation[1],
+                           fusedActivationFunction=ACTIVATIONS[activation])
+            golden.add(f"{label}_{'channel' if per_channel else 'tensor'}", OPS.CONV_2D,
+                       [("input", Tensor("f32", x.shape, feed=x)), ("weights", weights), ("bias", bias)],
+                       Tensor("f32", out), ("Conv2DOptions", options), 5, stride=stride, dilation=dilation, same=same,
+                       activation=activation)
+
+
+def hybrid_fully_connected(golden):
+    for label, batch, k, n, activation in (("small", 1, 7, 5, "none"), ("batch", 6, 64, 33, "relu"), ("wide", 2, 300, 20, "relu6")):
+        for per_channel in (True, False):
+            for bias in (True, False):
+                for asymmetric in (True, False):
+                    x = (rng.standard_normal([batch, k]) * rng.uniform(0.1, 5, [batch, 1]) + 0.2).astype(np.float32)
+                    if label == "batch":
+                        x[0] = np.abs(x[0])
+                        x[1] = -np.abs(x[1])
+                        x[2] = 0
+                    scales = np.array([scale(2e-3, 2e-2) for _ in range(n if per_channel else 1)], np.float32)
+                    weights = Tensor("i8", [n, k], scales, 0, 0, data=ints("i8", [n, k], -127))
+                    options = fill(schema.FullyConnectedOptionsT, fusedActivationFunction=ACTIVATIONS[activation],
+                                   asymmetricQuantizeInputs=asymmetric)
+                    inputs = [("input", Tensor("f32", x.shape, feed=x)), ("weights", weights),
+                              ("bias", Tensor("f32", [n], data=rng.standard_normal(n)) if bias else None)]
+                    golden.add(f"{label}_{'channel' if per_channel else 'tensor'}_bias_{bias}_asymmetric_{asymmetric}",
+                               OPS.FULLY_CONNECTED, inputs, Tensor("f32", [batch, n]),
+                               ("FullyConnectedOptions", options), 9, activation=activation, asymmetric=asymmetric)
+
+
 MAKERS = {
     "conv_2d": conv_2d,
     "fully_connected": fully_connected,
+    "depthwise_conv_2d": depthwise_conv_2d,
+    "hybrid_depthwise_conv_2d": hybrid_depthwise_conv_2d,
+    "hybrid_conv_2d": hybrid_conv_2d,
+    "hybrid_fully_connected": hybrid_fully_connected,
     "max_pool_2d": lambda golden: pool(golden, OPS.MAX_POOL_2D),
     "average_pool_2d": lambda golden: pool(golden, OPS.AVERAGE_POOL_2D),
     "softmax": softmax,

@@ -97,6 +97,78 @@ pub(crate) fn channel_scales(kernel: &'static str, scales: &[f32], channels: usi
     }
 }
 
+/// Images as the integer convolutions read them: widened to i16 and padded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Images {
+    pub(crate) batch: usize,
+    pub(crate) height: Window,
+    pub(crate) width: Window,
+    pub(crate) channels: usize,
+}
+
+impl Images {
+    /// Elements of one widened image.
+    pub(crate) fn image_len(&self) -> usize {
+        padded(&self.height) * padded(&self.width) * self.channels
+    }
+
+    /// Images worked on at once.
+    pub(crate) fn group(&self) -> usize {
+        (GROUP_BYTES / (self.image_len() * 2).max(1)).clamp(1, self.batch.max(1))
+    }
+
+    /// i16 elements of scratch for the images worked on at once.
+    pub(crate) fn scratch_len(&self) -> usize {
+        self.group() * self.image_len() + SLACK
+    }
+
+    /// Where the first tap of output pixel `at` (counted from the first image of the group) is.
+    pub(crate) fn origin(&self, at: usize) -> usize {
+        let pixels = self.height.output * self.width.output;
+        let (image, rest) = (at / pixels, at % pixels);
+        let (y, x) = (rest / self.width.output, rest % self.width.output);
+        let row = y * self.height.stride * padded(&self.width) + x * self.width.stride;
+        image * self.image_len() + row * self.channels
+    }
+
+    /// Subtracts the zero point and writes the padding.
+    pub(crate) fn widen<T: Quantized>(
+        &self,
+        pool: &Pool,
+        input: &[T],
+        wide: &mut [i16],
+        zero_point: &(dyn Fn(usize) -> i32 + Sync),
+    ) {
+        let Self { height, width, channels: in_channels, .. } = *self;
+        let (rows, row_len) = (padded(&height), padded(&width) * in_channels);
+        let len = wide.len() - SLACK;
+        wide[len..].fill(0);
+        if row_len == 0 || rows == 0 {
+            return;
+        }
+        let rows_per_task = (16_384 / row_len).clamp(1, rows.max(1));
+        let task_rows = if len / row_len > rows { rows * rows_per_task.div_ceil(rows) } else { rows_per_task };
+        let (left, used) = (width.pad_before * in_channels, width.input.min(padded(&width)) * in_channels);
+        split(pool, &mut wide[..len], task_rows * row_len, |index, wide| {
+            for (row, wide) in wide.chunks_exact_mut(row_len).enumerate() {
+                let (image, y) = ((index * task_rows + row) / rows, (index * task_rows + row) % rows);
+                if y < height.pad_before || y - height.pad_before >= height.input {
+                    wide.fill(0);
+                    continue;
+                }
+                let from = (image * height.input + y - height.pad_before) * width.input * in_channels;
+                let zero_point = zero_point(image);
+                let used = used.min(row_len - left);
+                wide[..left].fill(0);
+                wide[left + used..].fill(0);
+                for (wide, value) in wide[left..].iter_mut().zip(&input[from..from + used]) {
+                    *wide = (value.widen() - zero_point) as i16;
+                }
+            }
+        });
+    }
+}
+
 /// Sums of products of a convolution, planned.
 #[derive(Debug, Clone)]
 pub(crate) struct IntegerConv {
@@ -155,24 +227,19 @@ impl IntegerConv {
         &self.geometry
     }
 
+    fn images(&self) -> Images {
+        let Conv2dGeometry { batch, height, width, in_channels, .. } = self.geometry;
+        Images { batch, height, width, channels: in_channels }
+    }
+
     /// Bytes of the packed weights.
     pub(crate) fn packed_bytes(&self) -> usize {
         self.weights.iter().map(PackedWeights::bytes).sum()
     }
 
-    /// Elements of one widened image.
-    fn image_len(&self) -> usize {
-        padded(&self.geometry.height) * padded(&self.geometry.width) * self.geometry.in_channels
-    }
-
-    /// Images worked on at once.
-    fn group_images(&self) -> usize {
-        (GROUP_BYTES / (self.image_len() * 2).max(1)).clamp(1, self.geometry.batch.max(1))
-    }
-
     /// i16 elements of scratch that a run needs.
     pub(crate) fn scratch_len(&self) -> usize {
-        self.group_images() * self.image_len() + SLACK
+        self.images().scratch_len()
     }
 
     /// Computes all accumulators. `zero_point(image)` is subtracted from the input; `store(pixel, channel, sums, out)`
@@ -189,8 +256,9 @@ impl IntegerConv {
         let Conv2dGeometry { batch, height, width, in_channels, out_channels, .. } = self.geometry;
         assert_eq!(input.len(), self.geometry.input_len(), "input elements");
         assert_eq!(output.len(), self.geometry.output_len(), "output elements");
-        let images = self.group_images();
-        let (image_in, image_wide) = (height.input * width.input * in_channels, self.image_len());
+        let layout = self.images();
+        let images = layout.group();
+        let (image_in, image_wide) = (height.input * width.input * in_channels, layout.image_len());
         let pixels = height.output * width.output;
         if output.is_empty() {
             return;
@@ -199,7 +267,7 @@ impl IntegerConv {
             let images = images.min(batch - first);
             let input = &input[first * image_in..(first + images) * image_in];
             let wide = &mut scratch[..images * image_wide + SLACK];
-            self.widen(ctx.pool, input, wide, &|image| zero_point(first + image));
+            layout.widen(ctx.pool, input, wide, &|image| zero_point(first + image));
             let wide = &*wide;
             let first_pixel = first * pixels;
             let output = &mut output[first_pixel * out_channels..(first_pixel + images * pixels) * out_channels];
@@ -218,43 +286,6 @@ impl IntegerConv {
         }
     }
 
-    /// Subtracts the zero point and writes the padding.
-    fn widen<T: Quantized>(
-        &self,
-        pool: &Pool,
-        input: &[T],
-        wide: &mut [i16],
-        zero_point: &(dyn Fn(usize) -> i32 + Sync),
-    ) {
-        let Conv2dGeometry { height, width, in_channels, .. } = self.geometry;
-        let (rows, row_len) = (padded(&height), padded(&width) * in_channels);
-        let len = wide.len() - SLACK;
-        wide[len..].fill(0);
-        if row_len == 0 || rows == 0 {
-            return;
-        }
-        let rows_per_task = (16_384 / row_len).clamp(1, rows.max(1));
-        let task_rows = if len / row_len > rows { rows * rows_per_task.div_ceil(rows) } else { rows_per_task };
-        let (left, used) = (width.pad_before * in_channels, width.input.min(padded(&width)) * in_channels);
-        split(pool, &mut wide[..len], task_rows * row_len, |index, wide| {
-            for (row, wide) in wide.chunks_exact_mut(row_len).enumerate() {
-                let (image, y) = ((index * task_rows + row) / rows, (index * task_rows + row) % rows);
-                if y < height.pad_before || y - height.pad_before >= height.input {
-                    wide.fill(0);
-                    continue;
-                }
-                let from = (image * height.input + y - height.pad_before) * width.input * in_channels;
-                let zero_point = zero_point(image);
-                let used = used.min(row_len - left);
-                wide[..left].fill(0);
-                wide[left + used..].fill(0);
-                for (wide, value) in wide[left..].iter_mut().zip(&input[from..from + used]) {
-                    *wide = (value.widen() - zero_point) as i16;
-                }
-            }
-        });
-    }
-
     /// Multiplies output pixels from `pixel` on, channels from `channel` on, as many as `out` holds.
     fn multiply<O: Send>(
         &self,
@@ -267,15 +298,12 @@ impl IntegerConv {
         out: &mut [O],
         store: &(impl Fn(usize, usize, Sums<'_>, &mut [O]) + Sync),
     ) {
-        let Conv2dGeometry { height, width, in_channels, groups, .. } = self.geometry;
+        let Conv2dGeometry { in_channels, groups, .. } = self.geometry;
         let (per_group, depth) = (out_channels / groups, in_channels / groups);
         let row_out = out.len().min(out_channels - channel);
         let pixels = out.len() / row_out;
-        let row_of = |at: usize| {
-            let (image, rest) = (at / (height.output * width.output), at % (height.output * width.output));
-            let (y, x) = (rest / width.output, rest % width.output);
-            image * self.image_len() + (y * height.stride * padded(&width) + x * width.stride) * in_channels
-        };
+        let images = self.images();
+        let row_of = |at: usize| images.origin(at);
         for tile in (0..pixels).step_by(MR) {
             let used = MR.min(pixels - tile);
             let mut rows = [row_of(pixel + tile); MR];

@@ -18,6 +18,7 @@ pub mod error;
 mod fixed_point;
 pub mod fully_connected;
 mod gemm;
+pub mod hybrid;
 mod integer_conv;
 mod integer_gemm;
 mod lookup;

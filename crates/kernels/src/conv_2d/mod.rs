@@ -1,6 +1,7 @@
 //! CONV_2D: geometry shared by the float and the integer kernels.
 
 pub mod float;
+pub mod hybrid;
 pub mod quantized;
 
 use crate::Unsupported;

@@ -1,6 +1,9 @@
 //! DEPTHWISE_CONV_2D: geometry shared by the float and the integer kernels. Filters are `1 height width channels`.
 
 pub mod float;
+pub mod hybrid;
+pub mod quantized;
+mod sums;
 
 use crate::Unsupported;
 use crate::conv_2d::Window;

@@ -1,6 +1,7 @@
 //! FULLY_CONNECTED: geometry shared by the float and the integer kernels. Weights are `out_features in_features`.
 
 pub mod float;
+pub mod hybrid;
 pub mod quantized;
 
 use crate::Unsupported;

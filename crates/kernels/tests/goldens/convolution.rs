@@ -5,6 +5,8 @@ use crate::replay;
 use litesmith_kernels::average_pool_2d::quantized::QuantizedAveragePool2d;
 use litesmith_kernels::conv_2d::Conv2dGeometry;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
+use litesmith_kernels::depthwise_conv_2d::DepthwiseConv2dGeometry;
+use litesmith_kernels::depthwise_conv_2d::quantized::QuantizedDepthwiseConv2d;
 use litesmith_kernels::fully_connected::FullyConnectedGeometry;
 use litesmith_kernels::fully_connected::quantized::QuantizedFullyConnected;
 use litesmith_kernels::max_pool_2d::quantized::QuantizedMaxPool2d;
@@ -44,17 +46,40 @@ fn with_spec<R>(case: &Case<'_>, numerics: Numerics, run: impl Fn(&QuantizedSpec
     })
 }
 
-fn conv<T: Quantized>(case: &Case<'_>, ctx: Context<'_>, numerics: Numerics) -> Result<Vec<T>, Unsupported> {
+pub(crate) fn geometry(case: &Case<'_>) -> Conv2dGeometry {
     let (input, weights) = (case.shape("input"), case.shape("weights"));
-    let geometry = Conv2dGeometry {
+    Conv2dGeometry {
         batch: input[0],
         height: case.window(1, weights[1]),
         width: case.window(2, weights[2]),
         in_channels: input[3],
         out_channels: weights[0],
         groups: input[3] / weights[3],
-    };
+    }
+}
+
+fn conv<T: Quantized>(case: &Case<'_>, ctx: Context<'_>, numerics: Numerics) -> Result<Vec<T>, Unsupported> {
+    let geometry = geometry(case);
     let plan = with_spec(case, numerics, |spec| QuantizedConv2d::<T>::new(geometry, spec))?;
+    let mut output = vec![T::narrow(0); geometry.output_len()];
+    plan.run(ctx, &case.data::<T>("input"), &mut output, &mut vec![0x55; plan.scratch_bytes()]);
+    Ok(output)
+}
+
+pub(crate) fn depthwise_geometry(case: &Case<'_>) -> DepthwiseConv2dGeometry {
+    let (input, weights) = (case.shape("input"), case.shape("weights"));
+    DepthwiseConv2dGeometry {
+        batch: input[0],
+        height: case.window(1, weights[1]),
+        width: case.window(2, weights[2]),
+        in_channels: input[3],
+        multiplier: case.attribute("multiplier").as_u64().expect("multiplier") as usize,
+    }
+}
+
+fn depthwise<T: Quantized>(case: &Case<'_>, ctx: Context<'_>, numerics: Numerics) -> Result<Vec<T>, Unsupported> {
+    let geometry = depthwise_geometry(case);
+    let plan = with_spec(case, numerics, |spec| QuantizedDepthwiseConv2d::<T>::new(geometry, spec))?;
     let mut output = vec![T::narrow(0); geometry.output_len()];
     plan.run(ctx, &case.data::<T>("input"), &mut output, &mut vec![0x55; plan.scratch_bytes()]);
     Ok(output)
@@ -120,6 +145,7 @@ macro_rules! for_each_type {
 }
 for_each_type! {
     conv_2d "conv_2d" conv;
+    depthwise_conv_2d "depthwise_conv_2d" depthwise;
     fully_connected "fully_connected" dense;
     max_pool_2d "max_pool_2d" max_pool;
     average_pool_2d "average_pool_2d" average_pool;

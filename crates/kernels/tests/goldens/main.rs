@@ -5,6 +5,7 @@
 mod convolution;
 mod elementwise;
 mod file;
+mod hybrid;
 
 use file::{Case, Golden};
 use litesmith_kernels::{Context, Isa, Numerics, Pool, Unsupported};

@@ -1,0 +1,100 @@
+//! Dynamic-range CONV_2D: float in and out, int8 weights.
+
+use super::{Conv2dGeometry, Window};
+use crate::hybrid::{HybridStage, Order, RowParams, RowQuantizer};
+use crate::integer_conv::{Bias, IntegerConv, Sums, Weights, scratch_bytes, typed_scratch};
+use crate::numerics::Numerics;
+use crate::{Context, Unsupported};
+
+pub use crate::hybrid::HybridSpec;
+
+/// A planned dynamic-range CONV_2D; each image has its own scale and zero point (in Litert a 1x1
+/// convolution of stride 1 has them for each pixel).
+///
+/// Litert: XNNPACK's. Reference: with one weight scale symmetric inputs, with one for each channel asymmetric ones.
+#[derive(Debug, Clone)]
+pub struct HybridConv2d {
+    conv: IntegerConv,
+    stage: HybridStage,
+    quantizer: RowQuantizer,
+}
+
+impl HybridConv2d {
+    /// Plans a convolution.
+    ///
+    /// # Errors
+    /// A bad geometry, or sizes or scales that do not fit it.
+    pub fn new(geometry: Conv2dGeometry, spec: &HybridSpec<'_>) -> Result<Self, Unsupported> {
+        geometry.check()?;
+        let (quantizer, order) = match spec.numerics {
+            Numerics::Litert => (RowQuantizer::Xnnpack, Order::FusedWeight),
+            Numerics::Reference if spec.weight_scales.len() > 1 => (RowQuantizer::Asymmetric, Order::WeightThenRow),
+            Numerics::Reference => (RowQuantizer::Symmetric, Order::Product),
+        };
+        // XNNPACK makes a 1x1 convolution a FULLY_CONNECTED, which quantizes each pixel on its own.
+        let unit = |window: &Window| (window.kernel, window.stride, window.input) == (1, 1, window.output);
+        let pointwise = geometry.groups == 1 && unit(&geometry.height) && unit(&geometry.width);
+        let wide_enough = geometry.in_channels + geometry.out_channels > 2;
+        let geometry = if spec.numerics == Numerics::Litert && pointwise && wide_enough {
+            let batch = geometry.batch * geometry.height.input * geometry.width.input;
+            let one = Window { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+            Conv2dGeometry { batch, height: one, width: one, ..geometry }
+        } else {
+            geometry
+        };
+        let stage = HybridStage::new("conv_2d", spec, geometry.out_channels, order)?;
+        let conv = IntegerConv::new(geometry, Weights::I8(spec.weights), 0, Bias::None)?;
+        Ok(Self { conv, stage, quantizer })
+    }
+
+    /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        hybrid_scratch_bytes(&self.conv)
+    }
+
+    /// Runs. `input` and `output` are NHWC.
+    ///
+    /// # Panics
+    /// If a buffer has another size than planned.
+    pub fn run(&self, ctx: Context<'_>, input: &[f32], output: &mut [f32], scratch: &mut [u8]) {
+        let pixels = self.conv.geometry().height.output * self.conv.geometry().width.output;
+        run_hybrid(&self.conv, &self.stage, self.quantizer, pixels, ctx, input, output, scratch);
+    }
+}
+
+/// Bytes for the row parameters, the quantized input and the widened images.
+pub(crate) fn hybrid_scratch_bytes(conv: &IntegerConv) -> usize {
+    let geometry = conv.geometry();
+    scratch_bytes::<RowParams>(geometry.batch) + geometry.input_len() + scratch_bytes::<i16>(conv.scratch_len())
+}
+
+/// The body shared with FULLY_CONNECTED; a row of the output has `pixels` pixels.
+pub(crate) fn run_hybrid(
+    conv: &IntegerConv,
+    stage: &HybridStage,
+    quantizer: RowQuantizer,
+    pixels: usize,
+    ctx: Context<'_>,
+    input: &[f32],
+    output: &mut [f32],
+    scratch: &mut [u8],
+) {
+    let geometry = conv.geometry();
+    assert_eq!(input.len(), geometry.input_len(), "input elements");
+    if output.is_empty() || geometry.batch == 0 {
+        return;
+    }
+    let (params, scratch) = scratch.split_at_mut(scratch_bytes::<RowParams>(geometry.batch));
+    let params = &mut typed_scratch::<RowParams>(params)[..geometry.batch];
+    let (quantized, wide) = scratch.split_at_mut(geometry.input_len());
+    let quantized: &mut [i8] = bytemuck::cast_slice_mut(quantized);
+    quantizer.run(ctx, input.len() / geometry.batch, input, quantized, params);
+    let (quantized, params) = (&*quantized, &*params);
+    let store = |pixel: usize, channel: usize, sums: Sums<'_>, out: &mut [f32]| {
+        if let Sums::Narrow(sums) = sums {
+            stage.store(ctx, params[pixel / pixels].scale, sums, channel, out);
+        }
+    };
+    conv.run(ctx, quantized, output, typed_scratch(wide), |image| params[image].zero_point, store);
+}

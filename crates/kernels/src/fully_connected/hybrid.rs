@@ -1,0 +1,50 @@
+//! Dynamic-range FULLY_CONNECTED: float in and out, int8 weights.
+
+use super::FullyConnectedGeometry;
+use crate::conv_2d::hybrid::{hybrid_scratch_bytes, run_hybrid};
+use crate::hybrid::{HybridSpec, HybridStage, Order, RowQuantizer};
+use crate::integer_conv::{Bias, IntegerConv, Weights};
+use crate::numerics::Numerics;
+use crate::{Context, Unsupported};
+
+/// A planned dynamic-range FULLY_CONNECTED; each row of the input has its own scale and zero point.
+///
+/// Litert: XNNPACK's. Reference: symmetric or asymmetric inputs as the op says.
+#[derive(Debug, Clone)]
+pub struct HybridFullyConnected {
+    conv: IntegerConv,
+    stage: HybridStage,
+    quantizer: RowQuantizer,
+}
+
+impl HybridFullyConnected {
+    /// Plans a layer; weights are `out_features in_features`.
+    ///
+    /// # Errors
+    /// A bad geometry, or sizes or scales that do not fit it.
+    pub fn new(geometry: FullyConnectedGeometry, spec: &HybridSpec<'_>) -> Result<Self, Unsupported> {
+        geometry.check()?;
+        let (quantizer, order) = match spec.numerics {
+            Numerics::Litert => (RowQuantizer::Xnnpack, Order::FusedWeight),
+            Numerics::Reference if spec.asymmetric_inputs => (RowQuantizer::Asymmetric, Order::Product),
+            Numerics::Reference => (RowQuantizer::Symmetric, Order::Product),
+        };
+        let stage = HybridStage::new("fully_connected", spec, geometry.out_features, order)?;
+        let conv = IntegerConv::new(geometry.as_conv_2d(), Weights::I8(spec.weights), 0, Bias::None)?;
+        Ok(Self { conv, stage, quantizer })
+    }
+
+    /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        hybrid_scratch_bytes(&self.conv)
+    }
+
+    /// Runs. `input` is `batch in_features`, `output` is `batch out_features`.
+    ///
+    /// # Panics
+    /// If a buffer has another size than planned.
+    pub fn run(&self, ctx: Context<'_>, input: &[f32], output: &mut [f32], scratch: &mut [u8]) {
+        run_hybrid(&self.conv, &self.stage, self.quantizer, 1, ctx, input, output, scratch);
+    }
+}
