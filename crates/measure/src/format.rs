@@ -1,5 +1,15 @@
 //! Numbers as people read them, the same in every table and report.
 
+/// The character, or U+FFFD for one that would do more than show: control characters, which move a terminal's cursor and
+/// which HTML forbids, and those that turn the direction of the text around them. Names come from files.
+pub(crate) fn harmless(c: char) -> char {
+    match c {
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
 /// A count with thousands separated: `421,642`.
 #[must_use]
 pub fn count(value: u64) -> String {

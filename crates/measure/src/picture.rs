@@ -33,6 +33,23 @@ impl Picture {
         Ok(picture)
     }
 
+    /// A picture of real numbers, `low` becoming black and `high` white; what lies outside is clamped, NaN is black.
+    ///
+    /// # Errors
+    /// Those of [`Picture::check`].
+    pub fn from_floats(
+        width: usize,
+        height: usize,
+        channels: usize,
+        values: &[f32],
+        low: f32,
+        high: f32,
+    ) -> Result<Self> {
+        // `as` saturates and takes NaN to 0.
+        let pixels = values.iter().map(|value| ((value - low) / (high - low) * 255.0).round() as u8).collect();
+        Self::new(width, height, channels, pixels)
+    }
+
     /// Checks that there are 1 to 4 channels, 1 to 4096 pixels to each side, and as many values as these take.
     ///
     /// # Errors
@@ -105,6 +122,12 @@ mod tests {
             let info = reader.next_frame(&mut decoded).unwrap();
             assert_eq!((info.width, info.height, decoded), (5, 3, pixels));
         }
+    }
+
+    #[test]
+    fn floats_are_scaled_and_clamped() {
+        let picture = Picture::from_floats(5, 1, 1, &[-1.0, 0.0, 1.0, 9.0, f32::NAN], -1.0, 1.0).unwrap();
+        assert_eq!(picture.pixels, [0, 128, 255, 255, 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use litesmith_graph::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{AgreementMetrics, Machine, Metrics, ModelSummary, Picture, Timing, WrongSample};
+use crate::{AgreementMetrics, Align, Machine, Metrics, ModelSummary, Picture, TextTable, Timing, WrongSample, format};
 
 /// A report: training, evaluation and comparison of models. Every part is optional; what is absent is left out of the
 /// rendering.
@@ -114,7 +114,61 @@ pub struct ModelResult {
     pub timing: Option<Timing>,
 }
 
+impl Comparison {
+    /// The model that the others are compared with; the first when `reference` is out of range.
+    #[must_use]
+    pub fn reference_model(&self) -> Option<&ModelResult> {
+        self.models.get(self.reference).or_else(|| self.models.first())
+    }
+
+    /// For terminals: a row for each model with bytes, accuracy, change against the reference, and median latency.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let change = self.reference_model().map_or_else(String::new, |model| format!("change vs {}", model.name));
+        let mut table = TextTable::new(&[
+            ("model", Align::Left),
+            ("bytes", Align::Right),
+            ("accuracy", Align::Right),
+            (&change, Align::Right),
+            ("latency p50", Align::Right),
+        ]);
+        for model in &self.models {
+            let reference = self.reference_model().filter(|reference| !std::ptr::eq(*reference, model));
+            let evaluated = model.samples > 0;
+            let reference = reference.filter(|reference| evaluated && reference.samples > 0);
+            table.row([
+                model.name.clone(),
+                format::count(model.file_bytes),
+                if evaluated { format::percent(model.accuracy()) } else { "-".into() },
+                reference.map_or("-".into(), |reference| format::points(model.accuracy() - reference.accuracy())),
+                model.timing.as_ref().map_or("-".into(), |timing| format::duration_ns(timing.latency_ns_p50)),
+            ]);
+        }
+        table.to_string()
+    }
+}
+
 impl ModelResult {
+    /// A model with the totals of its metrics; agreement and timing are left out.
+    pub fn new(
+        name: impl Into<String>,
+        file: impl Into<String>,
+        kind: ModelKind,
+        file_bytes: u64,
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            file: file.into(),
+            kind,
+            file_bytes,
+            samples: metrics.samples,
+            correct: metrics.correct,
+            agreement: None,
+            timing: None,
+        }
+    }
+
     /// `correct / samples`, 0 to 1; 0 when there are no samples.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
@@ -255,6 +309,39 @@ pub struct EvaluationReport {
     pub wrong_pictures: Vec<WrongPicture>,
 }
 
+impl EvaluationReport {
+    /// An evaluation without pictures.
+    pub fn new(
+        model: impl Into<String>,
+        data: impl Into<String>,
+        sample_noun: impl Into<String>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            model: model.into(),
+            data: data.into(),
+            sample_noun: sample_noun.into(),
+            metrics,
+            wrong_pictures: Vec::new(),
+        }
+    }
+
+    /// Adds pictures of up to `limit` of the wrong samples that the metrics keep: those without a prediction first, then the
+    /// most confident. `picture` gives the sample at a position in the data set.
+    ///
+    /// # Errors
+    /// The first error of `picture`.
+    pub fn add_wrong_pictures(&mut self, limit: usize, mut picture: impl FnMut(u64) -> Result<Picture>) -> Result<()> {
+        let mut wrong: Vec<_> = self.metrics.wrong.iter().collect();
+        let confidence = |sample: &WrongSample| sample.confidence.unwrap_or(f32::INFINITY);
+        wrong.sort_by(|a, b| confidence(b).total_cmp(&confidence(a)));
+        for sample in wrong.into_iter().take(limit) {
+            self.wrong_pictures.push(WrongPicture { sample: sample.clone(), picture: picture(sample.index)? });
+        }
+        Ok(())
+    }
+}
+
 /// A sample that was predicted wrong, as a picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WrongPicture {
@@ -262,4 +349,59 @@ pub struct WrongPicture {
     pub sample: WrongSample,
     /// The sample.
     pub picture: Picture,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Evaluation;
+
+    #[test]
+    fn comparison_is_one_table() {
+        let metrics = |wrong: u32| {
+            let mut evaluation = Evaluation::with_class_count(2).unwrap();
+            (0..10_000).for_each(|i| {
+                evaluation.add(&[1.0, 0.0], usize::from(i < wrong)).unwrap();
+            });
+            evaluation.finish()
+        };
+        let timing = Timing::from_latencies_ns(0, vec![83_000]);
+        let comparison = Comparison {
+            data: "d".into(),
+            sample_noun: "image".into(),
+            reference: 0,
+            models: vec![
+                ModelResult::new("f32", "f32.tflite", ModelKind::Float32, 1_688_908, &metrics(83)),
+                ModelResult {
+                    timing,
+                    ..ModelResult::new("int8", "int8.tflite", ModelKind::Int8, 433_008, &metrics(86))
+                },
+                ModelResult {
+                    samples: 0,
+                    ..ModelResult::new("f16", "f16.tflite", ModelKind::Float16, 846_112, &metrics(0))
+                },
+            ],
+        };
+        let expected = "\
+model      bytes  accuracy  change vs f32  latency p50
+-----  ---------  --------  -------------  -----------
+f32    1,688,908   99.17 %              -            -
+int8     433,008   99.14 %          −0.03      83.0 µs
+f16      846,112         -              -            -
+";
+        assert_eq!(comparison.to_text(), expected);
+    }
+
+    #[test]
+    fn most_confident_mistakes_come_first() {
+        let mut evaluation = Evaluation::with_class_count(2).unwrap();
+        for scores in [[0.4, 0.6], [0.1, 0.9], [0.9, 0.1], [f32::NAN, 0.0], [0.3, 0.7]] {
+            evaluation.add(&scores, 0).unwrap();
+        }
+        let mut report = EvaluationReport::new("m", "d", "image", evaluation.finish());
+        report.add_wrong_pictures(3, |index| Picture::new(1, 1, 1, vec![index as u8])).unwrap();
+        let shown: Vec<_> = report.wrong_pictures.iter().map(|wrong| wrong.picture.pixels[0]).collect();
+        assert_eq!(shown, [3, 1, 4]);
+        assert!(report.add_wrong_pictures(1, |_| Picture::new(0, 0, 0, vec![])).is_err());
+    }
 }

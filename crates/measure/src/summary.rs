@@ -133,7 +133,7 @@ impl ModelSummary {
         let line = |title: &str, tensors: &[String]| {
             tensors
                 .iter()
-                .map(|tensor| format!("{title} {}\n", tensor.replace(char::is_control, "\u{fffd}")))
+                .map(|tensor| format!("{title} {}\n", tensor.chars().map(crate::format::harmless).collect::<String>()))
                 .collect::<String>()
         };
         format!(

@@ -13,7 +13,7 @@ pub enum Align {
 
 /// A table of text; `Display` aligns the columns and underlines the header.
 ///
-/// Control characters in cells (which could move a terminal's cursor) become U+FFFD.
+/// Characters in cells that could move a terminal's cursor or turn the direction of text become U+FFFD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextTable {
     header: Vec<String>,
@@ -58,7 +58,7 @@ impl fmt::Display for TextTable {
 }
 
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(crate::format::harmless).collect()
 }
 
 #[cfg(test)]

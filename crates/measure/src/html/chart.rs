@@ -1,7 +1,7 @@
 //! Line and scatter charts as SVG. Colours come from the style sheet, so that they follow light and dark.
 
 use super::markup::Markup;
-use super::scale::Scale;
+use super::scale::{HUGE, Scale};
 
 /// Size of every chart in its own units; the page scales it.
 const WIDTH: f64 = 460.0;
@@ -10,7 +10,12 @@ const HEIGHT: f64 = 300.0;
 /// Height of text, and a width of its characters that no common typeface exceeds on average. The style sheet enlarges
 /// text up to this size on narrow screens.
 const TEXT: f64 = 14.0;
-const CHARACTER: f64 = 7.6;
+const CHARACTER: f64 = 8.0;
+
+/// The value, if an axis can show it.
+fn usable(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| value.abs() < HUGE)
+}
 
 /// A line of a chart.
 pub(super) struct Series {
@@ -74,7 +79,7 @@ impl LineChart<'_> {
                 m.el("g", &[("class", series.class)], |m| {
                     m.void("path", &[("class", "line"), ("d", &frame.path(&series.points))]);
                     for &(at, value) in &series.points {
-                        let Some(value) = value.filter(|value| value.is_finite()) else { continue };
+                        let Some(value) = usable(value) else { continue };
                         let tip = format!("{} {at}, {}: {}", self.x_name, series.name, (self.format)(value));
                         dot(m, frame.x(at), frame.y(value), if series.points.len() > 40 { 1.5 } else { 3.0 }, &tip);
                     }
@@ -84,11 +89,7 @@ impl LineChart<'_> {
                 .series
                 .iter()
                 .filter_map(|series| {
-                    let last = series
-                        .points
-                        .iter()
-                        .rev()
-                        .find_map(|&(at, value)| Some((at, value.filter(|v| v.is_finite())?)))?;
+                    let last = series.points.iter().rev().find_map(|&(at, value)| Some((at, usable(value)?)))?;
                     Some((series, frame.x(last.0), frame.y(last.1)))
                 })
                 .collect();
@@ -147,30 +148,27 @@ impl ScatterChart<'_> {
         let frame = Frame::new(&x, &y, &y_label, 12.0);
         svg(m, self.title, self.description, |m| {
             let mut taken: Vec<Area> = Vec::new();
-            if let Some((low, high, label)) = &self.band {
+            if let Some((low, high, _)) = &self.band {
                 let (top, bottom) = (frame.y(*high), frame.y(*low));
-                let (width, height) = (number(frame.right - frame.left), number((bottom - top).max(1.0)));
-                m.void(
-                    "rect",
-                    &[
-                        ("class", "band"),
-                        ("x", &number(frame.left)),
-                        ("y", &number(top)),
-                        ("width", &width),
-                        ("height", &height),
-                    ],
-                );
-                text(m, "note", frame.left + 6.0, bottom - 6.0, "start", label);
-                taken.push(Area::new(frame.left + 6.0, bottom - 6.0 - TEXT, text_width(label), TEXT));
+                let [x, y, width, height] =
+                    [frame.left, top, frame.right - frame.left, (bottom - top).max(1.0)].map(number);
+                m.void("rect", &[("class", "band"), ("x", &x), ("y", &y), ("width", &width), ("height", &height)]);
             }
             frame.axes(m, &|tick| (self.x_label)(tick), &y_label, self.x_name, self.y_name);
+            if let Some((low, _, label)) = &self.band {
+                let baseline = frame.y(*low) - 6.0;
+                text(m, "note", frame.left + 6.0, baseline, "start", label);
+                taken.push(Area::new(frame.left + 6.0, baseline - TEXT, text_width(label), TEXT));
+            }
             let at: Vec<_> = self.points.iter().map(|point| (frame.x(point.x), frame.y(point.y))).collect();
             taken.extend(at.iter().map(|&(x, y)| Area::new(x - 6.0, y - 6.0, 12.0, 12.0)));
-            let mut labels = Vec::new();
-            for (point, &(x, y)) in self.points.iter().zip(&at) {
-                let area = frame.place(x, y, text_width(&point.name), &taken);
-                taken.push(area);
-                labels.push(area);
+            // From the top down, so that labels that have to move keep the order of their points.
+            let mut order: Vec<usize> = (0..at.len()).collect();
+            order.sort_by(|&a, &b| at[a].1.total_cmp(&at[b].1));
+            let mut labels = vec![Area::new(0.0, 0.0, 0.0, 0.0); at.len()];
+            for index in order {
+                labels[index] = frame.place(at[index].0, at[index].1, text_width(&self.points[index].name), &taken);
+                taken.push(labels[index]);
             }
             for (&(x, y), area) in at.iter().zip(&labels) {
                 let middle = area.y + area.height / 2.0;
@@ -240,7 +238,7 @@ impl<'a> Frame<'a> {
         let mut path = String::new();
         let mut command = 'M';
         for &(x, y) in points {
-            match y.filter(|y| y.is_finite()) {
+            match usable(y) {
                 Some(y) => {
                     path += &format!("{command}{} {}", number(self.x(x)), number(self.y(y)));
                     command = 'L';

@@ -2,15 +2,15 @@
 
 use super::chart::{Point, ScatterChart};
 use super::markup::Markup;
-use super::{cell, header_row, reference, scrolling};
+use super::{cell, scrolling};
 use crate::format::{bytes, count, duration_ns, percent, plural, points};
 use crate::{Comparison, ModelKind, ModelResult, wilson_interval_95};
 
 pub(super) fn write(m: &mut Markup, comparison: &Comparison) {
-    let Some(reference) = reference(comparison) else { return };
+    let Some(reference) = comparison.reference_model() else { return };
     let several = comparison.models.len() > 1;
     m.el("p", &[("class", "lead")], |m| {
-        m.text(&if several {
+        m.prose(&if several {
             format!(
                 "The same network stored in {} ways, each run on {} of {}.",
                 comparison.models.len(),
@@ -22,7 +22,7 @@ pub(super) fn write(m: &mut Markup, comparison: &Comparison) {
         });
     });
     table(m, comparison, reference);
-    how_to_read(m, comparison, reference);
+    m.el("div", &[("class", "pair")], |m| how_to_read(m, comparison, reference));
     m.el("div", &[("class", if several { "pair" } else { "" })], |m| {
         if several {
             m.el("figure", &[("class", "panel")], |m| size_chart(m, comparison, reference));
@@ -35,7 +35,7 @@ fn table(m: &mut Markup, comparison: &Comparison, reference: &ModelResult) {
     let several = comparison.models.len() > 1;
     let labelled = comparison.models.iter().any(|model| model.agreement.as_ref().is_some_and(|a| a.broken.is_some()));
     let timed = comparison.models.iter().any(|model| model.timing.is_some());
-    let mut columns = vec!["model", "file", "bytes", "accuracy"];
+    let mut columns = vec!["bytes", "accuracy"];
     if several {
         columns.push("change, points");
     }
@@ -43,17 +43,22 @@ fn table(m: &mut Markup, comparison: &Comparison, reference: &ModelResult) {
         columns.extend(["newly wrong", "newly right"]);
     }
     if timed {
-        columns.extend(["latency p50", "p90"]);
+        columns.push("latency p50");
     }
     scrolling(m, "Models", |m| {
         m.el("table", &[], |m| {
-            header_row(m, 2, &columns);
+            m.el("thead", &[], |m| {
+                m.el("tr", &[], |m| {
+                    m.leaf("th", &[("scope", "col"), ("class", "l")], "model");
+                    columns.iter().for_each(|name| m.leaf("th", &[("scope", "col")], name));
+                    m.leaf("th", &[("scope", "col"), ("class", "l file")], "file");
+                });
+            });
             m.el("tbody", &[], |m| {
                 for model in &comparison.models {
                     let is_reference = std::ptr::eq(model, reference);
                     m.el("tr", &[], |m| {
                         m.el("th", &[("scope", "row"), ("class", "l")], |m| m.name(&model.name));
-                        m.el("td", &[("class", "l")], |m| m.leaf("code", &[], &model.file));
                         cell(m, &count(model.file_bytes));
                         cell(m, &if model.samples == 0 { "–".into() } else { percent(model.accuracy()) });
                         if several {
@@ -73,10 +78,11 @@ fn table(m: &mut Markup, comparison: &Comparison, reference: &ModelResult) {
                             cell(m, &number(agreement.and_then(|agreement| agreement.repaired)));
                         }
                         if timed {
-                            let timing = model.timing.as_ref();
-                            cell(m, &timing.map_or("–".into(), |timing| duration_ns(timing.latency_ns_p50)));
-                            cell(m, &timing.map_or("–".into(), |timing| duration_ns(timing.latency_ns_p90)));
+                            let text = model.timing.as_ref().map(crate::Timing::to_text).unwrap_or_default();
+                            let median = model.timing.as_ref().map(|timing| duration_ns(timing.latency_ns_p50));
+                            m.leaf("td", &[("title", &text)], &median.unwrap_or_else(|| "–".into()));
                         }
+                        m.el("td", &[("class", "l file")], |m| m.leaf("code", &[], &model.file));
                     });
                 }
             });
@@ -95,15 +101,15 @@ fn how_to_read(m: &mut Markup, comparison: &Comparison, reference: &ModelResult)
         if comparison.models.len() > 1 {
             let one = 100.0 / reference.samples as f64;
             let one = format!("{one:.4}");
-            m.text(&format!(
+            m.prose(&format!(
                 "Change is the difference in accuracy to {} in percentage points; one {noun} is {} of a point. ",
                 reference.name,
                 one.trim_end_matches('0').trim_end_matches('.')
             ));
         }
-        m.text(&format!(
-            "The {noun}s tested are a sample of all that could be met. {} of {} right means that the accuracy on all such \
-             {noun}s is likely (95 times in 100) between {} and {}.",
+        m.prose(&format!(
+            "The {noun}s tested are a sample of all that could be met: {} of {} right means that the accuracy on all such \
+             {noun}s very likely (95 times in 100) lies between {} and {}.",
             count(reference.correct),
             count(reference.samples),
             percent(low),
@@ -121,20 +127,20 @@ fn how_to_read(m: &mut Markup, comparison: &Comparison, reference: &ModelResult)
     }
     m.el("p", &[("class", "explain")], |m| {
         m.leaf("b", &[], "Are the differences real? ");
-        m.text(&format!(
-            "All models saw the same {noun}s, so only those count that one model reads right and {} wrong, or the reverse \
+        m.prose(&format!(
+            "All models saw the same {noun}s, so only those count that one model gets right and {} wrong, or the reverse \
              (newly right, newly wrong). If both happen about equally often, the change is chance (McNemar's exact test). ",
             reference.name
         ));
         let different: Vec<_> = compared.iter().filter(|(_, p)| *p < 0.05).collect();
         if different.is_empty() {
-            m.text(&match compared.as_slice() {
+            m.prose(&match compared.as_slice() {
                 [(only, p)] => format!("{} differs from {} by no more than chance (p = {p:.2}).", only.name, reference.name),
                 _ => format!("Here, no model differs from {} by more than chance: every p is above 0.05.", reference.name),
             });
         } else {
             let names: Vec<_> = different.iter().map(|(model, p)| format!("{} (p = {p:.3})", model.name)).collect();
-            m.text(&format!("Here, more than chance separates from {}: {}.", reference.name, names.join(", ")));
+            m.prose(&format!("Here, more than chance separates from {}: {}.", reference.name, names.join(", ")));
         }
     });
 }

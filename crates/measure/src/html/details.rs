@@ -7,7 +7,7 @@ use crate::{Fact, ModelSummary, Report};
 
 pub(super) fn layers(m: &mut Markup, summary: &ModelSummary) {
     m.el("p", &[("class", "lead")], |m| {
-        m.text(&format!(
+        m.prose(&format!(
             "{} with {}, {} multiply-accumulates (MACs) for one input, {} of weights. In: ",
             plural(summary.layers.len() as u64, "layer"),
             plural(summary.parameters, "parameter"),
@@ -37,7 +37,7 @@ pub(super) fn layers(m: &mut Markup, summary: &ModelSummary) {
                         m.el("td", &[], |m| {
                             if layer.macs > 0 {
                                 bar(m, layer.macs_share);
-                                m.text(&format!("{:.1} %", layer.macs_share * 100.0));
+                                m.leaf("span", &[("class", "share")], &format!("{:.1} %", layer.macs_share * 100.0));
                             } else {
                                 m.text("–");
                             }

@@ -19,18 +19,18 @@ pub(super) fn write(m: &mut Markup, evaluation: &EvaluationReport) {
     }
     let wrong = metrics.samples.saturating_sub(metrics.correct);
     m.el("p", &[("class", "lead")], |m| {
-        m.text(&format!(
-            "Of {} of {data}, {} are read right ({}) and {} wrong.",
+        m.prose(&format!(
+            "Of {} of {data}, {} are classified right ({}) and {} wrong.",
             plural(metrics.samples, noun),
             count(metrics.correct),
             percent(metrics.accuracy),
             count(wrong)
         ));
         for top in &metrics.top_k {
-            m.text(&format!(" In {} the true class is among the {} highest scores.", percent(top.accuracy), top.k));
+            m.prose(&format!(" In {} the true class is among the {} highest scores.", percent(top.accuracy), top.k));
         }
         if metrics.nan_samples > 0 {
-            m.text(&format!(
+            m.prose(&format!(
                 " For {} the model gave NaN (not a number) instead of scores; these count as wrong.",
                 plural(metrics.nan_samples, noun)
             ));
@@ -46,7 +46,7 @@ pub(super) fn write(m: &mut Markup, evaluation: &EvaluationReport) {
     if !evaluation.wrong_pictures.is_empty() {
         gallery(m, evaluation, wrong);
     } else if wrong == 0 {
-        m.leaf("p", &[], &format!("No {noun} is read wrong."));
+        m.leaf("p", &[], &format!("No {noun} is classified wrong."));
     }
 }
 
@@ -61,7 +61,7 @@ fn matrix(m: &mut Markup, metrics: &Metrics, confusion: &[Vec<u64>], noun: &str)
             m.el("thead", &[], |m| {
                 m.el("tr", &[], |m| {
                     m.leaf("td", &[("style", "background:none")], "");
-                    m.leaf("th", &[("class", "axis"), ("colspan", &confusion.len().to_string())], "read as →");
+                    m.leaf("th", &[("class", "axis"), ("colspan", &confusion.len().to_string())], "predicted →");
                 });
                 m.el("tr", &[], |m| {
                     m.leaf("th", &[("class", "axis"), ("scope", "col")], "true ↓");
@@ -77,18 +77,17 @@ fn matrix(m: &mut Markup, metrics: &Metrics, confusion: &[Vec<u64>], noun: &str)
                         m.el("th", &[("scope", "row")], |m| m.name(metrics.class_name(label)));
                         for (predicted, &samples) in row.iter().enumerate() {
                             let (truth, read) = (metrics.class_name(label), metrics.class_name(predicted));
-                            let tip = format!("{truth} read as {read}: {}", plural(samples, noun));
+                            let tip = format!("{truth} taken for {read}: {}", plural(samples, noun));
                             // Mistakes are few beside what is right: each has its own scale, with the square root so that
-                            // single ones still show.
-                            let (kind, strength) = match samples {
+                            // single ones still show. 0.72 leaves the numbers readable in light and dark.
+                            let (class, strength) = match samples {
                                 0 => ("", 0.0),
-                                _ if label == predicted => ("ok", 0.1 + 0.75 * samples as f64 / support),
-                                _ => ("miss", 0.12 + 0.73 * (samples as f64 / most).sqrt()),
+                                _ if label == predicted => ("ok", 0.1 + 0.62 * (samples as f64 / support).min(1.0)),
+                                _ => ("miss", 0.12 + 0.6 * (samples as f64 / most).sqrt()),
                             };
-                            let class = format!("{kind}{}", if strength > 0.62 { " strong" } else { "" });
                             let style = format!("--a:{strength:.2}");
                             let shown = if samples == 0 { "·".into() } else { count(samples) };
-                            m.leaf("td", &[("class", &class), ("style", &style), ("title", &tip)], &shown);
+                            m.leaf("td", &[("class", class), ("style", &style), ("title", &tip)], &shown);
                         }
                     });
                 }
@@ -96,16 +95,16 @@ fn matrix(m: &mut Markup, metrics: &Metrics, confusion: &[Vec<u64>], noun: &str)
         });
     });
     m.el("p", &[("class", "explain")], |m| {
-        m.text(&format!(
-            "A row holds the {noun}s of one true class, a column what they were read as. Blue, on the diagonal, is right; orange \
+        m.prose(&format!(
+            "A row holds the {noun}s of one true class, a column what they were taken for. Blue, on the diagonal, is right; orange \
              is mistakes, darker where they are more frequent."
         ));
         if let Some(&Confusion { label, predicted, count: samples }) = metrics.confusions.first() {
             m.text(" The most frequent: ");
             m.name(metrics.class_name(label));
-            m.text(" read as ");
+            m.text(" taken for ");
             m.name(metrics.class_name(predicted));
-            m.text(&format!(", {}.", if samples == 1 { "once".into() } else { format!("{} times", count(samples)) }));
+            m.prose(&format!(", {}.", if samples == 1 { "once".into() } else { format!("{} times", count(samples)) }));
         }
     });
 }
@@ -118,7 +117,7 @@ fn mistakes(m: &mut Markup, metrics: &Metrics, noun: &str) {
     }
     scrolling(m, "Most frequent mistakes", |m| {
         m.el("table", &[], |m| {
-            header_row(m, 2, &["true class", "read as", &format!("{noun}s")]);
+            header_row(m, 2, &["true class", "taken for", &format!("{noun}s")]);
             m.el("tbody", &[], |m| {
                 for &Confusion { label, predicted, count: samples } in &metrics.confusions {
                     m.el("tr", &[], |m| {
@@ -158,8 +157,7 @@ fn classes(m: &mut Markup, metrics: &Metrics) {
                 }
             });
             m.el("tfoot", &[], |m| {
-                let averages =
-                    [("mean of classes", metrics.macro_average), ("weighted by samples", metrics.weighted_average)];
+                let averages = [("mean", metrics.macro_average), ("weighted mean", metrics.weighted_average)];
                 for (name, average) in averages {
                     m.el("tr", &[], |m| {
                         m.leaf("th", &[("scope", "row"), ("class", "l")], name);
@@ -176,7 +174,7 @@ fn classes(m: &mut Markup, metrics: &Metrics) {
         "p",
         &[("class", "explain")],
         "Precision: when the model says this class, how often it is right. Recall: of all that belong to the class, the share \
-         that it finds. F1 is their harmonic mean, low when either is.",
+         that it finds. F1 is their harmonic mean, low when either is. The weighted mean counts each class by its samples.",
     );
 }
 
@@ -189,7 +187,7 @@ fn gallery(m: &mut Markup, evaluation: &EvaluationReport, wrong: u64) {
         "p",
         &[("class", "explain")],
         &format!(
-            "{which} of the {} read wrong: what it is, what the model took it for, and how sure it was (the score of its \
+            "{which} of the {} taken for something else: what it is, what the model took it for, and how sure it was (the score of its \
              answer). High confidence in a wrong answer deserves a look: the label may be doubtful, or such samples are missing \
              in training.",
             plural(wrong, noun)
@@ -206,17 +204,16 @@ fn gallery(m: &mut Markup, evaluation: &EvaluationReport, wrong: u64) {
             m.el("li", &[], |m| {
                 match picture.to_data_uri() {
                     Ok(uri) => {
-                        let alt = format!("{noun} {}: {truth}, read as {}", sample.index, read.unwrap_or("nothing"));
+                        let alt = format!("{noun} {}: {truth}, taken for {}", sample.index, read.unwrap_or("nothing"));
                         m.void("img", &[("src", &uri), ("alt", &alt), ("title", &alt), ("loading", "lazy")]);
                     }
                     Err(error) => m.leaf("div", &[("class", "none")], &format!("no picture: {error}")),
                 }
-                m.text("is ");
                 m.el("b", &[], |m| m.name(truth));
-                m.text(", read as ");
+                m.text(", taken for ");
                 m.el("b", &[], |m| m.name(read.unwrap_or("nothing (NaN)")));
                 m.void("br", &[]);
-                m.text(&format!("{}№ {}", confidence.map_or(String::new(), |text| text + " · "), sample.index));
+                m.prose(&format!("{}№ {}", confidence.map_or(String::new(), |text| text + " · "), sample.index));
             });
         }
     });

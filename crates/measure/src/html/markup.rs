@@ -9,6 +9,9 @@ pub(super) struct Markup {
     out: String,
 }
 
+/// Units that [`crate::format`] writes, in the sizes that occur.
+const UNITS: [&str; 13] = ["%", "B", "kB", "MB", "GB", "k", "M", "G", "ns", "µs", "ms", "s", "min"];
+
 /// Attribute names and values.
 pub(super) type Attributes<'a> = &'a [(&'a str, &'a str)];
 
@@ -42,6 +45,18 @@ impl Markup {
         escape(text, &mut self.out);
     }
 
+    /// A sentence of this crate, escaped; a number stays on one line with its unit.
+    pub(super) fn prose(&mut self, text: &str) {
+        let mut words = text.split(' ').peekable();
+        while let Some(word) = words.next() {
+            self.text(word);
+            let Some(next) = words.peek() else { break };
+            let unit = next.trim_end_matches(|c: char| c.is_ascii_punctuation() && c != '%');
+            let bound = word.ends_with(|c: char| c.is_ascii_digit()) && UNITS.contains(&unit);
+            self.out.push(if bound { '\u{a0}' } else { ' ' });
+        }
+    }
+
     /// Text from the outside, as a class name: escaped, and kept from turning the direction of what surrounds it.
     pub(super) fn name(&mut self, name: &str) {
         self.leaf("bdi", &[], name);
@@ -70,7 +85,7 @@ impl Markup {
     }
 }
 
-/// Escapes text for element content and quoted attributes. Characters that HTML and XML do not allow become U+FFFD.
+/// Escapes text for element content and quoted attributes.
 fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
@@ -80,9 +95,7 @@ fn escape(text: &str, out: &mut String) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
+            c => out.push(crate::format::harmless(c)),
         }
     }
 }
@@ -90,6 +103,13 @@ fn escape(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_keep_their_unit() {
+        let mut m = Markup::default();
+        m.prose("a 1.69 MB, 5 % <b> 3 images ");
+        assert_eq!(m.finish(), "a 1.69\u{a0}MB, 5\u{a0}% &lt;b&gt; 3 images ");
+    }
 
     #[test]
     fn text_and_attributes_are_escaped() {

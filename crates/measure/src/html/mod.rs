@@ -8,8 +8,8 @@ mod markup;
 mod scale;
 mod training;
 
+use crate::Report;
 use crate::format::{bytes, duration_ns, percent, points};
-use crate::{Comparison, ModelResult, Report};
 use markup::Markup;
 
 /// Renders a report as one HTML file that needs no network and no script, follows the reader's light or dark setting,
@@ -105,7 +105,7 @@ fn head(m: &mut Markup, report: &Report) {
                 m.el("div", &[("class", "tile")], |m| {
                     m.leaf("div", &[("class", "what")], &tile.what);
                     m.leaf("div", &[("class", "value")], &tile.value);
-                    m.leaf("div", &[("class", "more")], &tile.more);
+                    m.el("div", &[("class", "more")], |m| m.prose(&tile.more));
                 });
             }
         });
@@ -136,7 +136,7 @@ fn tile(what: impl Into<String>, value: impl Into<String>, more: impl Into<Strin
 fn tiles(report: &Report) -> Vec<Tile> {
     let mut tiles = Vec::new();
     let interval = |[low, high]: [f64; 2]| format!("95 % interval {} to {}", percent(low), percent(high));
-    match report.comparison.as_ref().and_then(|comparison| Some((comparison, reference(comparison)?))) {
+    match report.comparison.as_ref().and_then(|comparison| Some((comparison, comparison.reference_model()?))) {
         Some((comparison, reference)) => {
             let accuracy = percent(reference.accuracy());
             let bounds = crate::wilson_interval_95(reference.correct, reference.samples);
@@ -190,11 +190,6 @@ fn tiles(report: &Report) -> Vec<Tile> {
         }
     }
     tiles
-}
-
-/// The model that the others are compared with.
-fn reference(comparison: &Comparison) -> Option<&ModelResult> {
-    comparison.models.get(comparison.reference).or_else(|| comparison.models.first())
 }
 
 /// A table that scrolls sideways where the page is too narrow for it.

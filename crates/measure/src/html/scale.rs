@@ -83,7 +83,7 @@ impl Scale {
 }
 
 /// Beyond these, differences and steps would overflow or vanish; no axis of a report is for such values.
-const HUGE: f64 = 1e15;
+pub(super) const HUGE: f64 = 1e15;
 const TINY: f64 = 1e-15;
 
 /// The least and greatest value that is of a usable size.

@@ -39,6 +39,13 @@ fn parse(report: &Report) -> String {
     html
 }
 
+/// For looking at a page: `LITESMITH_REPORT=/some/folder cargo test -p litesmith-measure`.
+fn keep(name: &str, html: &str) {
+    if let Ok(folder) = std::env::var("LITESMITH_REPORT") {
+        std::fs::write(format!("{folder}/{name}"), html).unwrap();
+    }
+}
+
 /// Reads a gzip-compressed IDX file of the repository: its payload after `header` bytes.
 fn idx(name: &str, header: usize) -> Vec<u8> {
     let path = format!("{}/../../data/mnist/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -82,14 +89,13 @@ fn demo() -> Report {
         let coarse = scores.map(|score| (score * 64.0).round() / 64.0);
         agreement.add(&coarse, scores, Some(label.into())).unwrap();
     }
-    let metrics = evaluation.finish();
-    let mut wrong = metrics.wrong.clone();
-    wrong.sort_by(|a, b| b.confidence.partial_cmp(&a.confidence).unwrap());
-    let pictures = wrong.iter().take(100).map(|sample| {
-        let start = sample.index as usize * 784;
-        let picture = Picture::new(28, 28, 1, images[start..start + 784].to_vec()).unwrap();
-        WrongPicture { sample: sample.clone(), picture }
-    });
+    let mut evaluation = EvaluationReport::new("f32", "the MNIST test set", "image", evaluation.finish());
+    evaluation
+        .add_wrong_pictures(100, |index| {
+            let start = index as usize * 784;
+            Picture::new(28, 28, 1, images[start..start + 784].to_vec())
+        })
+        .unwrap();
     let model = |name: &str, kind, file_bytes, correct, latency: u64| ModelResult {
         name: name.into(),
         file: format!("mnist-cnn-{name}.tflite"),
@@ -146,13 +152,7 @@ fn demo() -> Report {
                 Fact::new("seed", 42),
             ],
         }),
-        evaluations: vec![EvaluationReport {
-            model: "f32".into(),
-            data: "the MNIST test set".into(),
-            sample_noun: "image".into(),
-            metrics: metrics.clone(),
-            wrong_pictures: pictures.collect(),
-        }],
+        evaluations: vec![evaluation],
         layers: Some(layers()),
         machine: Some(Machine {
             cpu: "AMD EPYC".into(),
@@ -212,6 +212,7 @@ fn layers() -> ModelSummary {
 fn the_demo_report_is_complete() {
     let report = demo();
     let html = parse(&report);
+    keep("report.html", &html);
     assert_eq!(html.matches("<img ").count(), report.evaluations[0].wrong_pictures.len());
     for expected in ["1,688,908", "99.17 %", "−0.03", "421,642", "kept: epoch 6", "cargo run --release -- demo"] {
         assert!(html.contains(expected), "{expected}");
@@ -219,10 +220,6 @@ fn the_demo_report_is_complete() {
     let again = Report::read_json(&report.write_json().unwrap()).unwrap();
     assert!(again == report);
     assert!(render_html(&again) == html);
-    // For looking at it: LITESMITH_REPORT=/some/folder cargo test -p litesmith-measure
-    if let Ok(folder) = std::env::var("LITESMITH_REPORT") {
-        std::fs::write(format!("{folder}/report.html"), html).unwrap();
-    }
 }
 
 #[test]
@@ -254,6 +251,7 @@ fn curves_of_zero_one_and_broken_epochs() {
     assert!(parse(&training(vec![])).contains("No epoch was finished"));
     let one = EpochRecord { epoch: 1, train_loss: Some(0.5), train_accuracy: Some(1.0), ..EpochRecord::default() };
     let html = parse(&training(vec![one.clone()]));
+    keep("one-epoch.html", &html);
     assert!(html.contains("<circle") && !html.contains("validation</text>"));
     assert!(parse(&training(vec![EpochRecord { epoch: 1, ..EpochRecord::default() }])).contains("Not recorded."));
     let nan = EpochRecord {
@@ -264,7 +262,7 @@ fn curves_of_zero_one_and_broken_epochs() {
         ..EpochRecord::default()
     };
     let report = training(vec![one.clone(), nan, EpochRecord { epoch: u64::MAX, ..one }]);
-    parse(&report);
+    keep("broken-curves.html", &parse(&report));
     let again = Report::read_json(&report.write_json().unwrap()).unwrap();
     assert_eq!(again.training.unwrap().epochs[1].train_loss, None);
 }
@@ -287,7 +285,9 @@ fn hostile_names_stay_text() {
     }
     report.layers.as_mut().unwrap().layers[0].name = HOSTILE.into();
     let html = parse(&report);
+    keep("hostile.html", &html);
     assert!(!html.contains("<script") && html.contains("&lt;script&gt;"));
+    assert!(!html.contains('\u{202e}'), "a character that turns the direction of text");
 }
 
 #[test]
@@ -318,14 +318,9 @@ fn many_classes_list_mistakes_instead_of_a_matrix() {
         scores[label / 2 * 2] = 1.0;
         evaluation.add(&scores, label).unwrap();
     }
-    let evaluation = EvaluationReport {
-        model: "m".into(),
-        data: "d".into(),
-        sample_noun: "image".into(),
-        metrics: evaluation.finish(),
-        wrong_pictures: vec![],
-    };
+    let evaluation = EvaluationReport::new("m", "d", "image", evaluation.finish());
     let html = parse(&Report { evaluations: vec![evaluation], ..Report::default() });
+    keep("many-classes.html", &html);
     assert!(html.contains("Most frequent mistakes") && html.contains("classes with the lowest F1"));
     assert!(html.len() < 100_000, "{}", html.len());
 }
@@ -334,16 +329,8 @@ fn many_classes_list_mistakes_instead_of_a_matrix() {
 fn one_class_and_nothing_wrong() {
     let mut evaluation = Evaluation::new(["only"]).unwrap();
     evaluation.add(&[1.0], 0).unwrap();
-    let report = |metrics| Report {
-        evaluations: vec![EvaluationReport {
-            model: "m".into(),
-            data: "d".into(),
-            sample_noun: "image".into(),
-            metrics,
-            wrong_pictures: vec![],
-        }],
-        ..Report::default()
-    };
-    assert!(parse(&report(evaluation.finish())).contains("No image is read wrong."));
+    let report =
+        |metrics| Report { evaluations: vec![EvaluationReport::new("m", "d", "image", metrics)], ..Report::default() };
+    assert!(parse(&report(evaluation.finish())).contains("No image is classified wrong."));
     assert!(parse(&report(Evaluation::new(["only"]).unwrap().finish())).contains("No sample was evaluated."));
 }

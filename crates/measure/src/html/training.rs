@@ -3,6 +3,7 @@
 use super::chart::{LineChart, Series};
 use super::details::facts;
 use super::markup::Markup;
+use super::scale::HUGE;
 use super::{cell, header_row, scrolling};
 use crate::format::{duration_ns, number, percent, quantity};
 use crate::{EpochRecord, Training};
@@ -18,17 +19,22 @@ pub(super) fn best_accuracy(training: &Training) -> Option<(&'static str, (u64, 
     validation.or_else(|| best(|epoch| epoch.train_accuracy).map(|best| ("best training accuracy", best)))
 }
 
+fn has_validation(training: &Training) -> bool {
+    training.epochs.iter().any(|epoch| epoch.validation_loss.is_some() || epoch.validation_accuracy.is_some())
+}
+
 pub(super) fn write(m: &mut Markup, training: &Training) {
     if training.epochs.is_empty() {
         m.leaf("p", &[("class", "lead")], "No epoch was finished, so there are no curves.");
     } else {
-        m.leaf(
-            "p",
-            &[("class", "lead")],
-            "An epoch is one pass over all training data. After each, the network is tried on validation data that it does \
-             not learn from.",
-        );
-        m.el("div", &[("class", "pair")], |m| {
+        let validated = has_validation(training);
+        m.el("p", &[("class", "lead")], |m| {
+            m.text("An epoch is one pass over all training data.");
+            if validated {
+                m.text(" After each, the network is tried on validation data that it does not learn from.");
+            }
+        });
+        m.el("div", &[("class", "pair charts")], |m| {
             m.el("figure", &[("class", "panel")], |m| loss_chart(m, training));
             m.el("figure", &[("class", "panel")], |m| accuracy_chart(m, training));
         });
@@ -45,10 +51,11 @@ pub(super) fn write(m: &mut Markup, training: &Training) {
 
 fn series(training: &Training, values: [fn(&EpochRecord) -> Option<f64>; 2]) -> Vec<Series> {
     let named = [("training", "first"), ("validation", "second")].into_iter().zip(values);
+    let epochs = || training.epochs.iter().filter(|epoch| (epoch.epoch as f64) < HUGE);
     let all = named.map(|((name, class), value)| Series {
         name,
         class,
-        points: training.epochs.iter().map(|epoch| (epoch.epoch as f64, value(epoch))).collect(),
+        points: epochs().map(|epoch| (epoch.epoch as f64, value(epoch))).collect(),
     });
     all.filter(|series| series.points.iter().any(|(_, value)| value.is_some_and(f64::is_finite))).collect()
 }
@@ -94,12 +101,15 @@ fn loss_chart(m: &mut Markup, training: &Training) {
         format: number,
     };
     chart.write(m);
-    m.leaf(
-        "figcaption",
-        &[],
-        "What training makes small: 0 would be certainty about every right answer. When the validation line turns up while \
-         the training line still falls, the network has begun to memorise (overfitting).",
-    );
+    m.el("figcaption", &[], |m| {
+        m.text("What training makes small: 0 would be certainty about every right answer.");
+        if has_validation(training) {
+            m.text(
+                " When the validation line turns up while the training line still falls, the network has begun to memorise \
+                 (overfitting).",
+            );
+        }
+    });
 }
 
 fn accuracy_chart(m: &mut Markup, training: &Training) {
@@ -124,12 +134,15 @@ fn accuracy_chart(m: &mut Markup, training: &Training) {
         format: |value| percent(value / 100.0),
     };
     chart.write(m);
-    m.leaf(
-        "figcaption",
-        &[],
-        "The share of right answers. The training line can lie below the validation line at first: it is an average over the \
-         epoch, while the network still learned, and with dropout or augmentation its task is harder.",
-    );
+    m.el("figcaption", &[], |m| {
+        m.text("The share of right answers.");
+        if has_validation(training) {
+            m.text(
+                " The training line can lie below the validation line at first: it is an average over the epoch, while the \
+                 network still learned, and with dropout or augmentation its task is harder.",
+            );
+        }
+    });
 }
 
 fn epochs_table(m: &mut Markup, training: &Training) {
