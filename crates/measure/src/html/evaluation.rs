@@ -36,7 +36,9 @@ pub(super) fn write(m: &mut Markup, evaluation: &EvaluationReport) {
             ));
         }
     });
-    m.el("div", &[("class", "pair")], |m| {
+    // A matrix with long or many names needs the whole width.
+    let narrow = metrics.classes.len() <= 12 && metrics.classes.iter().all(|class| class.name.chars().count() <= 4);
+    m.el("div", &[("class", if narrow || metrics.classes.len() > MATRIX_CLASSES { "pair" } else { "" })], |m| {
         m.el("div", &[], |m| match &metrics.confusion {
             Some(confusion) if confusion.len() <= MATRIX_CLASSES => matrix(m, metrics, confusion, noun),
             _ => mistakes(m, metrics, noun),
