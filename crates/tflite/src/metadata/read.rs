@@ -1,12 +1,10 @@
 //! From a metadata buffer, and the files behind the model, to [`Metadata`].
 
 use std::collections::BTreeSet;
-use std::io::Cursor;
 
 use litesmith_graph::{ColorSpace, Metadata, Normalization, Result, TensorMetadata};
-use zip::ZipArchive;
 
-use super::archive;
+use super::archive::Archive;
 use super::schema::{associated_file, content, model, process_unit, stats, subgraph, tensor, union};
 use crate::Limits;
 use crate::flatbuffer::{File, Table};
@@ -19,7 +17,7 @@ pub(crate) fn read(buffer: &[u8], file: &[u8], limits: &Limits, warnings: &mut V
     let tables = File::new(buffer, limits.budget(buffer.len()));
     let root = tables.root(super::IDENTIFIER)?;
     let mut reader = Reader {
-        archive: archive::open(file),
+        archive: Archive::open(file),
         bytes_left: limits.associated_file_bytes,
         used: BTreeSet::new(),
         dropped: BTreeSet::new(),
@@ -51,7 +49,7 @@ pub(crate) fn read(buffer: &[u8], file: &[u8], limits: &Limits, warnings: &mut V
 }
 
 struct Reader<'a> {
-    archive: Option<ZipArchive<Cursor<&'a [u8]>>>,
+    archive: Option<Archive<'a>>,
     /// Bytes that label files may still take.
     bytes_left: usize,
     /// Associated files that were read.
@@ -129,11 +127,11 @@ impl Reader<'_> {
 
     /// The lines of an associated file; none, with a warning, when it cannot be read.
     fn labels(&mut self, name: &str) -> Vec<String> {
-        let Some(archive) = &mut self.archive else {
+        let Some(archive) = &self.archive else {
             self.warnings.push(format!("metadata: the file \"{name}\" is named, but none is packed"));
             return Vec::new();
         };
-        let bytes = match archive::unpack(archive, name, self.bytes_left) {
+        let bytes = match archive.unpack(name, self.bytes_left) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.warnings.push(format!("metadata: {error}"));
@@ -158,7 +156,7 @@ impl Reader<'_> {
 
     fn finish(mut self) {
         if let Some(archive) = &self.archive {
-            let unused = archive.file_names().filter(|name| !self.used.contains(*name));
+            let unused = archive.names().filter(|name| !self.used.contains(*name));
             self.dropped.extend(unused.map(|name| format!("file \"{name}\"")));
         }
         if !self.dropped.is_empty() {
