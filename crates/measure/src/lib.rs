@@ -14,6 +14,20 @@
 //! assert_eq!(metrics.wrong[0].predicted, Some(0));
 //! # Ok::<(), litesmith_graph::Error>(())
 //! ```
+//!
+//! A [`Report`] is what `report.json` holds, and `report.html` is rendered from it alone:
+//!
+//! ```
+//! use litesmith_measure::{Evaluation, EvaluationReport, Report, render_html};
+//!
+//! let mut evaluation = Evaluation::new(["cat", "dog"])?;
+//! evaluation.add(&[0.9, 0.1], 1)?;
+//! let evaluation = EvaluationReport::new("int8", "my pictures", "picture", evaluation.finish());
+//! let report = Report { title: "Cats and dogs".into(), evaluations: vec![evaluation], ..Report::default() };
+//! let again = Report::read_json(&report.write_json()?)?;
+//! assert_eq!(render_html(&again), render_html(&report));
+//! # Ok::<(), litesmith_graph::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod agreement;

@@ -11,6 +11,9 @@ use crate::{Align, TextTable};
 /// Up to this many classes [`Metrics::confusion`] holds the whole matrix.
 const MATRIX_CLASSES: usize = 1000;
 
+/// With more classes than this, text lists only those with the lowest F1.
+const TEXT_CLASSES: usize = 50;
+
 /// How many pairs [`Metrics::confusions`] lists.
 const CONFUSIONS: usize = 20;
 
@@ -180,7 +183,7 @@ impl Evaluation {
         };
         let mut confusions: Vec<_> = self.pairs.iter().filter(|((label, predicted), _)| label != predicted).collect();
         confusions.sort_by_key(|&(pair, count)| (std::cmp::Reverse(count), pair));
-        let seen: Vec<_> = classes.iter().filter(|class| class.support + class.predicted > 0).collect();
+        let seen: Vec<_> = classes.iter().filter(|class| class.is_seen()).collect();
         let row = |label: usize| (0..self.classes.len()).map(|predicted| pair(label, predicted)).collect();
         Metrics {
             samples,
@@ -315,8 +318,17 @@ pub struct WrongSample {
     pub label_score: Option<f32>,
 }
 
+impl ClassMetrics {
+    /// Whether the class occurs as label or prediction; the metrics of others say nothing.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.support > 0 || self.predicted > 0
+    }
+}
+
 impl Metrics {
-    /// For terminals: the totals, a table of classes, and the most frequent mistakes.
+    /// For terminals: the totals, a table of classes (of many classes, the 50 with the lowest F1), and the most frequent
+    /// mistakes.
     #[must_use]
     pub fn to_text(&self) -> String {
         let [low, high] = self.accuracy_interval_95;
@@ -335,10 +347,17 @@ impl Metrics {
         }
         let numbers = ["precision", "recall", "F1", "support"].map(|name| (name, Align::Right));
         let mut table = TextTable::new(&[&[("class", Align::Left)][..], &numbers].concat());
-        for class in &self.classes {
+        let mut classes: Vec<_> = self.classes.iter().collect();
+        if classes.len() > TEXT_CLASSES {
+            classes.retain(|class| class.is_seen());
+            classes.sort_by(|a, b| a.f1.total_cmp(&b.f1));
+            classes.truncate(TEXT_CLASSES);
+            text += &format!("\nthe {TEXT_CLASSES} of {} classes with the lowest F1", count(self.classes.len() as u64));
+        }
+        for class in classes {
             let precision = if class.predicted > 0 { percent(class.precision) } else { "-".into() };
             let recall = if class.support > 0 { percent(class.recall) } else { "-".into() };
-            let f1 = if class.support + class.predicted > 0 { percent(class.f1) } else { "-".into() };
+            let f1 = if class.is_seen() { percent(class.f1) } else { "-".into() };
             table.row([class.name.clone(), precision, recall, f1, count(class.support)]);
         }
         for (name, average) in [("macro average", self.macro_average), ("weighted average", self.weighted_average)] {
@@ -357,7 +376,8 @@ impl Metrics {
         text
     }
 
-    /// The confusion matrix for terminals: true classes down, predicted across; `None` when the matrix is not held.
+    /// The confusion matrix for terminals: true classes down, predicted across, as wide as there are classes; `None` when
+    /// the matrix is not held.
     #[must_use]
     pub fn confusion_text(&self) -> Option<String> {
         let names = (0..self.classes.len()).map(|class| (self.class_name(class), Align::Right));
@@ -474,6 +494,24 @@ class 2  class 1          1
         assert_eq!(example().to_text(), expected);
         let matrix = example().confusion_text().unwrap();
         assert_eq!(matrix.lines().last(), Some("         class 2        .        1        2"));
+    }
+
+    #[test]
+    fn text_of_many_classes_lists_the_worst() {
+        let mut evaluation = Evaluation::with_class_count(200).unwrap();
+        let scores: Vec<f32> = (0..200).map(|class| if class == 150 { 1.0 } else { 0.0 }).collect();
+        for label in 100..200 {
+            evaluation.add(&scores, label).unwrap();
+        }
+        let text = evaluation.finish().to_text();
+        assert!(text.contains("the 50 of 200 classes with the lowest F1\nclass "), "{text}");
+        assert!(
+            !text.contains("\n0  ")
+                && text.contains("\n100  ")
+                && !text.contains("\n150  ")
+                && text.lines().count() < 75,
+            "{text}"
+        );
     }
 
     #[test]

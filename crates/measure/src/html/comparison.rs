@@ -12,7 +12,7 @@ pub(super) fn write(m: &mut Markup, comparison: &Comparison) {
     m.el("p", &[("class", "lead")], |m| {
         m.prose(&if several {
             format!(
-                "The same network stored in {} ways, each run on {} of {}.",
+                "{} models, each run on {} of {}.",
                 comparison.models.len(),
                 plural(reference.samples, &comparison.sample_noun),
                 comparison.data
@@ -106,6 +106,12 @@ fn how_to_read(m: &mut Markup, comparison: &Comparison, reference: &ModelResult)
                 reference.name,
                 one.trim_end_matches('0').trim_end_matches('.')
             ));
+        }
+        if comparison.models.iter().any(|model| model.timing.is_some()) {
+            m.text(
+                "Latency p50 is the median time of one run with a batch of 1: half of the runs were faster. It belongs to \
+                 the machine named at the end. ",
+            );
         }
         m.prose(&format!(
             "The {noun}s tested are a sample of all that could be met: {} of {} right means that the accuracy on all such \

@@ -138,6 +138,7 @@ fn classes(m: &mut Markup, metrics: &Metrics) {
     let all = classes.len();
     if all > TABLE_CLASSES {
         m.leaf("h3", &[], &format!("The {TABLE_CLASSES} classes with the lowest F1"));
+        classes.retain(|class| class.is_seen());
         classes.sort_by(|a, b| a.f1.total_cmp(&b.f1));
         classes.truncate(TABLE_CLASSES);
     } else {
