@@ -392,3 +392,71 @@ fn read_signature(table: &Table<'_>) -> Result<Signature> {
         outputs: names(signature_def::OUTPUTS)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flatbuffer::{Builder, Fields};
+
+    /// A file with one constant `uint8[4]` whose bytes stand behind the tables, at `offset`.
+    fn with_external_data(offset: u64, size: u64, quantized_dimension: i32) -> Vec<u8> {
+        let mut builder = Builder::default();
+        let empty = builder.table(Fields::default());
+        let mut fields = Fields::default();
+        fields.scalar(buffer::OFFSET, offset, 0).scalar(buffer::SIZE, size, 0);
+        let external = builder.table(fields);
+        let buffers = builder.offsets(&[empty, external]);
+        let scale = builder.scalars(&[0.5_f32]);
+        let mut fields = Fields::default();
+        fields.offset(quantization::SCALE, scale).scalar(quantization::QUANTIZED_DIMENSION, quantized_dimension, 0);
+        let quantized = builder.table(fields);
+        let shape = builder.scalars(&[4_i32]);
+        let mut fields = Fields::default();
+        fields
+            .offset(tensor::SHAPE, shape)
+            .scalar(tensor::TYPE, DType::U8.code(), 0)
+            .scalar(tensor::BUFFER, 1_u32, 0)
+            .offset(tensor::QUANTIZATION, quantized);
+        let constant = builder.table(fields);
+        let tensors = builder.offsets(&[constant]);
+        let mut fields = Fields::default();
+        fields.offset(subgraph::TENSORS, tensors);
+        let graph = builder.table(fields);
+        let graphs = builder.offsets(&[graph]);
+        let mut fields = Fields::default();
+        fields
+            .scalar(schema::model::VERSION, schema::VERSION, 0)
+            .offset(schema::model::SUBGRAPHS, graphs)
+            .offset(schema::model::BUFFERS, buffers);
+        let root = builder.table(fields);
+        builder.finish(root, schema::IDENTIFIER).unwrap()
+    }
+
+    #[test]
+    fn data_behind_the_tables_is_found_and_bounded() {
+        let len = with_external_data(1000, 4, 0).len();
+        let at = u64::try_from(len).unwrap();
+        let mut bytes = with_external_data(at, 4, 0);
+        assert_eq!(bytes.len(), len);
+        bytes.extend_from_slice(&[1, 2, 3, 4]);
+        let loaded = read(&bytes, &Limits::default()).unwrap();
+        let constant = &loaded.model.graphs[0].tensors[0];
+        assert_eq!(constant.data.as_ref().unwrap().bytes(), [1, 2, 3, 4]);
+        // Zero points may be left out.
+        assert_eq!(constant.quantization, Some(Quantization::per_tensor(0.5, 0)));
+        for (offset, size) in [(at + 1, 4), (at, u64::MAX), (u64::MAX, 4)] {
+            let mut bytes = with_external_data(offset, size, 0);
+            bytes.extend_from_slice(&[1, 2, 3, 4]);
+            assert!(read(&bytes, &Limits::default()).is_err(), "{offset} {size}");
+        }
+        let bytes = with_external_data(1, 4, 0);
+        assert_eq!(read(&bytes, &Limits::default()).unwrap().model.graphs[0].tensors[0].data, None);
+    }
+
+    #[test]
+    fn an_axis_that_makes_no_sense_is_a_warning_where_it_does_no_harm() {
+        let loaded = read(&with_external_data(1, 4, 3), &Limits::default()).unwrap();
+        assert_eq!(loaded.model.graphs[0].tensors[0].quantization, Some(Quantization::per_tensor(0.5, 0)));
+        assert!(loaded.warnings[0].contains("quantized_dimension 3"), "{:?}", loaded.warnings);
+    }
+}

@@ -309,7 +309,9 @@ impl OptionsBuilder<'_> {
 
 #[cfg(test)]
 mod tests {
-    use litesmith_graph::OP_TABLE;
+    use litesmith_graph::{OP_TABLE, Quantization};
+
+    use super::*;
 
     #[test]
     fn every_op_of_the_graph_that_a_file_can_hold_has_a_row() {
@@ -317,6 +319,75 @@ mod tests {
             let Some(code) = *code else { continue };
             assert!(super::versions(code).is_some(), "{name}");
             assert_eq!(crate::builtin_operators::NAMES[usize::try_from(code).unwrap()], *schema_name);
+        }
+    }
+
+    /// Versions as LiteRT's `op_version.cc` and TensorFlow 2.21's converter give them.
+    #[test]
+    fn versions_follow_types() {
+        use DType::{F16, F32, I4, I8, I16, I32, I64, U8};
+        let dense = || Op::from(FullyConnected::default());
+        let kept = || Op::from(FullyConnected { keep_num_dims: true, ..FullyConnected::default() });
+        let asymmetric = || Op::from(FullyConnected { asymmetric_quantize_inputs: true, ..FullyConnected::default() });
+        let conv = || Op::from(Conv2d::default());
+        let dilated = || Op::from(DepthwiseConv2d { dilation_width: 2, ..DepthwiseConv2d::default() });
+        let depthwise = || Op::from(DepthwiseConv2d::default());
+        // Input types, output type, scales of the second input, version.
+        let cases: [(Op, &[DType], DType, usize, i32); 36] = [
+            (conv(), &[F32, F32, F32], F32, 0, 1),
+            (conv(), &[F32, I8, F32], F32, 1, 2),
+            (conv(), &[F32, I8, F32], F32, 2, 5),
+            (conv(), &[I8, I8, I32], I8, 2, 3),
+            (conv(), &[I8, I4, I32], I8, 2, 7),
+            (conv(), &[I16, I8, I64], I16, 2, 3),
+            (conv(), &[I16, I8, I32], I16, 2, 8),
+            (depthwise(), &[F32, F32, F32], F32, 0, 1),
+            (dilated(), &[F32, F32, F32], F32, 0, 2),
+            (dilated(), &[I8, I8, I32], I8, 2, 3),
+            (depthwise(), &[F32, I8, F32], F32, 1, 4),
+            (depthwise(), &[F32, I8, F32], F32, 2, 6),
+            (depthwise(), &[I16, I8, I64], I16, 2, 3),
+            (dense(), &[F32, F32, F32], F32, 0, 1),
+            (dense(), &[U8, U8, I32], U8, 1, 1),
+            (dense(), &[F32, F32], F32, 0, 6),
+            (kept(), &[F32, F32, F32], F32, 0, 5),
+            (dense(), &[F32, I8, F32], F32, 1, 3),
+            (asymmetric(), &[F32, I8, F32], F32, 1, 9),
+            (asymmetric(), &[F32, I8, F32], F32, 2, 12),
+            (dense(), &[I8, I8, I32], I8, 2, 4),
+            (dense(), &[I8, I4, I32], I8, 2, 10),
+            (dense(), &[I16, I8, I64], I16, 2, 4),
+            (dense(), &[I16, I8, I32], I16, 2, 11),
+            (Dequantize.into(), &[F16], F32, 0, 3),
+            (Dequantize.into(), &[I8], F32, 0, 2),
+            (Quantize.into(), &[F32], I8, 0, 1),
+            (Quantize.into(), &[F32], I16, 0, 2),
+            (Add::default().into(), &[I8, I8], I8, 1, 2),
+            (Add::default().into(), &[I16, I16], I16, 1, 5),
+            (Mul::default().into(), &[F32, F32], F32, 0, 1),
+            (Softmax::default().into(), &[I16], I16, 0, 3),
+            (Mean::default().into(), &[I8, I32], I8, 0, 2),
+            (Pad.into(), &[I16, I32], I16, 0, 3),
+            (Relu.into(), &[U8], U8, 0, 2),
+            (Gelu::default().into(), &[I8], I8, 0, 2),
+        ];
+        for (op, inputs, output, scales, expected) in cases {
+            let mut graph = Graph::new("");
+            let ids: Vec<_> = inputs
+                .iter()
+                .enumerate()
+                .map(|(index, &dtype)| {
+                    let mut tensor = Tensor::new("", dtype, [1, 1, 1, 2]);
+                    if index == 1 && scales > 0 {
+                        tensor.quantization = Some(Quantization::per_channel(vec![0.5; scales], 3));
+                    }
+                    Some(graph.add_tensor(tensor))
+                })
+                .collect();
+            let output = graph.add_tensor(Tensor::new("", output, [1, 1, 1, 2]));
+            let written = write(&op, &Tensors::of(&graph, &ids, &[output]), &mut Builder::default()).unwrap();
+            assert_eq!(written.version, expected, "{op:?} of {inputs:?}, {scales} scales");
+            assert!(!written.since.is_empty());
         }
     }
 }
