@@ -109,8 +109,8 @@ fn how_to_read(m: &mut Markup, comparison: &Comparison, reference: &ModelResult)
         }
         if comparison.models.iter().any(|model| model.timing.is_some()) {
             m.text(
-                "Latency p50 is the median time of one run with a batch of 1: half of the runs were faster. It belongs to \
-                 the machine named at the end. ",
+                "Latency p50 is the median time of one run with a batch of 1: half of the runs were faster. It holds for the machine \
+                 that it was measured on. ",
             );
         }
         m.prose(&format!(
