@@ -12,6 +12,9 @@ use crate::open::OpenOptions;
 /// No data set has more classes: a label far out of line is then an error and not a list of a billion names.
 pub(crate) const CLASSES_MAX: usize = 1 << 16;
 
+/// Bytes read at once where all rows are looked at.
+const BLOCK_BYTES: usize = 1 << 16;
+
 /// Type of the numbers in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
@@ -85,23 +88,23 @@ impl Rows {
         self.start + row as u64 * self.row_bytes() as u64
     }
 
-    /// Replaces `bytes` by those of a row.
-    fn read_row(&self, row: usize, bytes: &mut Vec<u8>) -> Result<()> {
-        if row >= self.count {
+    /// Replaces `bytes` by those of `count` rows from `row` on.
+    fn read_rows(&self, row: usize, count: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        if row.checked_add(count).is_none_or(|end| end > self.count) {
             return Err(Error::invalid(&self.place, format!("got row {row}, there are {}", self.count)));
         }
-        let offset = self.offset(row);
+        let (offset, length) = (self.offset(row), count * self.row_bytes());
         bytes.clear();
         match &self.storage {
             Storage::Memory(all) => {
-                let found = usize::try_from(offset).ok().and_then(|at| all.get(at..at.checked_add(self.row_bytes())?));
+                let found = usize::try_from(offset).ok().and_then(|at| all.get(at..at.checked_add(length)?));
                 let found = found.ok_or_else(|| {
                     Error::malformed(format!("{} row {row}, byte {offset}", self.place), "the data ends before it")
                 })?;
                 bytes.extend_from_slice(found);
             }
             Storage::File(file) => {
-                bytes.resize(self.row_bytes(), 0);
+                bytes.resize(length, 0);
                 let place = || format!("{} row {row}, byte {offset}", self.place);
                 file.read_exact_at(bytes, offset).map_err(|e| Error::io(place(), e))?;
             }
@@ -111,15 +114,20 @@ impl Rows {
 
     /// Calls `each` with row, position in the row, and number, for every number.
     pub(crate) fn for_each(&self, mut each: impl FnMut(usize, usize, f64) -> Result<()>) -> Result<()> {
+        // Labels are a few bytes each: reading them one by one would be a system call for each.
+        let block = (BLOCK_BYTES / self.row_bytes().max(1)).max(1);
         let mut bytes = Vec::new();
-        for row in 0..self.count {
-            self.read_row(row, &mut bytes)?;
-            let (mut column, mut result) = (0, Ok(()));
+        for first in (0..self.count).step_by(block) {
+            self.read_rows(first, block.min(self.count - first), &mut bytes)?;
+            let (mut row, mut column, mut result) = (first, 0, Ok(()));
             self.element.decode(self.big_endian, &bytes, |number| {
                 if result.is_ok() {
                     result = each(row, column, number);
                 }
                 column += 1;
+                if column == self.row_elements {
+                    (row, column) = (row + 1, 0);
+                }
             });
             result?;
         }
@@ -129,10 +137,10 @@ impl Rows {
     /// Replaces `pixels` by a row: bytes as they are, everything else as floats, which must be finite.
     fn read_pixels(&self, row: usize, pixels: &mut Pixels) -> Result<()> {
         if self.element == Element::U8 {
-            return self.read_row(row, pixels.bytes_mut());
+            return self.read_rows(row, 1, pixels.bytes_mut());
         }
         let mut bytes = Vec::new();
-        self.read_row(row, &mut bytes)?;
+        self.read_rows(row, 1, &mut bytes)?;
         let values = pixels.floats_mut();
         values.clear();
         self.element.decode(self.big_endian, &bytes, |number| values.push(number as f32));
@@ -319,6 +327,9 @@ pub(crate) fn dataset_of_arrays(
     let mut dataset = Dataset::empty(name);
     for (kind, ArrayPart { images, labels }) in parts {
         let place = labels.rows.place.clone();
+        if labels.rows.row_elements == 0 {
+            return Err(Error::malformed(place, format!("got labels of shape {:?}, without numbers", labels.row_dims)));
+        }
         let mut bad_labels = options.skip_bad.then(Vec::new);
         let labels = match labels.row_dims.iter().product::<usize>() {
             1 => Labels::read_classes(&labels.rows, classes.as_ref().map(|c| c.len()), &mut bad_labels)?,

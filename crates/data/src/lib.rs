@@ -47,3 +47,8 @@ pub use crate::npy::{NpyArray, load_npy, read_npy};
 pub use crate::open::{OpenOptions, open};
 pub use crate::preprocess::{Preprocess, Resize, preprocess};
 pub use crate::rng::{Purpose, Rng};
+
+/// The example of the guide compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/DATA.md")]
+struct Guide;

@@ -286,6 +286,10 @@ fn broken_npy_files_say_what_and_where() {
         says(&error, &["x.npy"]);
         says(&load_npy(&x).err().unwrap_or(error), &["x.npy"]);
     }
+    let x = folder.write("x.npy", npy("|u1", "(2, 1)", &[1, 2]));
+    let none = folder.write("none.npy", npy("|u1", "(1152921504606846976, 0)", &[]));
+    says(&failure(&format!("npy:{x},{none}")), &["none.npy", "without numbers"]);
+    says(&failure(&format!("npy:{none},{y}")), &["none.npy"]);
     let nan: Vec<u8> = [1.0f32, f32::NAN].iter().flat_map(|v| v.to_le_bytes()).collect();
     let x = folder.write("x.npy", npy("<f4", "(2, 1)", &nan));
     says(&failure(&format!("npy:{x},{y}")), &["x.npy row 1, byte 132", "NaN"]);
