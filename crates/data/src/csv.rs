@@ -59,10 +59,14 @@ impl Fields {
         self.ends.len()
     }
 
-    fn get(&self, field: usize) -> Option<&str> {
+    fn bytes(&self, field: usize) -> Option<&[u8]> {
         let end = *self.ends.get(field)?;
         let start = field.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
-        std::str::from_utf8(self.text.get(start..end)?).ok().map(str::trim)
+        self.text.get(start..end)
+    }
+
+    fn get(&self, field: usize) -> Option<&str> {
+        std::str::from_utf8(self.bytes(field)?).ok().map(str::trim)
     }
 }
 
@@ -286,6 +290,13 @@ impl Scan {
 /// Calls `each` with the pixels of a row, which must be finite numbers.
 fn pixels(fields: &Fields, layout: &Layout, mut each: impl FnMut(f32)) -> Result<()> {
     for column in (0..layout.columns).filter(|&column| column != layout.label) {
+        // Nearly all pixels are up to three digits, for which the general parser is slow.
+        if let Some(digits @ ([_] | [_, _] | [_, _, _])) = fields.bytes(column)
+            && digits.iter().all(u8::is_ascii_digit)
+        {
+            each(digits.iter().fold(0u16, |n, digit| n * 10 + u16::from(digit - b'0')).into());
+            continue;
+        }
         let text = fields.get(column).unwrap_or_default();
         match text.parse::<f32>() {
             Ok(value) if value.is_finite() => each(value),
