@@ -3,6 +3,7 @@
 use litesmith_graph::{DType, Error, Graph, Result, TensorId};
 
 mod min_max;
+mod session;
 
 pub use min_max::MinMax;
 
@@ -74,8 +75,8 @@ impl Ranges {
 
 /// What can run a float graph and show every value in it.
 pub trait FloatRunner {
-    /// Runs the graph once. `inputs` are the elements of each graph input, in order. `observe` is called with every
-    /// float32 tensor that the run computes, once for each.
+    /// Runs the graph once. `inputs` are the elements of each graph input, in order: one sample, or a batch of them where
+    /// the graph takes one. `observe` is called once with every float32 tensor of the run, graph inputs included.
     ///
     /// # Errors
     /// When the inputs do not fit the graph or the run fails.
@@ -126,9 +127,6 @@ pub fn calibrate(
                 None => calibrators[id.0].get_or_insert_with(new_calibrator).observe(values),
             }
         };
-        for (&id, values) in graph.inputs.iter().zip(&sample) {
-            observe(id, values);
-        }
         let inputs: Vec<_> = sample.iter().map(Vec::as_slice).collect();
         runner.run(&inputs, &mut observe)?;
         if let Some((id, value)) = broken {
@@ -165,6 +163,7 @@ mod tests {
 
     impl FloatRunner for Negate {
         fn run(&mut self, inputs: &[&[f32]], observe: &mut dyn FnMut(TensorId, &[f32])) -> Result<()> {
+            observe(TensorId(0), inputs[0]);
             let negated: Vec<_> = inputs[0].iter().map(|value| -value).collect();
             observe(self.0, &negated);
             Ok(())
