@@ -30,7 +30,7 @@ mod calibrate;
 mod edit;
 mod quantize;
 
-pub use calibrate::{Calibrator, FloatRunner, MinMax, Range, Ranges, calibrate};
+pub use calibrate::{Calibrator, FloatRunner, MinMax, Range, Ranges, calibrate, calibration_samples};
 pub use edit::{Edit, Form, apply};
 pub use quantize::{
     Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Scheme, TensorReport, decide, quantize,

@@ -273,6 +273,12 @@ fn a_missing_bias_is_added_where_the_kernels_want_one() {
     let graph = quantized.main().unwrap();
     let bias = graph.tensor(graph.nodes[1].inputs[2].unwrap());
     assert_eq!((bias.dtype, bias.data.as_ref().unwrap().bytes()), (DType::I32, &[0_u8; 16][..]));
+    for scheme in [Scheme::Float32, Scheme::Float16, Scheme::DynamicRange] {
+        let (quantized, _) = run(&model, &QuantizeOptions::new(scheme));
+        let graph = quantized.main().unwrap();
+        let convolution = graph.nodes.iter().find(|node| node.op.name() == "CONV_2D").unwrap();
+        assert_eq!(graph.tensor(convolution.inputs[2].unwrap()).shape, [4]);
+    }
 }
 
 #[test]

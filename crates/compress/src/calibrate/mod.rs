@@ -3,9 +3,11 @@
 use litesmith_graph::{DType, Error, Graph, Result, TensorId};
 
 mod min_max;
+mod samples;
 mod session;
 
 pub use min_max::MinMax;
+pub use samples::calibration_samples;
 
 /// The real values that a tensor takes, from `min` to `max`.
 #[derive(Debug, Clone, Copy, PartialEq)]

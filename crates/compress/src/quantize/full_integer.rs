@@ -1,14 +1,14 @@
 //! Full integer quantization: int8 weights, int8 or int16 activations, bias in the scale of the products.
 
 use litesmith_graph::{
-    DType, Data, Error, Graph, Op, Quantization, Result, Tensor, TensorId,
+    DType, Error, Graph, Op, Quantization, Result, Tensor, TensorId,
     ops::{Activation, Quantize},
 };
 
 use super::{
     Decision, IoType, KeptFloat, QuantizeOptions, Scheme, TensorReport, constant_weights,
     groups::{Groups, Parameters, parameters_of},
-    normalization, params,
+    missing_bias, normalization, params,
     rules::{Rule, has_int16, rule},
     scale_axis,
 };
@@ -281,19 +281,8 @@ impl NodeEdits<'_> {
         let values = params::finite_elements(weights)?;
         let mut scales = params::weight_scales(values, params::Channels::new(&weights.shape, axis), 127.0);
 
-        let bias = node.inputs.get(2).copied().flatten().map(|id| graph.tensor(id));
-        let zeros;
-        let bias = match (bias, &node.op) {
-            (Some(bias), _) => Some(bias),
-            // LiteRT's kernels want a bias here; FULLY_CONNECTED does without.
-            (None, Op::Conv2d(_) | Op::DepthwiseConv2d(_)) => {
-                let channels = axis.and_then(|axis| weights.shape.get(axis)).copied().unwrap_or(0);
-                let data = Data::from_slice(&vec![0.0_f32; channels]);
-                zeros = Tensor::constant(format!("{}_bias", weights.name), DType::F32, [channels], data);
-                Some(&zeros)
-            }
-            (None, _) => None,
-        };
+        let zeros = missing_bias(graph, self.index);
+        let bias = node.inputs.get(2).copied().flatten().map(|id| graph.tensor(id)).or(zeros.as_ref());
         let bias_values = bias.map(params::finite_elements).transpose()?;
         if self.dtype == DType::I8
             && let Some(values) = bias_values

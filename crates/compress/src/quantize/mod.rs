@@ -1,6 +1,6 @@
 //! Post-training quantization: each scheme decides on a list of edits, [`quantize`] applies them to a model.
 
-use litesmith_graph::{DType, Error, Graph, Model, Normalization, Op, Result, Tensor, TensorId, TensorMetadata};
+use litesmith_graph::{DType, Data, Error, Graph, Model, Normalization, Op, Result, Tensor, TensorId, TensorMetadata};
 
 use crate::{Edit, Range, Ranges, apply};
 use rules::{Rule, rule};
@@ -191,18 +191,26 @@ pub struct Decision {
 pub fn decide(graph: &Graph, options: &QuantizeOptions, ranges: Option<&Ranges>) -> Result<Decision> {
     check_options(graph, options)?;
     check_float(graph)?;
-    match options.scheme {
-        Scheme::Float32 => Ok(Decision::default()),
-        Scheme::Float16 => float16::decide(graph, options),
-        Scheme::DynamicRange => dynamic_range::decide(graph, options),
+    let mut decision = match options.scheme {
+        Scheme::Float32 => Decision::default(),
+        Scheme::Float16 => float16::decide(graph, options)?,
+        Scheme::DynamicRange => dynamic_range::decide(graph, options)?,
         Scheme::Int8 | Scheme::Int16x8 => {
             let ranges = ranges.ok_or_else(|| {
                 Error::invalid("quantize", "full integer quantization needs calibrated ranges")
                     .with_hint("calibrate with a few hundred samples, or choose float16 or dynamic range")
             })?;
-            full_integer::decide(graph, options, ranges)
+            full_integer::decide(graph, options, ranges)?
+        }
+    };
+    if !options.scheme.needs_ranges() {
+        for node in 0..graph.nodes.len() {
+            if let Some(constant) = missing_bias(graph, node) {
+                decision.edits.push(Edit::Constant { node, input: 2, constant });
+            }
         }
     }
+    Ok(decision)
 }
 
 /// Quantizes a float32 model: decides, applies, and carries signatures and metadata over.
@@ -330,6 +338,20 @@ fn constant_weights(graph: &Graph, index: usize) -> Option<(TensorId, usize)> {
     let id = node.inputs.get(1).copied().flatten()?;
     let tensor = graph.tensor(id);
     (tensor.dtype == DType::F32 && tensor.data.is_some()).then_some((id, axis))
+}
+
+/// A bias of zeros for a convolution that has none: LiteRT does not run one without. FULLY_CONNECTED does.
+fn missing_bias(graph: &Graph, index: usize) -> Option<Tensor> {
+    let node = &graph.nodes[index];
+    let (Op::Conv2d(_) | Op::DepthwiseConv2d(_)) = node.op else { return None };
+    let (weights, None) = (node.inputs.get(1).copied().flatten()?, node.inputs.get(2).copied().flatten()) else {
+        return None;
+    };
+    let weights = graph.tensor(weights);
+    let Rule::Weights { axis } = rule(&node.op) else { return None };
+    let channels = weights.shape.get(axis).copied().unwrap_or(0);
+    let zeros = Data::from_slice(&vec![0.0_f32; channels]);
+    Some(Tensor::constant(format!("{}_bias", weights.name), DType::F32, [channels], zeros))
 }
 
 /// The axis of the scales of weights under the options.

@@ -1,0 +1,96 @@
+//! From MNIST and a float network to files that run: what each scheme costs in the outputs.
+
+use std::path::Path;
+
+use litesmith_compress::{
+    IoType, MinMax, QuantizeOptions, Range, Ranges, Scheme, calibrate, calibration_samples, quantize,
+};
+use litesmith_data::{OpenOptions, Preprocess, SplitKind, open};
+use litesmith_graph::{DType, Graph, Model, Normalization};
+use litesmith_runtime::{Session, SessionOptions};
+use litesmith_tflite::{Limits, WriteOptions, read, write};
+use litesmith_train::{export::export, zoo};
+
+fn samples(count: usize, seed: u64) -> Vec<Vec<f32>> {
+    let spec = format!("mnist:{}", Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/mnist").display());
+    let mnist = open(&spec, &OpenOptions::default()).unwrap();
+    let split = mnist.require(SplitKind::Train).unwrap();
+    let preprocess = Preprocess::unit(split.first_shape().unwrap());
+    let samples = calibration_samples(split, &preprocess, count, seed).unwrap();
+    samples.map(|sample| sample.unwrap().swap_remove(0)).collect()
+}
+
+fn calibrated(graph: &Graph, samples: &[Vec<f32>]) -> Ranges {
+    let mut session = Session::from_graph(graph.clone(), SessionOptions::default()).unwrap();
+    let samples = samples.iter().map(|sample| Ok(vec![sample.clone()]));
+    calibrate(graph, &mut session, samples, &|| Box::new(MinMax::default())).unwrap()
+}
+
+/// The first input's elements as the model takes them.
+fn encode(session: &mut Session, values: &[f32]) {
+    let tensor = session.input_tensor(0).unwrap().clone();
+    let (scale, zero_point) = tensor.quantization.and_then(|q| q.as_per_tensor()).unwrap_or((1.0, 0));
+    let steps = values.iter().map(|value| (value / scale).round() + zero_point as f32);
+    match tensor.dtype {
+        DType::F32 => session.input_mut::<f32>(0).unwrap().copy_from_slice(values),
+        DType::U8 => session.input_mut::<u8>(0).unwrap().iter_mut().zip(steps).for_each(|(x, step)| *x = step as u8),
+        DType::I8 => session.input_mut::<i8>(0).unwrap().iter_mut().zip(steps).for_each(|(x, step)| *x = step as i8),
+        _ => session.input_mut::<i16>(0).unwrap().iter_mut().zip(steps).for_each(|(x, step)| *x = step as i16),
+    }
+}
+
+/// The first output's elements as real values.
+fn decode(session: &Session) -> Vec<f32> {
+    let tensor = session.output_tensor(0).unwrap();
+    let quantization = tensor.quantization.as_ref().and_then(|q| q.as_per_tensor());
+    let (scale, zero_point) = quantization.unwrap_or((1.0, 0));
+    let real = |step: f32| scale * (step - zero_point as f32);
+    match tensor.dtype {
+        DType::F32 => session.output::<f32>(0).unwrap().to_vec(),
+        DType::U8 => session.output::<u8>(0).unwrap().iter().map(|&step| real(f32::from(step))).collect(),
+        DType::I8 => session.output::<i8>(0).unwrap().iter().map(|&step| real(f32::from(step))).collect(),
+        _ => session.output::<i16>(0).unwrap().iter().map(|&step| real(f32::from(step))).collect(),
+    }
+}
+
+fn outputs(model: &Model, samples: &[Vec<f32>]) -> Vec<f32> {
+    let mut session = Session::new(model, SessionOptions::default()).unwrap();
+    let mut outputs = Vec::new();
+    for sample in samples {
+        encode(&mut session, sample);
+        session.run().unwrap();
+        outputs.extend(decode(&session));
+    }
+    outputs
+}
+
+#[test]
+fn each_scheme_stays_close_to_the_float_network() {
+    let model = Model::from_graph(export(&zoo::architecture("mnist-cnn").unwrap().graph(3).unwrap()).unwrap());
+    let ranges = calibrated(model.main().unwrap(), &samples(60, 1));
+    assert_eq!(ranges.get(model.main().unwrap().inputs[0]), Some(Range::new(0.0, 1.0)));
+    let held_back = samples(20, 2);
+    let expected = outputs(&model, &held_back);
+    let options = |scheme, io| QuantizeOptions::new(scheme).with_io(io, io);
+    let unit = Normalization { mean: vec![0.0], std: vec![255.0] };
+    for (options, bound) in [
+        (options(Scheme::Float32, IoType::Float32), 0.0),
+        (options(Scheme::Float16, IoType::Float32), 1e-4),
+        (options(Scheme::Int8, IoType::Float32), 1e-2),
+        (options(Scheme::Int8, IoType::Int8), 1e-2),
+        (options(Scheme::Int8, IoType::Uint8).with_normalization(vec![Some(unit)]), 1e-2),
+        (options(Scheme::Int16x8, IoType::Float32), 2e-3),
+        (options(Scheme::Int16x8, IoType::Int16), 2e-3),
+    ] {
+        let (quantized, report) = quantize(&model, &options, Some(&ranges)).unwrap();
+        assert!(report.kept_float.is_empty() && report.warnings.is_empty(), "{report:?}");
+        let bytes = write(&quantized, &WriteOptions::default()).unwrap();
+        let quantized = read(&bytes, &Limits::default()).unwrap().model;
+        let actual = outputs(&quantized, &held_back);
+        let worst = actual.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= bound, "{:?} {:?}: off by {worst}", options.scheme, options.input_type);
+        assert!(bound == 0.0 || worst > 0.0, "{:?} changed nothing", options.scheme);
+        // TensorFlow's converter needs 433,200 bytes for this network with uint8 input and output.
+        assert!(options.input_type != IoType::Uint8 || bytes.len() <= 433_200, "{} bytes", bytes.len());
+    }
+}
