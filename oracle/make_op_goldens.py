@@ -501,6 +501,118 @@ def hybrid_fully_connected(golden):
                                ("FullyConnectedOptions", options), 9, activation=activation, asymmetric=asymmetric)
 
 
+def binary(golden, op, kind, options_type):
+    shapes = [
+        ("same", [3, 5, 7], [3, 5, 7]), ("scalar", [2, 40], [1]), ("channels", [2, 3, 4, 9], [9]),
+        ("both", [4, 1, 6], [1, 5, 6]), ("left", [1], [33]),
+    ]
+    scales = [("far", None), ("tie", (0.5, 0.25, 1.0)), ("wide", (1.0, 0.002, 1.0))]
+    for dtype in ("i8", "u8", "i16"):
+        for label, a_shape, b_shape in shapes:
+            for name, fixed in scales if label == "same" else scales[:1]:
+                for activation in ("none", "relu", "relu6") if label == "same" and fixed is None else ("none",):
+                    small = dtype == "i16"
+                    a_scale, b_scale, y_scale = fixed or (scale(1e-4, 1e-3),) * 3 if small else fixed or [scale(1e-2, 1e-1) for _ in range(3)]
+                    if fixed is None and small:
+                        a_scale, b_scale, y_scale = [scale(1e-4, 4e-4) for _ in range(3)]
+                    if op == OPS.MUL:
+                        y_scale = float(a_scale) * float(b_scale) * (20000 if small else 90 if fixed is None else 64)
+                    a = Tensor(dtype, a_shape, a_scale, zero(dtype), feed=ints(dtype, a_shape))
+                    b = Tensor(dtype, b_shape, b_scale, zero(dtype), feed=ints(dtype, b_shape))
+                    out = list(np.broadcast_shapes(a_shape, b_shape))
+                    options = fill(options_type, fusedActivationFunction=ACTIVATIONS[activation])
+                    if hasattr(options, "potScaleInt16"):
+                        options.potScaleInt16 = False
+                    golden.add(f"{dtype}_{label}_{name}_{activation}", op, [("a", a), ("b", b)],
+                               Tensor(dtype, out, y_scale, zero(dtype)), (kind, options), 4 if op == OPS.ADD else 5, activation=activation)
+
+
+def reduce(golden, op):
+    cases = [
+        ("spatial", [2, 7, 7, 19], [1, 2], True), ("spatial_drop", [1, 4, 4, 33], [1, 2], False),
+        ("last", [3, 4, 40], [2], True), ("all", [2, 3, 5], [0, 1, 2], False), ("outer", [6, 2, 3, 5], [0, 2], True),
+        ("odd", [2, 3, 3, 70], [2, 1], True),
+    ]
+    for label, shape, axes, keep in cases:
+        for dtype in ("i8", "u8", "i16"):
+            for same in (True, False) if op == OPS.MEAN else (True,):
+                s, z = scale(1e-3, 1e-1), zero(dtype)
+                x = Tensor(dtype, shape, s, z, feed=ints(dtype, shape))
+                kept = [1 if i in axes else n for i, n in enumerate(shape)]
+                out = kept if keep else [n for i, n in enumerate(shape) if i not in axes]
+                y = Tensor(dtype, out, s, z) if same else Tensor(dtype, out, float(s) * rng.uniform(0.1, 0.9), zero(dtype))
+                golden.add(f"{dtype}_{label}_{'same' if same else 'other'}", op,
+                           [("input", x), ("axes", Tensor("i32", [len(axes)], data=axes))], y,
+                           ("ReducerOptions", fill(schema.ReducerOptionsT, keepDims=keep)), 3, axes=axes)
+
+
+def concatenation(golden):
+    for dtype in ("i8", "u8", "i16"):
+        for same in (True, False):
+            for label, shapes, axis in (("last", [[2, 3, 4], [2, 3, 1], [2, 3, 6]], 2), ("first", [[1, 5], [3, 5]], 0)):
+                if not same and dtype != "u8":
+                    continue
+                s, z = scale(1e-2, 1e-1), zero(dtype)
+                inputs = [(f"input_{i}", Tensor(dtype, shape, s if same or i == 1 else scale(1e-2, 1e-1),
+                                                z if same or i == 1 else zero(dtype), feed=ints(dtype, shape)))
+                          for i, shape in enumerate(shapes)]
+                out = list(shapes[0])
+                out[axis] = sum(shape[axis] for shape in shapes)
+                golden.add(f"{dtype}_{label}_{'same' if same else 'other'}", OPS.CONCATENATION, inputs,
+                           Tensor(dtype, out, s, z), ("ConcatenationOptions", fill(schema.ConcatenationOptionsT, axis=axis)),
+                           3, axis=axis, operands=len(shapes))
+
+
+def pad(golden):
+    for dtype in ("i8", "u8", "i16"):
+        s, z = scale(1e-2, 1e-1), zero(dtype)
+        x = Tensor(dtype, [2, 3, 4, 5], s, z, feed=ints(dtype, [2, 3, 4, 5]))
+        pads = [[0, 0], [1, 2], [3, 0], [0, 0]]
+        golden.add(dtype, OPS.PAD, [("input", x), ("paddings", Tensor("i32", [4, 2], data=pads))],
+                   Tensor(dtype, [2, 6, 7, 5], s, z), ("PadOptions", schema.PadOptionsT()), 2, paddings=pads)
+
+
+VERSIONS = {OPS.LOGISTIC: 3, OPS.TANH: 3, OPS.HARD_SWISH: 1, OPS.RELU_N1_TO_1: 1}
+
+
+def activation(golden):
+    for dtype in ("i8", "u8", "i16"):
+        if dtype == "i16":
+            values = np.concatenate([np.arange(-32768, 32768, 97), [32767, 0, -1, 1, 127, -128]]).astype(np.int16)
+        else:
+            values = np.arange(255).astype(np.uint8).view(TYPES[dtype][0])
+        shape = [len(values)]
+
+        def add(label, op, x_scale, y, options, **attributes):
+            golden.add(f"{dtype}_{label}", op, [("input", Tensor(dtype, shape, x_scale, zero(dtype), feed=values))], y, options,
+                       VERSIONS.get(op, 2), **attributes)
+
+        wide = dtype == "i16"
+        for case in range(5):
+            s = scale(1e-4, 1e-3) if wide else scale(2e-2, 2e-1)
+            t = s if case == 0 else np.float32(float(s) * [0, 0.5, 0.83, 1.7, 0.061][case])
+            for op, name, act in ((OPS.RELU, "relu", "relu"), (OPS.RELU6, "relu6", "relu6"), (OPS.RELU_N1_TO_1, "relu_n1_to_1", "relu_n1_to_1")):
+                if not (wide and act == "relu_n1_to_1"):
+                    add(f"{name}_{case}", op, s, Tensor(dtype, shape, t, zero(dtype)), None, function="relu", activation=act)
+            for alpha in (0.2, 1.5, -0.3):
+                add(f"leaky_relu_{alpha}_{case}", OPS.LEAKY_RELU, s, Tensor(dtype, shape, t, zero(dtype)),
+                    ("LeakyReluOptions", fill(schema.LeakyReluOptionsT, alpha=alpha)), function="leaky_relu",
+                    alpha_bits=int(np.float32(alpha).view(np.uint32)))
+            if not wide:
+                add(f"hard_swish_{case}", OPS.HARD_SWISH, s, Tensor(dtype, shape, np.float32(float(s) * [1, 0.5, 0.83, 1.7, 0.1][case]), zero(dtype)),
+                    ("HardSwishOptions", schema.HardSwishOptionsT()), function="hard_swish")
+            for approximate in (False, True):
+                add(f"gelu_{approximate}_{case}", OPS.GELU, s, Tensor(dtype, shape, t, zero(dtype)),
+                    ("GeluOptions", fill(schema.GeluOptionsT, approximate=approximate)), function="gelu", approximate=approximate)
+            x_scale = [2**-12, 2**-11, s, s, 2**-13][case] if wide else s
+            logistic = {"i8": (1 / 256, -128), "u8": (1 / 256, 0), "i16": (1 / 32768, 0)}[dtype]
+            add(f"logistic_{case}", OPS.LOGISTIC, x_scale, Tensor(dtype, shape, *logistic), None, function="logistic")
+            tanh = {"i8": (1 / 128, 0), "u8": (1 / 128, 128), "i16": (1 / 32768, 0)}[dtype]
+            if case == 3 and not wide:
+                tanh = (0.01, zero(dtype))
+            add(f"tanh_{case}", OPS.TANH, x_scale, Tensor(dtype, shape, *tanh), None, function="tanh")
+
+
 MAKERS = {
     "conv_2d": conv_2d,
     "fully_connected": fully_connected,
@@ -511,6 +623,14 @@ MAKERS = {
     "max_pool_2d": lambda golden: pool(golden, OPS.MAX_POOL_2D),
     "average_pool_2d": lambda golden: pool(golden, OPS.AVERAGE_POOL_2D),
     "softmax": softmax,
+    "add": lambda golden: binary(golden, OPS.ADD, "AddOptions", schema.AddOptionsT),
+    "sub": lambda golden: binary(golden, OPS.SUB, "SubOptions", schema.SubOptionsT),
+    "mul": lambda golden: binary(golden, OPS.MUL, "MulOptions", schema.MulOptionsT),
+    "mean": lambda golden: reduce(golden, OPS.MEAN),
+    "reduce_max": lambda golden: reduce(golden, OPS.REDUCE_MAX),
+    "concatenation": concatenation,
+    "pad": pad,
+    "activation": activation,
     "quantize": quantize,
     "dequantize": dequantize,
 }

@@ -67,7 +67,7 @@ multiversion! {
     /// `clamp(round(value * inverse) + zero_point)`, halves to even.
     fn quantize_even<>(params: RowParams, least: i32, values: &[f32], output: &mut [i8]) {
         for (out, &value) in output.iter_mut().zip(values) {
-            let scaled = (value * params.inverse).max(-1024.0).min(1024.0);
+            let scaled = (value * params.inverse).clamp(-1024.0, 1024.0);
             *out = (crate::requantize::round_even_small(scaled) + params.zero_point).clamp(least, 127) as i8;
         }
     }
@@ -77,7 +77,7 @@ multiversion! {
     /// The same with halves away from zero: truncates after adding a half of the value's sign in f32.
     fn quantize_away<>(params: RowParams, least: i32, values: &[f32], output: &mut [i8]) {
         for (out, &value) in output.iter_mut().zip(values) {
-            let scaled = (value * params.inverse).max(-1024.0).min(1024.0);
+            let scaled = (value * params.inverse).clamp(-1024.0, 1024.0);
             let rounded = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
             *out = (rounded + params.zero_point).clamp(least, 127) as i8;
         }

@@ -62,6 +62,14 @@ impl Concatenation {
         }
     }
 
+    /// Calls `visit` for each run of `y` that operand number `index` fills.
+    pub(crate) fn for_part<T>(&self, index: usize, y: &mut [T], visit: impl Fn(&mut [T])) {
+        let (start, len) = self.parts[index];
+        if self.row > 0 {
+            y.chunks_exact_mut(self.row).for_each(|row| visit(&mut row[start..start + len]));
+        }
+    }
+
     /// Copies the gradient of operand number `index` out of `dy`.
     ///
     /// # Panics

@@ -143,7 +143,7 @@ fn table<T: Quantized>(exp: &[f32; 256], params: QuantParams, max: i32, input: &
 fn fixed_point<T: Quantized>(scale: FixedPoint, least_difference: i32, max: i32, input: &[T], output: &mut [T]) {
     let exp = |difference: i32| {
         let rescaled = doubling_high_product(difference.wrapping_shl(scale.shift as u32), scale.multiplier);
-        exp_of_non_positive(rescaled, DIFFERENCE_BITS)
+        exp_of_non_positive::<32>(rescaled, DIFFERENCE_BITS)
     };
     let mut sum = 0i32;
     for value in input {
@@ -154,7 +154,7 @@ fn fixed_point<T: Quantized>(scale: FixedPoint, least_difference: i32, max: i32,
     }
     let headroom = (sum as u32).leading_zeros();
     let shifted = (sum as u32).checked_shl(headroom).unwrap_or(0).wrapping_sub(1 << 31) as i32;
-    let reciprocal = one_over_one_plus(shifted);
+    let reciprocal = one_over_one_plus::<32>(shifted);
     let exponent = SUM_BITS as i32 - headroom as i32 + 31 - T::BITS as i32;
     for (out, value) in output.iter_mut().zip(input) {
         let difference = value.widen() - max;

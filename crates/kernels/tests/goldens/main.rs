@@ -11,13 +11,11 @@ use file::{Case, Golden};
 use litesmith_kernels::{Context, Isa, Numerics, Pool, Unsupported};
 
 /// Runs `run` for all cases of `op` and reports every difference at once.
-fn replay<T: Copy + PartialEq + std::fmt::Debug>(
+fn replay<T: bytemuck::Pod + PartialEq + std::fmt::Debug>(
     op: &str,
     only: impl Fn(&Case<'_>) -> bool,
     run: impl Fn(&Case<'_>, Context<'_>, Numerics) -> Result<Vec<T>, Unsupported>,
-) where
-    T: bytemuck::Pod,
-{
+) {
     let golden = Golden::load(op);
     let pools = [Pool::serial(), Pool::new(2)];
     let mut failures = Vec::new();

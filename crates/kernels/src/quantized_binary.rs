@@ -1,0 +1,218 @@
+//! Integer ADD, SUB and MUL with broadcasting: int8, uint8 and int16, all three tensors of one type.
+
+use crate::binary::Binary;
+use crate::broadcast::Broadcast;
+use crate::dispatch::multiversion;
+use crate::integer_conv::split;
+use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
+use crate::requantize::{FixedPoint, round_even_small};
+use crate::{Activation, Context, Unsupported};
+use std::marker::PhantomData;
+
+const KERNEL: &str = "binary";
+/// Elements of one task, about.
+const TASK: usize = 16 << 10;
+
+/// A planned integer ADD, SUB or MUL on `i8`, `u8` or `i16`.
+#[derive(Debug, Clone)]
+pub struct QuantizedBinary<T> {
+    broadcast: Broadcast,
+    formula: Formula,
+    output_zero_point: i32,
+    min: i32,
+    max: i32,
+    element: PhantomData<T>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Formula {
+    /// `(bias + a * a_multiplier + b * b_multiplier) >> shift`, the rounding half in the bias (XNNPACK
+    /// `microparams-init.c`, `xnn_init_qs8_add_minmax_scalar_params`).
+    Sum { bias: i32, a: i32, b: i32, shift: u32 },
+    /// `(a - za) * (b - zb) * scale` in f32, halves to even (XNNPACK `qs8-vmul/*-minmax-fp32-*`).
+    Product { zero_points: [i32; 2], scale: f32 },
+    /// Both operands shifted left and scaled, summed, scaled again, each with [`FixedPoint::round_twice`] (LiteRT
+    /// `reference/integer_ops/add.h`); `sign` is -1 for SUB.
+    FixedSum { zero_points: [i32; 2], left_shift: u32, scales: [FixedPoint; 2], sign: i32, output: FixedPoint },
+    /// The product scaled with [`FixedPoint::round_twice`] (LiteRT `reference/integer_ops/mul.h`).
+    FixedProduct { zero_points: [i32; 2], output: FixedPoint },
+}
+
+impl<T: Quantized> QuantizedBinary<T> {
+    /// Plans `a op b` on operands of these shapes.
+    ///
+    /// Litert: 8-bit runs in XNNPACK where the ratios of the scales are in its range, else in the builtin; int16 always in
+    /// the builtin.
+    ///
+    /// # Errors
+    /// Another op than [`Binary::Add`], [`Binary::Sub`] and [`Binary::Mul`], shapes that do not broadcast, or
+    /// quantization that LiteRT refuses.
+    pub fn new(
+        op: Binary,
+        shapes: [&[usize]; 2],
+        inputs: [QuantParams; 2],
+        output: QuantParams,
+        activation: Activation,
+        numerics: Numerics,
+    ) -> Result<Self, Unsupported> {
+        check_activation(KERNEL, activation)?;
+        let [a, b] = inputs;
+        a.check::<T>(KERNEL, "first input")?;
+        b.check::<T>(KERNEL, "second input")?;
+        output.check::<T>(KERNEL, "output")?;
+        let zero_points = [a.zero_point, b.zero_point];
+        if T::BITS == 16 && (zero_points, output.zero_point) != ([0, 0], 0) {
+            return Err(Unsupported::new(KERNEL, "int16 with a zero point other than 0"));
+        }
+        let xnnpack = numerics == Numerics::Litert && T::BITS == 8;
+        let (ratio_a, ratio_b) = (a.scale / output.scale, b.scale / output.scale);
+        let product = a.scale * b.scale / output.scale;
+        let sum_range = 1.0 / 1024.0..256.0;
+        let formula = match op {
+            Binary::Add | Binary::Sub if xnnpack && sum_range.contains(&ratio_a) && sum_range.contains(&ratio_b) => {
+                xnnpack_sum(zero_points, ratio_a, ratio_b, op == Binary::Sub)
+            }
+            Binary::Add | Binary::Sub => {
+                let sign = if op == Binary::Sub { -1 } else { 1 };
+                fixed_sum(zero_points, inputs, output, if T::BITS == 16 { 15 } else { 20 }, sign)?
+            }
+            Binary::Mul if xnnpack && (1.0 / 65_536.0..256.0).contains(&product) => {
+                Formula::Product { zero_points, scale: product }
+            }
+            Binary::Mul => Formula::FixedProduct { zero_points, output: FixedPoint::new(product.into()) },
+            Binary::Div | Binary::Maximum | Binary::Minimum | Binary::SquaredDifference => {
+                return Err(Unsupported::new(KERNEL, format!("{op:?} of quantized values")));
+            }
+        };
+        let delegated = matches!(formula, Formula::Sum { .. } | Formula::Product { .. });
+        let range = if delegated { xnnpack_range::<T> } else { builtin_range::<T> };
+        let (min, max) = range(activation, output);
+        let broadcast = Broadcast::new(shapes[0], shapes[1])?;
+        Ok(Self { broadcast, formula, output_zero_point: output.zero_point, min, max, element: PhantomData })
+    }
+
+    /// The shape of the result.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        self.broadcast.shape()
+    }
+
+    /// Runs.
+    ///
+    /// # Panics
+    /// If a buffer has another size than planned.
+    pub fn run(&self, ctx: Context<'_>, a: &[T], b: &[T], output: &mut [T]) {
+        assert_eq!(
+            [a.len(), b.len(), output.len()],
+            self.broadcast.lens(),
+            "operands and result have the planned shapes"
+        );
+        let (row, step_a, step_b) = self.broadcast.inner();
+        if output.is_empty() {
+            return;
+        }
+        let rows_per_task = TASK.div_ceil(row);
+        let ends = Ends { zero_point: self.output_zero_point, min: self.min, max: self.max };
+        split(ctx.pool, output, rows_per_task * row, |task, output| {
+            let first = task * rows_per_task;
+            let rows = first..first + output.len() / row;
+            self.broadcast.for_rows(rows, |at, a_at, b_at| {
+                let output = &mut output[(at - first) * row..][..row];
+                let (a, b) = (&a[a_at..], &b[b_at..]);
+                let (a, b) = (&a[..(row - 1) * step_a + 1], &b[..(row - 1) * step_b + 1]);
+                combine(ctx.isa, self.formula, ends, a, b, output);
+            });
+        });
+    }
+}
+
+fn xnnpack_sum(zero_points: [i32; 2], a: f32, b: f32, subtract: bool) -> Formula {
+    let exponent = (a.max(b).to_bits() >> 23) as i32 - 127;
+    let shift = (20 - exponent) as u32;
+    let fixed = |ratio: f32| (ratio * (1u32 << shift) as f32).round_ties_even() as i32;
+    let (a, b) = (fixed(a), if subtract { -fixed(b) } else { fixed(b) });
+    let offset = a.wrapping_mul(zero_points[0]).wrapping_add(b.wrapping_mul(zero_points[1]));
+    Formula::Sum { bias: (1i32 << (shift - 1)).wrapping_sub(offset), a, b, shift }
+}
+
+fn fixed_sum(
+    zero_points: [i32; 2],
+    [a, b]: [QuantParams; 2],
+    output: QuantParams,
+    left_shift: u32,
+    sign: i32,
+) -> Result<Formula, Unsupported> {
+    let twice_max = f64::from(2.0 * a.scale.max(b.scale));
+    let scale = |real: f64| {
+        let scale = FixedPoint::new(real);
+        let reason = || format!("scales {}, {} and {} are too far apart", a.scale, b.scale, output.scale);
+        if real < 1.0 && scale.shift <= 0 { Ok(scale) } else { Err(Unsupported::new(KERNEL, reason())) }
+    };
+    let scales = [scale(f64::from(a.scale) / twice_max)?, scale(f64::from(b.scale) / twice_max)?];
+    let output = scale(twice_max / f64::from((1u32 << left_shift) as f32 * output.scale))?;
+    Ok(Formula::FixedSum { zero_points, left_shift, scales, sign, output })
+}
+
+/// What is added to the result, and where it is cut.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    zero_point: i32,
+    min: i32,
+    max: i32,
+}
+
+multiversion! {
+    /// One row; an operand of one element is used for all.
+    fn combine<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
+        let Ends { zero_point, min, max } = ends;
+        match formula {
+            Formula::Sum { bias, a: a_multiplier, b: b_multiplier, shift } => {
+                each(a, b, output, |a, b| {
+                    let sum = bias.wrapping_add(a.wrapping_mul(a_multiplier)).wrapping_add(b.wrapping_mul(b_multiplier));
+                    ((sum >> shift) + zero_point).clamp(min, max)
+                });
+            }
+            Formula::Product { zero_points: [za, zb], scale } => {
+                let (low, high) = ((min - zero_point) as f32, (max - zero_point) as f32);
+                each(a, b, output, |a, b| {
+                    let scaled = ((a - za) * (b - zb)) as f32 * scale;
+                    round_even_small(scaled.max(low).min(high)) + zero_point
+                });
+            }
+            Formula::FixedSum { zero_points: [za, zb], left_shift, scales: [scale_a, scale_b], sign, output: scale } => {
+                each(a, b, output, |a, b| {
+                    let a = scale_a.round_twice((a - za) << left_shift);
+                    let b = scale_b.round_twice((b - zb) << left_shift);
+                    (scale.round_twice(a.wrapping_add(b * sign)).wrapping_add(zero_point)).clamp(min, max)
+                });
+            }
+            Formula::FixedProduct { zero_points: [za, zb], output: scale } => {
+                each(a, b, output, |a, b| {
+                    scale.round_twice((a - za).wrapping_mul(b - zb)).wrapping_add(zero_point).clamp(min, max)
+                });
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn each<T: Quantized>(a: &[T], b: &[T], output: &mut [T], formula: impl Fn(i32, i32) -> i32) {
+    match (a, b) {
+        (&[a], &[b]) => output.fill(T::narrow(formula(a.widen(), b.widen()))),
+        (a, &[b]) => {
+            for (out, a) in output.iter_mut().zip(a) {
+                *out = T::narrow(formula(a.widen(), b.widen()));
+            }
+        }
+        (&[a], b) => {
+            for (out, b) in output.iter_mut().zip(b) {
+                *out = T::narrow(formula(a.widen(), b.widen()));
+            }
+        }
+        (a, b) => {
+            for ((out, a), b) in output.iter_mut().zip(a).zip(b) {
+                *out = T::narrow(formula(a.widen(), b.widen()));
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Integer MEAN and REDUCE_MAX over any axes: int8, uint8 and int16.
+
+use crate::integer_conv::{scratch_bytes, typed_scratch};
+use crate::numerics::{Numerics, QuantParams, Quantized};
+use crate::requantize::FixedPoint;
+use crate::shape::{Dim, Walk, len, strides};
+use crate::{Context, Unsupported};
+use std::marker::PhantomData;
+
+const KERNEL: &str = "reduce";
+
+/// Which elements of the input meet in which element of the output.
+#[derive(Debug, Clone)]
+struct Plan {
+    walk: Walk,
+    input_len: usize,
+    output_len: usize,
+}
+
+impl Plan {
+    fn new(shape: &[usize], axes: &[usize]) -> Result<Self, Unsupported> {
+        if let Some(axis) = axes.iter().find(|&&axis| axis >= shape.len()) {
+            return Err(Unsupported::new(KERNEL, format!("axis {axis} of a tensor of rank {}", shape.len())));
+        }
+        let kept: Vec<usize> =
+            shape.iter().enumerate().map(|(axis, &size)| if axes.contains(&axis) { 1 } else { size }).collect();
+        let (input_len, output_len) = (len(KERNEL, shape)?, len(KERNEL, &kept)?);
+        let (in_strides, out_strides) = (strides(shape), strides(&kept));
+        let dims = (0..shape.len()).map(|axis| Dim {
+            size: shape[axis],
+            a: in_strides[axis],
+            b: if axes.contains(&axis) { 0 } else { out_strides[axis] },
+        });
+        Ok(Self { walk: Walk::new(KERNEL, dims)?, input_len, output_len })
+    }
+
+    /// Calls `row(input, output)` with matching rows; an output row of one element takes the whole input row.
+    fn for_rows<T, O>(&self, input: &[T], output: &mut [O], row: impl Fn(&[T], &mut [O])) {
+        let Dim { size, b: step, .. } = self.walk.inner;
+        if input.is_empty() {
+            return;
+        }
+        let out_len = if step == 0 { 1 } else { size };
+        self.walk.for_rows(0..self.walk.rows, |_, from, to| row(&input[from..][..size], &mut output[to..][..out_len]));
+    }
+}
+
+/// A planned integer MEAN on `i8`, `u8` or `i16`.
+#[derive(Debug, Clone)]
+pub struct QuantizedMean<T> {
+    plan: Plan,
+    formula: Formula,
+    output_zero_point: i32,
+    element: PhantomData<T>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Formula {
+    /// `sum * scale + offset` in f32, halves to even (XNNPACK `operators/reduce-nd.c`).
+    Float { scale: f32, offset: f32 },
+    /// `(sum - zero points)` with [`FixedPoint::round_twice`], the multiplier divided by the count (LiteRT
+    /// `reference/reduce.h`, `QuantizedMeanOrSum`).
+    Fixed { zero_points: i32, scale: FixedPoint },
+}
+
+impl<T: Quantized> QuantizedMean<T> {
+    /// Plans the mean of `shape` over `axes` (repeated ones count once). Litert: 8-bit runs in XNNPACK.
+    ///
+    /// # Errors
+    /// An axis beyond the rank, an empty mean, or bad quantization.
+    pub fn new(
+        shape: &[usize],
+        axes: &[usize],
+        input: QuantParams,
+        output: QuantParams,
+        numerics: Numerics,
+    ) -> Result<Self, Unsupported> {
+        input.check::<T>(KERNEL, "input")?;
+        output.check::<T>(KERNEL, "output")?;
+        let plan = Plan::new(shape, axes)?;
+        let count = plan.input_len.checked_div(plan.output_len).unwrap_or(0);
+        if count == 0 || count > 1 << 15 {
+            return Err(Unsupported::new(KERNEL, format!("a mean of {count} quantized elements, 1 to 32768 can")));
+        }
+        let formula = if numerics == Numerics::Litert && T::BITS == 8 {
+            let scale = input.scale / output.scale * (1.0 / count as f32);
+            let offset = output.zero_point as f32 - (count as f32 * input.zero_point as f32) * scale;
+            Formula::Float { scale, offset }
+        } else {
+            let scale = FixedPoint::new(f64::from(input.scale) / f64::from(output.scale));
+            let shift = (63 - (count as u64).leading_zeros() as i32).min(32).min(31 + scale.shift);
+            let multiplier = (i64::from(scale.multiplier) << shift.max(0)) / count as i64;
+            let scale = FixedPoint { multiplier: multiplier as i32, shift: scale.shift - shift };
+            Formula::Fixed { zero_points: input.zero_point.wrapping_mul(count as i32), scale }
+        };
+        Ok(Self { plan, formula, output_zero_point: output.zero_point, element: PhantomData })
+    }
+
+    /// Elements of the input and of the output.
+    #[must_use]
+    pub fn lens(&self) -> [usize; 2] {
+        [self.plan.input_len, self.plan.output_len]
+    }
+
+    /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        scratch_bytes::<i32>(self.plan.output_len)
+    }
+
+    /// Runs.
+    ///
+    /// # Panics
+    /// If a buffer has another size than planned.
+    pub fn run(&self, _ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
+        assert_eq!([input.len(), output.len()], self.lens(), "operand and result have the planned shapes");
+        let sums = &mut typed_scratch::<i32>(scratch)[..self.plan.output_len];
+        sums.fill(0);
+        self.plan.for_rows(input, sums, |row, sums| match sums {
+            [sum] => *sum += row.iter().map(|value| value.widen()).sum::<i32>(),
+            sums => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value.widen()),
+        });
+        for (out, &sum) in output.iter_mut().zip(&*sums) {
+            let value = match self.formula {
+                Formula::Float { scale, offset } => {
+                    let rounded = (sum as f32 * scale + offset).round_ties_even();
+                    rounded.clamp(T::MIN as f32, T::MAX as f32) as i32
+                }
+                Formula::Fixed { zero_points, scale } => {
+                    scale.round_twice(sum.wrapping_sub(zero_points)).wrapping_add(self.output_zero_point)
+                }
+            };
+            *out = T::narrow(value.clamp(T::MIN, T::MAX));
+        }
+    }
+}
+
+/// A planned REDUCE_MAX on quantized values. LiteRT demands that input and output are quantized alike, so values pass
+/// through in both numerics.
+#[derive(Debug, Clone)]
+pub struct QuantizedReduceMax<T> {
+    plan: Plan,
+    element: PhantomData<T>,
+}
+
+impl<T: Quantized> QuantizedReduceMax<T> {
+    /// Plans the maximum of `shape` over `axes` (repeated ones count once).
+    ///
+    /// # Errors
+    /// An axis beyond the rank, or `input` and `output` quantized differently.
+    pub fn new(shape: &[usize], axes: &[usize], input: QuantParams, output: QuantParams) -> Result<Self, Unsupported> {
+        if input != output {
+            let reason = format!("REDUCE_MAX from {input:?} to {output:?}, expected the same");
+            return Err(Unsupported::new(KERNEL, reason));
+        }
+        Ok(Self { plan: Plan::new(shape, axes)?, element: PhantomData })
+    }
+
+    /// Elements of the input and of the output.
+    #[must_use]
+    pub fn lens(&self) -> [usize; 2] {
+        [self.plan.input_len, self.plan.output_len]
+    }
+
+    /// Runs. The maximum of nothing is the smallest value.
+    ///
+    /// # Panics
+    /// If a buffer has another size than planned.
+    pub fn run(&self, _ctx: Context<'_>, input: &[T], output: &mut [T]) {
+        assert_eq!([input.len(), output.len()], self.lens(), "operand and result have the planned shapes");
+        output.fill(T::narrow(T::MIN));
+        self.plan.for_rows(input, output, |row, output| match output {
+            [out] => *out = row.iter().copied().fold(*out, Ord::max),
+            output => output.iter_mut().zip(row).for_each(|(out, &value)| *out = (*out).max(value)),
+        });
+    }
+}
