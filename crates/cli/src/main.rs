@@ -1,2 +1,65 @@
+//! The command line: parses, calls the library, prints. Data goes to standard output, talk to standard error.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod args;
+mod commands;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use litesmith::Result;
+
+use args::{Cli, Command};
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors: clap knows which stream and which status.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let output = Output::new(&cli.global);
+    match run(cli.command, &output) {
+        Ok(verdict) => verdict.into(),
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What a command found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Done.
+    Good,
+    /// It ran, and the answer is no.
+    Bad,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        Self::from(match verdict {
+            Verdict::Good => 0,
+            Verdict::Bad => 1,
+        })
+    }
+}
+
+fn run(command: Command, output: &Output) -> Result<Verdict> {
+    match command {
+        Command::Demo(args) => commands::demo::run(&args, output),
+        Command::Train(args) => commands::train::run(&args, output),
+        Command::Eval(args) => commands::eval::run(&args, output),
+        Command::Quantize(args) => commands::quantize::run(&args, output),
+        Command::Run(args) => commands::run::run(&args, output),
+        Command::Summary(args) => commands::summary::run(&args, output),
+        Command::Bench(args) => commands::bench::run(&args, output),
+        Command::Completions(args) => commands::generate::completions(&args),
+        Command::Man(args) => commands::generate::man(&args, output),
+    }
+}

@@ -1,1 +1,57 @@
+//! One tool that takes an image model from data to device: load data, build, train, evaluate, quantize, run. This crate is
+//! the stable library; the command line is a face over it.
+//!
+//! ```no_run
+//! use litesmith::{Predictor, SessionOptions, load_model};
+//!
+//! let loaded = load_model("digits-int8.tflite".as_ref())?;
+//! let mut predictor = Predictor::new(&loaded.model, SessionOptions::default(), None)?;
+//! let image = litesmith::data::load_image("digit.png")?;
+//! println!("{:?}", predictor.predict_image(&image)?);
+//! # Ok::<(), litesmith::Error>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod evaluate;
+pub mod files;
+mod predictor;
+pub mod progress;
+mod quantize;
+
+use std::path::Path;
+
+pub use litesmith_compress as compress;
+pub use litesmith_data as data;
+pub use litesmith_graph as graph;
+pub use litesmith_measure as measure;
+pub use litesmith_runtime as runtime;
+pub use litesmith_tflite as tflite;
+pub use litesmith_train as train;
+
+pub use evaluate::{EvaluateOptions, evaluate};
+pub use litesmith_graph::{Error, Model, Result};
+pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
+pub use predictor::Predictor;
+/// What serialises to JSON.
+pub use serde::Serialize;
+pub use quantize::{CalibrateOptions, calibrate_on};
+
+/// Loads a `.tflite` file.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; those of [`tflite::read`], with the path as place.
+pub fn load_model(path: &Path) -> Result<tflite::Loaded> {
+    let limits = tflite::Limits::default();
+    let bytes = files::load(path, limits.file_bytes as u64)?;
+    tflite::read(&bytes, &limits).map_err(|error| error.at(path.display()))
+}
+
+/// Saves a model as a `.tflite` file, whole or not at all; returns its size in bytes.
+///
+/// # Errors
+/// Those of [`tflite::write`] and [`files::save`].
+pub fn save_model(path: &Path, model: &Model, existing: files::Existing) -> Result<u64> {
+    let bytes = tflite::write(model, &tflite::WriteOptions::default()).map_err(|error| error.at(path.display()))?;
+    files::save(path, &bytes, existing)?;
+    Ok(bytes.len() as u64)
+}

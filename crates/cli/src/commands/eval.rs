@@ -1,0 +1,90 @@
+//! `eval`.
+
+use litesmith::measure::{
+    Align, EvaluationReport, Machine, ModelSummary, Report, TextTable, WrongPicture, format, render_html,
+};
+use litesmith::{EvaluateOptions, Predictor, Result, evaluate, files};
+
+use super::{existing, load_model, open_data, session_options};
+use crate::Verdict;
+use crate::args::EvalArgs;
+use crate::output::Output;
+
+pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
+    if let Some(path) = &args.html {
+        files::check_absent(path, existing(args.force))?;
+    }
+    let model = load_model(&args.model, output)?;
+    let dataset = open_data(&args.data.data, args.data.skip_bad, output)?;
+    let (kind, split) = match args.split {
+        Some(kind) => (kind.into(), dataset.require(kind.into())?),
+        None => dataset.evaluation()?,
+    };
+    let session = session_options(&args.runtime, output);
+    let mut predictor = Predictor::new(&model, session.clone(), split.shape())
+        .map_err(|error| error.at(args.model.display()))?;
+    let mut reference = match &args.against {
+        Some(path) => {
+            let model = load_model(path, output)?;
+            Some(Predictor::new(&model, session, split.shape()).map_err(|error| error.at(path.display()))?)
+        }
+        None => None,
+    };
+    let options = EvaluateOptions {
+        batch: args.batch_size as usize,
+        top_k: args.top_k.clone(),
+        ..EvaluateOptions::default()
+    };
+    let (evaluation, agreement) =
+        evaluate(&mut predictor, reference.as_mut(), split, &options, &mut output.progress())?;
+    let metrics = evaluation.finish();
+    let agreement = agreement.map(|agreement| agreement.finish());
+
+    if let Some(path) = &args.html {
+        let report = Report {
+            title: format!("{} on {} {kind}", args.model.display(), dataset.name),
+            evaluations: vec![EvaluationReport {
+                model: args.model.display().to_string(),
+                data: format!("{} {kind}", dataset.name),
+                sample_noun: "image".into(),
+                wrong_pictures: wrong_pictures(split, &metrics)?,
+                metrics: metrics.clone(),
+            }],
+            layers: Some(ModelSummary::of(model.main()?)?),
+            machine: Some(Machine::detect()),
+            ..Report::default()
+        };
+        files::save(path, render_html(&report).as_bytes(), existing(args.force))?;
+        output.say(&format!("wrote {}", path.display()));
+    }
+    let passed = args.floor.is_none_or(|floor| metrics.accuracy * 100.0 >= floor);
+    if output.json {
+        output.print_json(&serde_json::json!({
+            "model": args.model, "data": dataset.name, "split": kind, "metrics": metrics, "agreement": agreement,
+            "floor_percent": args.floor, "passed": passed, "skipped_samples": dataset.skipped.len(),
+        }))?;
+    } else {
+        output.print(&metrics.to_text())?;
+        if let Some(confusion) = metrics.confusion_text() {
+            output.print(&format!("\n{confusion}"))?;
+        }
+        if let (Some(agreement), Some(path)) = (&agreement, &args.against) {
+            output.print(&format!("\nagainst {}\n{}", path.display(), agreement.to_text()))?;
+        }
+    }
+    if !passed {
+        let mut table = TextTable::new(&[("accuracy", Align::Right), ("floor", Align::Right)]);
+        table.row([format::percent(metrics.accuracy), format::percent(args.floor.unwrap_or_default() / 100.0)]);
+        output.say(&format!("below the floor:\n{table}"));
+        return Ok(Verdict::Bad);
+    }
+    Ok(Verdict::Good)
+}
+
+/// The wrong samples as pictures, the most confident mistakes first.
+fn wrong_pictures(
+    split: &litesmith::data::Split,
+    metrics: &litesmith::measure::Metrics,
+) -> Result<Vec<WrongPicture>> {
+    litesmith::demo::wrong_pictures(split, &metrics.wrong)
+}

@@ -1,0 +1,57 @@
+//! One file a command: turns what was said into calls of the library, and their results into words.
+
+pub(crate) mod bench;
+pub(crate) mod demo;
+pub(crate) mod eval;
+pub(crate) mod generate;
+pub(crate) mod quantize;
+pub(crate) mod run;
+pub(crate) mod summary;
+pub(crate) mod train;
+
+use std::path::Path;
+
+use litesmith::data::{Dataset, OpenOptions, open};
+use litesmith::files::Existing;
+use litesmith::{Model, Result, SessionOptions};
+
+use crate::args::RuntimeArgs;
+use crate::output::Output;
+
+/// Loads a model and passes its oddities on.
+fn load_model(path: &Path, output: &Output) -> Result<Model> {
+    let loaded = litesmith::load_model(path)?;
+    for warning in &loaded.warnings {
+        output.warn(&format!("{}: {warning}", path.display()));
+    }
+    Ok(loaded.model)
+}
+
+/// Opens a data set and lists what was left out of it.
+fn open_data(spec: &str, skip_bad: bool, output: &Output) -> Result<Dataset> {
+    let dataset = open(spec, &OpenOptions { skip_bad, ..OpenOptions::default() })?;
+    if !dataset.skipped.is_empty() {
+        output.warn(&format!("{} samples of {} were skipped:", dataset.skipped.len(), dataset.name));
+        const SHOWN: usize = 20;
+        for skipped in dataset.skipped.iter().take(SHOWN) {
+            output.warn(&format!("  {}: {}", skipped.split, skipped.error));
+        }
+        if let Some(more) = dataset.skipped.len().checked_sub(SHOWN).filter(|&more| more > 0) {
+            output.warn(&format!("  and {more} more"));
+        }
+    }
+    Ok(dataset)
+}
+
+fn session_options(runtime: &RuntimeArgs, output: &Output) -> SessionOptions {
+    SessionOptions {
+        threads: output.threads,
+        numerics: runtime.numerics.into(),
+        isa: runtime.isa,
+        ..SessionOptions::default()
+    }
+}
+
+fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Keep }
+}

@@ -1,0 +1,96 @@
+//! `run`.
+
+use std::path::Path;
+
+use litesmith::data::{Image, load_image, load_npy};
+use litesmith::measure::{Align, TextTable, format};
+use litesmith::{Predictor, Result, Session, files, raw};
+
+use super::{existing, load_model, session_options};
+use crate::Verdict;
+use crate::args::RunArgs;
+use crate::output::Output;
+
+pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
+    let model = load_model(&args.model, output)?;
+    let options = session_options(&args.runtime, output);
+    let at_model = |error: litesmith::Error| error.at(args.model.display());
+    if args.explain {
+        let session = Session::new(&model, options).map_err(at_model)?;
+        return explain(&session, output);
+    }
+    if let (Some(input), Some(raw_path)) = (&args.input, &args.output_raw) {
+        files::check_absent(raw_path, existing(args.force))?;
+        let mut session = Session::new(&model, options).map_err(at_model)?;
+        let array = load_npy(input)?;
+        let bytes = raw::run_npy(&mut session, &array).map_err(|error| error.at(input.display()))?;
+        files::save(raw_path, &bytes, existing(args.force))?;
+        return Ok(Verdict::Good);
+    }
+    let mut predictor = Predictor::new(&model, options, None).map_err(at_model)?;
+    if model.metadata.inputs.iter().all(|input| input.normalization.is_none()) {
+        output.detail("the model does not say how pixels become numbers; they are scaled to 0 to 1");
+    }
+    let mut results = Vec::new();
+    for path in &args.images {
+        for (index, image) in load_images(path)?.iter().enumerate() {
+            let scores = predictor.predict_image(image).map_err(|error| error.at(path.display()))?.to_vec();
+            let best = best(&scores, usize::from(args.top));
+            results.push((path, index, best, scores));
+        }
+    }
+    let label = |class: usize| predictor.labels().get(class).cloned().unwrap_or_else(|| class.to_string());
+    if output.json {
+        let list = results.iter().map(|(path, index, best, scores)| {
+            let classes = best.iter().map(|&class| {
+                serde_json::json!({ "class": class, "label": label(class), "score": scores[class] })
+            });
+            serde_json::json!({ "image": path, "index": index, "top": classes.collect::<Vec<_>>() })
+        });
+        output.print_json(&list.collect())?;
+        return Ok(Verdict::Good);
+    }
+    for (path, index, best, scores) in &results {
+        let several = results.iter().filter(|result| result.0 == *path).count() > 1;
+        let name = if several { format!("{} [{index}]", path.display()) } else { path.display().to_string() };
+        let mut table = TextTable::new(&[(name.as_str(), Align::Left), ("score", Align::Right)]);
+        for &class in best {
+            table.row([label(class), format::number(f64::from(scores[class]))]);
+        }
+        output.print(&table.to_string())?;
+    }
+    Ok(Verdict::Good)
+}
+
+fn explain(session: &Session, output: &Output) -> Result<Verdict> {
+    let steps = session.explain();
+    if output.json {
+        let list = steps.iter().map(|step| {
+            serde_json::json!({ "node": step.node, "place": step.place, "kernel": step.kernel })
+        });
+        output.print_json(&list.collect())?;
+        return Ok(Verdict::Good);
+    }
+    let mut table = TextTable::new(&[("op", Align::Left), ("kernel", Align::Left)]);
+    for step in steps {
+        table.row([step.place, step.kernel]);
+    }
+    output.print(&table.to_string())?;
+    Ok(Verdict::Good)
+}
+
+fn load_images(path: &Path) -> Result<Vec<Image>> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
+        return load_npy(path)?.images().map_err(|error| error.at(path.display()));
+    }
+    Ok(vec![load_image(path)?])
+}
+
+/// The classes with the highest scores, highest first; NaN is lowest, equal scores keep their order.
+fn best(scores: &[f32], count: usize) -> Vec<usize> {
+    let key = |class: usize| if scores[class].is_nan() { f32::NEG_INFINITY } else { scores[class] };
+    let mut classes: Vec<_> = (0..scores.len()).collect();
+    classes.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
+    classes.truncate(count);
+    classes
+}

@@ -1,0 +1,182 @@
+//! A model that takes images and gives scores, whatever its element types are.
+
+use litesmith_data::{Image, ImageShape, Preprocess, preprocess};
+use litesmith_graph::{DType, Error, Model, Quantization, Result, Tensor, TensorMetadata};
+use litesmith_runtime::{Session, SessionOptions};
+
+/// Runs a model of one image input: real numbers in, real numbers out. A float, int8, uint8 or int16 model is the same to
+/// the caller; quantized values are converted with the scales of the file.
+pub struct Predictor {
+    session: Session,
+    preprocess: Preprocess,
+    labels: Vec<String>,
+    scores: Vec<f32>,
+    pixels: Vec<f32>,
+}
+
+impl Predictor {
+    /// Plans `model`.
+    ///
+    /// How pixels become numbers is read from the file's NormalizationOptions metadata; a file without gets pixels of
+    /// 0 to 1. `shape` is needed where the input does not say height, width and channels (`[N, features]`).
+    ///
+    /// # Errors
+    /// Those of [`Session::new`]; [`Error::Unsupported`] when the model has several inputs, or an input that is no image.
+    pub fn new(model: &Model, options: SessionOptions, shape: Option<ImageShape>) -> Result<Self> {
+        let session = Session::new(model, options)?;
+        if session.input_count() != 1 {
+            return Err(Error::unsupported(
+                "model",
+                format!("it has {} inputs, expected one image", session.input_count()),
+            )
+            .with_hint("models of several inputs run through the library's Session"));
+        }
+        let shape = image_shape(session.input_tensor(0)?, shape)?;
+        let metadata = model.metadata.inputs.first();
+        Ok(Self {
+            preprocess: preprocess_of(metadata, shape)?,
+            labels: model.metadata.outputs.first().map(|output| output.labels.clone()).unwrap_or_default(),
+            session,
+            scores: Vec::new(),
+            pixels: Vec::new(),
+        })
+    }
+
+    /// How an image becomes the model's input.
+    #[must_use]
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// Names of the classes, from the file's labels; empty when it has none.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The session behind.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Numbers that one image takes.
+    #[must_use]
+    pub fn input_len(&self) -> usize {
+        self.preprocess.height * self.preprocess.width * self.preprocess.channels
+    }
+
+    /// Runs on a batch of preprocessed images, `[batch, height, width, channels]`; returns the first output as real
+    /// numbers, `[batch, ..]`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the numbers are not whole images, else those of [`Session::resize_batch`] and
+    /// [`Session::run`].
+    pub fn predict(&mut self, images: &[f32]) -> Result<&[f32]> {
+        let len = self.input_len();
+        if images.is_empty() || !images.len().is_multiple_of(len) {
+            return Err(Error::invalid(
+                "images",
+                format!("got {} numbers, expected a multiple of {len}", images.len()),
+            ));
+        }
+        self.session.resize_batch(images.len() / len)?;
+        write_real(&mut self.session, images)?;
+        self.session.run()?;
+        read_real(&self.session, &mut self.scores)?;
+        Ok(&self.scores)
+    }
+
+    /// Runs on one image of any size and returns its scores.
+    ///
+    /// # Errors
+    /// Those of [`preprocess`] and [`Predictor::predict`].
+    pub fn predict_image(&mut self, image: &Image) -> Result<&[f32]> {
+        let mut pixels = std::mem::take(&mut self.pixels);
+        pixels.resize(self.input_len(), 0.0);
+        let result = preprocess(image, &self.preprocess, &mut pixels);
+        let result = result.and_then(|()| self.predict(&pixels).map(drop));
+        self.pixels = pixels;
+        result.map(|()| self.scores.as_slice())
+    }
+}
+
+/// The shape of the image that an input takes.
+fn image_shape(input: &Tensor, given: Option<ImageShape>) -> Result<ImageShape> {
+    match (input.shape.as_slice(), given) {
+        (&[_, height, width, channels], _) => Ok(ImageShape::new(height, width, channels)),
+        (&[_, height, width], _) => Ok(ImageShape::new(height, width, 1)),
+        (&[_, features], Some(shape)) if shape.elements() == Some(features) => Ok(shape),
+        (shape, _) => Err(Error::unsupported(
+            format!("input \"{}\"", input.name),
+            format!("shape {shape:?} is no image, expected [N, height, width] or [N, height, width, channels]"),
+        )),
+    }
+}
+
+fn preprocess_of(metadata: Option<&TensorMetadata>, shape: ImageShape) -> Result<Preprocess> {
+    let preprocess = match metadata.and_then(|metadata| metadata.normalization.clone()) {
+        Some(normalization) => Preprocess::with_mean_std(shape, normalization.mean, normalization.std),
+        None => Preprocess::unit(shape),
+    };
+    preprocess.check().map_err(|error| error.at("NormalizationOptions"))?;
+    Ok(preprocess)
+}
+
+/// Fills the session's first input with real numbers, quantized as its tensor says.
+///
+/// # Errors
+/// [`Error::Unsupported`] for element types other than float32, int8, uint8 and int16.
+pub(crate) fn write_real(session: &mut Session, values: &[f32]) -> Result<()> {
+    let tensor = session.input_tensor(0)?;
+    let place = format!("input \"{}\"", tensor.name);
+    let (dtype, quantization) = (tensor.dtype, tensor.quantization.clone());
+    if dtype == DType::F32 {
+        session.input_mut::<f32>(0)?.copy_from_slice(values);
+        return Ok(());
+    }
+    let (scale, zero_point) = per_tensor(quantization.as_ref(), &place)?;
+    let (low, high) = dtype.integer_range().unwrap_or((0, 0));
+    let quantize = |value: &f32| {
+        let value = (value / scale).round_ties_even() + zero_point as f32;
+        value.clamp(low as f32, high as f32)
+    };
+    match dtype {
+        DType::I8 => fill(session.input_mut::<i8>(0)?, values, |value| quantize(value) as i8),
+        DType::U8 => fill(session.input_mut::<u8>(0)?, values, |value| quantize(value) as u8),
+        DType::I16 => fill(session.input_mut::<i16>(0)?, values, |value| quantize(value) as i16),
+        other => return Err(Error::unsupported(place, format!("elements of type {other}"))),
+    }
+    Ok(())
+}
+
+fn fill<T>(input: &mut [T], values: &[f32], quantize: impl Fn(&f32) -> T) {
+    input.iter_mut().zip(values).for_each(|(to, from)| *to = quantize(from));
+}
+
+/// Reads the session's first output as real numbers.
+fn read_real(session: &Session, values: &mut Vec<f32>) -> Result<()> {
+    let tensor = session.output_tensor(0)?;
+    let place = || format!("output \"{}\"", tensor.name);
+    values.clear();
+    if tensor.dtype == DType::F32 {
+        values.extend_from_slice(session.output::<f32>(0)?);
+        return Ok(());
+    }
+    let (scale, zero_point) = per_tensor(tensor.quantization.as_ref(), &place())?;
+    let real = |value: i32| (value - zero_point) as f32 * scale;
+    match tensor.dtype {
+        DType::I8 => values.extend(session.output::<i8>(0)?.iter().map(|&value| real(value.into()))),
+        DType::U8 => values.extend(session.output::<u8>(0)?.iter().map(|&value| real(value.into()))),
+        DType::I16 => values.extend(session.output::<i16>(0)?.iter().map(|&value| real(value.into()))),
+        other => return Err(Error::unsupported(place(), format!("elements of type {other}"))),
+    }
+    Ok(())
+}
+
+fn per_tensor(quantization: Option<&Quantization>, place: &str) -> Result<(f32, i32)> {
+    quantization
+        .and_then(Quantization::as_per_tensor)
+        .and_then(|(scale, zero_point)| Some((scale, i32::try_from(zero_point).ok()?)))
+        .ok_or_else(|| Error::malformed(place, "integers without one scale and zero point"))
+}
