@@ -41,35 +41,12 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Demo(DemoArgs),
-    Train(Box<TrainArgs>),
     Eval(EvalArgs),
     Quantize(QuantizeArgs),
     Run(RunArgs),
     Summary(SummaryArgs),
-    Bench(BenchArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
-}
-
-/// Train the reference network on MNIST, convert it six ways, evaluate and time each, and write a report
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  litesmith demo
-  litesmith demo --out /tmp/digits --epochs 2 --seed 7")]
-pub(crate) struct DemoArgs {
-    /// Folder for the models and the report; its files are replaced
-    #[arg(long, value_name = "DIR", default_value = "litesmith-demo", value_hint = ValueHint::DirPath)]
-    pub(crate) out: PathBuf,
-    /// MNIST: the folder with its four files
-    #[arg(long, value_name = "DATA", default_value = "mnist")]
-    pub(crate) data: String,
-    /// Passes over the training images
-    #[arg(long, value_name = "N", default_value_t = litesmith::demo::EPOCHS, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) epochs: u32,
-    /// Seed of initial weights, order and augmentation
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
 }
 
 /// Whose integer arithmetic to follow
@@ -306,8 +283,11 @@ pub(crate) struct SummaryArgs {
 
 /// Shell to complete for
 #[derive(Debug, Args)]
-#[command(about = "Print shell completions", after_help = "Example:
-  litesmith completions bash > ~/.local/share/bash-completion/completions/litesmith")]
+#[command(
+    about = "Print shell completions",
+    after_help = "Example:
+  litesmith completions bash > ~/.local/share/bash-completion/completions/litesmith"
+)]
 pub(crate) struct CompletionsArgs {
     /// Shell
     #[arg(value_enum)]

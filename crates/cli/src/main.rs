@@ -52,13 +52,10 @@ impl From<Verdict> for ExitCode {
 
 fn run(command: Command, output: &Output) -> Result<Verdict> {
     match command {
-        Command::Demo(args) => commands::demo::run(&args, output),
-        Command::Train(args) => commands::train::run(&args, output),
         Command::Eval(args) => commands::eval::run(&args, output),
         Command::Quantize(args) => commands::quantize::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),
         Command::Summary(args) => commands::summary::run(&args, output),
-        Command::Bench(args) => commands::bench::run(&args, output),
         Command::Completions(args) => commands::generate::completions(&args),
         Command::Man(args) => commands::generate::man(&args, output),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use litesmith_graph::{Error, Result};
+use litesmith_graph::{DType, Error, Result};
 
 use crate::dataset::{Dataset, Sample, SkippedSample, Source, Split, SplitKind, Target};
 use crate::files::SharedFile;
@@ -28,6 +28,18 @@ pub(crate) enum Element {
 }
 
 impl Element {
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::U8 => DType::U8,
+            Self::I8 => DType::I8,
+            Self::I16 => DType::I16,
+            Self::I32 => DType::I32,
+            Self::I64 => DType::I64,
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+        }
+    }
+
     pub(crate) fn bytes(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use litesmith_graph::{Error, Result};
+use litesmith_graph::{DType, Error, Result};
 
 use crate::arrays::{ArrayPart, Element, Rows, Storage, Table, dataset_of_arrays};
 use crate::dataset::{Dataset, SplitKind};
@@ -194,6 +194,8 @@ fn quoted(text: &str) -> std::result::Result<(&str, &str), String> {
 pub struct NpyArray {
     /// Its dimensions, the last fastest; empty for a single number.
     pub shape: Vec<usize>,
+    /// The type of its numbers in the file.
+    pub dtype: DType,
     /// Its numbers: `uint8` as bytes, every other type as floats.
     pub values: Pixels,
 }
@@ -240,7 +242,44 @@ pub fn read_npy(bytes: &[u8]) -> Result<NpyArray> {
         header.element.decode(header.big_endian, data, |number| values.push(number as f32));
         Pixels::F32(values)
     };
-    Ok(NpyArray { shape: header.shape, values })
+    Ok(NpyArray { shape: header.shape, dtype: header.element.dtype(), values })
+}
+
+/// Writes an array as the bytes of a `.npy` file (version 1.0, little-endian, C order). `data` are the numbers as `dtype`
+/// stores them.
+///
+/// # Errors
+/// `Unsupported` for a type that NumPy has no name for here; `Invalid` when `data` has not the length of `shape`.
+pub fn write_npy(dtype: DType, shape: &[usize], data: &[u8]) -> Result<Vec<u8>> {
+    let descr = match dtype {
+        DType::U8 => "|u1",
+        DType::I8 => "|i1",
+        DType::Bool => "|b1",
+        DType::I16 => "<i2",
+        DType::I32 => "<i4",
+        DType::I64 => "<i8",
+        DType::F16 => "<f2",
+        DType::F32 => "<f4",
+        DType::F64 => "<f8",
+        other => return Err(Error::unsupported("npy", format!("elements of type {other}"))),
+    };
+    if dtype.bytes(litesmith_graph::elements(shape)?) != Some(data.len()) {
+        return Err(Error::invalid("npy", format!("got {} bytes for {dtype} of shape {shape:?}", data.len())));
+    }
+    let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", sizes.trim_end());
+    // Spaces and a line end, so that the numbers start at a multiple of 64 bytes.
+    let unpadded = MAGIC.len() + 4 + header.len() + 1;
+    header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
+    header.push('\n');
+    let header_len = u16::try_from(header.len())
+        .map_err(|_| Error::invalid("npy", format!("a shape of {} dimensions", shape.len())))?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
+    bytes.extend(header_len.to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    Ok(bytes)
 }
 
 /// Loads a `.npy` file of at most 4 GiB; see [`read_npy`].
@@ -365,6 +404,25 @@ fn read_entry(archive: &mut Archive, name: &str, options: &OpenOptions) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let bytes = write_npy(DType::I16, &[2, 3], little_endian(&[1, -2, 300, 4, 5, -32768]).as_slice()).unwrap();
+        assert_eq!(bytes.len() % 64, 12, "the numbers start at a multiple of 64");
+        let array = read_npy(&bytes).unwrap();
+        assert_eq!((array.shape.as_slice(), array.dtype), ([2, 3].as_slice(), DType::I16));
+        assert_eq!(array.values, Pixels::F32(vec![1.0, -2.0, 300.0, 4.0, 5.0, -32768.0]));
+        for shape in [&[][..], &[6], &[0, 4]] {
+            let len = shape.iter().product::<usize>();
+            let array = read_npy(&write_npy(DType::U8, shape, &vec![7; len]).unwrap()).unwrap();
+            assert_eq!(array.shape, shape);
+        }
+        assert!(write_npy(DType::F32, &[2], &[0; 7]).is_err());
+    }
+
+    fn little_endian(numbers: &[i16]) -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    }
 
     #[test]
     fn headers_as_numpy_writes_them_are_read() {

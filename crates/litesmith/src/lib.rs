@@ -14,9 +14,11 @@
 
 mod evaluate;
 pub mod files;
+mod pictures;
 mod predictor;
 pub mod progress;
 mod quantize;
+pub mod raw;
 
 use std::path::Path;
 
@@ -31,10 +33,11 @@ pub use litesmith_train as train;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use litesmith_graph::{Error, Model, Result};
 pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
+pub use pictures::wrong_pictures;
 pub use predictor::Predictor;
+pub use quantize::{CalibrateOptions, calibrate_on};
 /// What serialises to JSON.
 pub use serde::Serialize;
-pub use quantize::{CalibrateOptions, calibrate_on};
 
 /// Loads a `.tflite` file.
 ///

@@ -1,9 +1,7 @@
 //! `eval`.
 
-use litesmith::measure::{
-    Align, EvaluationReport, Machine, ModelSummary, Report, TextTable, WrongPicture, format, render_html,
-};
-use litesmith::{EvaluateOptions, Predictor, Result, evaluate, files};
+use litesmith::measure::{Align, EvaluationReport, Machine, ModelSummary, Report, TextTable, format, render_html};
+use litesmith::{EvaluateOptions, Predictor, Result, evaluate, files, wrong_pictures};
 
 use super::{existing, load_model, open_data, session_options};
 use crate::Verdict;
@@ -21,8 +19,8 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
         None => dataset.evaluation()?,
     };
     let session = session_options(&args.runtime, output);
-    let mut predictor = Predictor::new(&model, session.clone(), split.shape())
-        .map_err(|error| error.at(args.model.display()))?;
+    let mut predictor =
+        Predictor::new(&model, session.clone(), split.shape()).map_err(|error| error.at(args.model.display()))?;
     let mut reference = match &args.against {
         Some(path) => {
             let model = load_model(path, output)?;
@@ -30,11 +28,8 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
         }
         None => None,
     };
-    let options = EvaluateOptions {
-        batch: args.batch_size as usize,
-        top_k: args.top_k.clone(),
-        ..EvaluateOptions::default()
-    };
+    let options =
+        EvaluateOptions { batch: args.batch_size as usize, top_k: args.top_k.clone(), ..EvaluateOptions::default() };
     let (evaluation, agreement) =
         evaluate(&mut predictor, reference.as_mut(), split, &options, &mut output.progress())?;
     let metrics = evaluation.finish();
@@ -47,7 +42,7 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
                 model: args.model.display().to_string(),
                 data: format!("{} {kind}", dataset.name),
                 sample_noun: "image".into(),
-                wrong_pictures: wrong_pictures(split, &metrics)?,
+                wrong_pictures: wrong_pictures(split, &metrics.wrong)?,
                 metrics: metrics.clone(),
             }],
             layers: Some(ModelSummary::of(model.main()?)?),
@@ -79,12 +74,4 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
         return Ok(Verdict::Bad);
     }
     Ok(Verdict::Good)
-}
-
-/// The wrong samples as pictures, the most confident mistakes first.
-fn wrong_pictures(
-    split: &litesmith::data::Split,
-    metrics: &litesmith::measure::Metrics,
-) -> Result<Vec<WrongPicture>> {
-    litesmith::demo::wrong_pictures(split, &metrics.wrong)
 }

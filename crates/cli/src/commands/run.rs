@@ -42,9 +42,9 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
     let label = |class: usize| predictor.labels().get(class).cloned().unwrap_or_else(|| class.to_string());
     if output.json {
         let list = results.iter().map(|(path, index, best, scores)| {
-            let classes = best.iter().map(|&class| {
-                serde_json::json!({ "class": class, "label": label(class), "score": scores[class] })
-            });
+            let classes = best
+                .iter()
+                .map(|&class| serde_json::json!({ "class": class, "label": label(class), "score": scores[class] }));
             serde_json::json!({ "image": path, "index": index, "top": classes.collect::<Vec<_>>() })
         });
         output.print_json(&list.collect())?;
@@ -65,9 +65,9 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
 fn explain(session: &Session, output: &Output) -> Result<Verdict> {
     let steps = session.explain();
     if output.json {
-        let list = steps.iter().map(|step| {
-            serde_json::json!({ "node": step.node, "place": step.place, "kernel": step.kernel })
-        });
+        let list = steps
+            .iter()
+            .map(|step| serde_json::json!({ "node": step.node, "place": step.place, "kernel": step.kernel }));
         output.print_json(&list.collect())?;
         return Ok(Verdict::Good);
     }

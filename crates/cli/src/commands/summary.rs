@@ -37,8 +37,14 @@ pub(crate) fn run(args: &SummaryArgs, output: &Output) -> Result<Verdict> {
 fn to_text(summary: &Summary) -> String {
     let left = |name| (name, Align::Left);
     let right = |name| (name, Align::Right);
-    let mut table =
-        TextTable::new(&[left("layer"), left("type"), left("reads"), left("output"), right("parameters"), right("MACs")]);
+    let mut table = TextTable::new(&[
+        left("layer"),
+        left("type"),
+        left("reads"),
+        left("output"),
+        right("parameters"),
+        right("MACs"),
+    ]);
     for row in &summary.rows {
         let shape: Vec<_> = row.output_shape.iter().map(ToString::to_string).collect();
         table.row([
