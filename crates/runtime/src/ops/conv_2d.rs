@@ -1,8 +1,10 @@
 //! CONV_2D.
 
-use litesmith_graph::{DType, Error, Result, ops::Activation, ops::Conv2d};
+use litesmith_graph::{DType, Error, Quantization, Result, ops::Activation, ops::Conv2d};
+use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
 use litesmith_kernels::conv_2d::{Conv2dGeometry, float};
+use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 
 use super::{NodeContext, fused_activation, image_shape, quant_params, refused, window};
@@ -12,6 +14,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Kernel> {
     let geometry = geometry(cx, op)?;
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, op, geometry),
+        (DType::F32, DType::I8, DType::F32) => plan_hybrid(cx, op, geometry),
         (DType::I8, DType::I8, DType::I8) => plan_integer::<i8>(cx, op, geometry),
         (DType::U8, DType::U8, DType::U8) => plan_integer::<u8>(cx, op, geometry),
         (DType::I16, DType::I8, DType::I16) => plan_integer::<i16>(cx, op, geometry),
@@ -60,16 +63,52 @@ fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2
     Ok(kernel.with_scratch(bytes))
 }
 
+fn plan_hybrid(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Result<Kernel> {
+    let conv = HybridConv2d::new(geometry, &hybrid_spec(cx, op.activation, true)?).map_err(refused)?;
+    let bytes = conv.scratch_bytes();
+    let kernel = Kernel::new(cx.hybrid_name(), move |context, mut io| {
+        let (inputs, y, scratch) = io.split_scratch();
+        conv.run(context, inputs.get(0), y, &mut scratch.as_mut_slice()[..bytes]);
+        Ok(())
+    });
+    Ok(kernel.with_scratch(bytes))
+}
+
+/// Weights, bias and scales of a dynamic-range CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED: floats outside, int8 weights.
+pub(super) fn hybrid_spec<'a>(
+    cx: &NodeContext<'a>,
+    activation: Activation,
+    asymmetric_inputs: bool,
+) -> Result<HybridSpec<'a>> {
+    let quantization = weight_quantization(cx)?;
+    if quantization.zero_points.iter().any(|&zero_point| zero_point != 0) {
+        return Err(Error::unsupported("", "int8 weights with a zero point other than 0 and float activations"));
+    }
+    Ok(HybridSpec {
+        weights: cx.constant(1, "weights")?,
+        weight_scales: &quantization.scales,
+        bias: cx.optional_constant(2, "bias")?,
+        activation: fused_activation(activation)?,
+        asymmetric_inputs,
+        numerics: cx.numerics(),
+    })
+}
+
+fn weight_quantization<'a>(cx: &NodeContext<'a>) -> Result<&'a Quantization> {
+    let weights = cx.input(1)?;
+    weights
+        .quantization
+        .as_ref()
+        .ok_or_else(|| Error::malformed("", format!("weights \"{}\" have no scale", weights.name)))
+}
+
 /// Weights, bias and quantization of an integer CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED.
 pub(super) fn integer_spec<'a, T: Quantized>(
     cx: &NodeContext<'a>,
     activation: Activation,
 ) -> Result<QuantizedSpec<'a>> {
     let weights = cx.input(1)?;
-    let quantization = weights
-        .quantization
-        .as_ref()
-        .ok_or_else(|| Error::malformed("", format!("weights \"{}\" have no scale", weights.name)))?;
+    let quantization = weight_quantization(cx)?;
     let zero_point = quantization.zero_points.first().copied().unwrap_or(0);
     if quantization.zero_points.iter().any(|&other| other != zero_point) {
         return Err(Error::unsupported("", "weights with several zero points"));

@@ -1,11 +1,12 @@
 //! FULLY_CONNECTED.
 
 use litesmith_graph::{DType, Error, Result, ops::FullyConnected};
+use litesmith_kernels::fully_connected::hybrid::HybridFullyConnected;
 use litesmith_kernels::fully_connected::quantized::QuantizedFullyConnected;
 use litesmith_kernels::fully_connected::{FullyConnectedGeometry, float};
 use litesmith_kernels::numerics::Quantized;
 
-use super::conv_2d::integer_spec;
+use super::conv_2d::{hybrid_spec, integer_spec};
 use super::{NodeContext, fused_activation, refused};
 use crate::kernel::Kernel;
 
@@ -13,6 +14,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &FullyConnected) -> Result<Kernel> 
     let geometry = geometry(cx)?;
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, op, geometry),
+        (DType::F32, DType::I8, DType::F32) => plan_hybrid(cx, op, geometry),
         (DType::I8, DType::I8, DType::I8) => plan_integer::<i8>(cx, op, geometry),
         (DType::U8, DType::U8, DType::U8) => plan_integer::<u8>(cx, op, geometry),
         (DType::I16, DType::I8, DType::I16) => plan_integer::<i16>(cx, op, geometry),
@@ -49,6 +51,18 @@ fn plan_integer<T: Quantized>(
     let dense = QuantizedFullyConnected::<T>::new(geometry, &spec).map_err(refused)?;
     let bytes = dense.scratch_bytes();
     let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+        let (inputs, y, scratch) = io.split_scratch();
+        dense.run(context, inputs.get(0), y, &mut scratch.as_mut_slice()[..bytes]);
+        Ok(())
+    });
+    Ok(kernel.with_scratch(bytes))
+}
+
+fn plan_hybrid(cx: &NodeContext<'_>, op: &FullyConnected, geometry: FullyConnectedGeometry) -> Result<Kernel> {
+    let spec = hybrid_spec(cx, op.activation, op.asymmetric_quantize_inputs)?;
+    let dense = HybridFullyConnected::new(geometry, &spec).map_err(refused)?;
+    let bytes = dense.scratch_bytes();
+    let kernel = Kernel::new(cx.hybrid_name(), move |context, mut io| {
         let (inputs, y, scratch) = io.split_scratch();
         dense.run(context, inputs.get(0), y, &mut scratch.as_mut_slice()[..bytes]);
         Ok(())

@@ -135,6 +135,11 @@ impl<'a> NodeContext<'a> {
         format!("{}/{short}/{}", self.node.op.snake_name(), self.isa)
     }
 
+    /// The name of a kernel of float activations and int8 weights.
+    pub(crate) fn hybrid_name(&self) -> String {
+        format!("{}/f32_i8/{}", self.node.op.snake_name(), self.isa)
+    }
+
     /// The name of a kernel that only moves elements.
     pub(crate) fn copy_name(&self) -> String {
         format!("{}/copy", self.node.op.snake_name())
