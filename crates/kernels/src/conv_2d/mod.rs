@@ -50,6 +50,12 @@ impl Window {
         first.min(end)..end
     }
 
+    /// Whether windows cover the input without gap, overlap or padding.
+    pub(crate) fn is_tiling(&self) -> bool {
+        let exact = self.kernel == self.stride && self.dilation == 1 && self.pad_before == 0;
+        exact && self.output * self.stride == self.input
+    }
+
     /// Padding after the last input that the last output needs; 0 if the input reaches further.
     #[must_use]
     pub fn pad_after(&self) -> usize {

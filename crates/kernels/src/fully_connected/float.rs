@@ -184,6 +184,7 @@ impl FullyConnected {
             bias,
             accumulate: false,
             clamp: (low as f32, high as f32),
+            width: usize::MAX,
             pixels: 0..1,
             c_grid: Grid::linear(columns),
         };
@@ -221,6 +222,7 @@ impl FullyConnected {
                 bias: None,
                 accumulate: false,
                 clamp: (f32::NEG_INFINITY, f32::INFINITY),
+                width: usize::MAX,
                 pixels: 0..dx.len() / columns,
                 c_grid: Grid::linear(columns),
             };

@@ -58,6 +58,14 @@ dispatch! {
     /// See [`Outer`].
     outer, Outer
 }
+dispatch! {
+    /// [`rows`] for one-element segments.
+    rows_gather, Rows
+}
+dispatch! {
+    /// [`outer`] for one-element segments.
+    outer_gather, Outer
+}
 
 /// Elements of k per pass over the rows: a panel's part stays in the first cache.
 const DEPTH_BLOCK: usize = 256;

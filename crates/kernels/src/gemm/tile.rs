@@ -8,10 +8,9 @@
 
 use std::ops::Range;
 
-/// Where pixel `p` starts: `(p / width) * row_step + (p % width) * pixel_step`.
+/// Where pixel `p` of rows of some width starts: `(p / width) * row_step + (p % width) * pixel_step`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
-    pub(crate) width: usize,
     pub(crate) row_step: usize,
     pub(crate) pixel_step: usize,
 }
@@ -19,12 +18,12 @@ pub(crate) struct Grid {
 impl Grid {
     /// Rows of a matrix, `step` elements apart.
     pub(crate) fn linear(step: usize) -> Self {
-        Self { width: usize::MAX, row_step: 0, pixel_step: step }
+        Self { row_step: 0, pixel_step: step }
     }
 
     #[inline(always)]
-    fn start(&self, pixel: usize) -> usize {
-        (pixel / self.width) * self.row_step + (pixel % self.width) * self.pixel_step
+    fn start(&self, (row, column): (usize, usize)) -> usize {
+        row * self.row_step + column * self.pixel_step
     }
 }
 
@@ -48,7 +47,9 @@ pub(crate) struct Rows<'a> {
     pub(crate) bias: Option<&'a [f32]>,
     pub(crate) accumulate: bool,
     pub(crate) clamp: (f32, f32),
-    /// Pixels to do; pixel `pixels.start + i` is at `c_grid.start(..)` less that of `pixels.start`.
+    /// Pixels of one row of the grids.
+    pub(crate) width: usize,
+    /// Pixels to do; pixel `pixels.start + i` is in `c` where the grid has it, less where `pixels.start` is.
     pub(crate) pixels: Range<usize>,
     pub(crate) c_grid: Grid,
 }
@@ -80,6 +81,13 @@ pub(crate) struct Outer<'a> {
     pub(crate) columns: usize,
     /// Elements from one m to the next in `c`.
     pub(crate) c_step: usize,
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn position(&self, pixel: usize) -> (usize, usize) {
+        (pixel / self.width, pixel % self.width)
+    }
 }
 
 /// Columns of a panel for `lanes` lanes: two vectors.
@@ -116,9 +124,11 @@ pub(crate) fn pack_panels(
     }
 }
 
-/// Compiles the tiles for one instruction set: `[4 2 1]` are the tile heights, the first the one for the bulk.
+/// Compiles the tiles for one instruction set: `[4 2 1]` are the tile heights, the first the one for the bulk,
+/// then those for gathered sums: 3x3 and 5x5 taps of one or three channels divide by 3.
 macro_rules! tiles {
-    ($(#[$doc:meta])* $module:ident, $features:path, $vector:path, [$tallest:literal $($height:literal)*]) => {
+    ($(#[$doc:meta])* $module:ident, $features:path, $vector:path,
+        [$tallest:literal $($height:literal)*], [$gather_tallest:literal $($gather_height:literal)*]) => {
         $(#[$doc])*
         pub(crate) mod $module {
             use super::{Outer, Right, Rows, panel_width};
@@ -148,14 +158,15 @@ macro_rules! tiles {
                     problem: &Rows, column: usize, valid: usize, c: &mut [f32],
                 ) {
                     let mut pixel = problem.pixels.start;
+                    let origin = problem.c_grid.start(problem.position(pixel));
                     while pixel < problem.pixels.end {
                         let left = problem.pixels.end - pixel;
                         pixel += if left >= $tallest {
-                            tile::<$tallest, VECTORS, FULL>(problem, column, valid, pixel, c);
+                            tile::<$tallest, VECTORS, FULL>(problem, column, valid, pixel, origin, c);
                             $tallest
                         }
                         $(else if left >= $height {
-                            tile::<$height, VECTORS, FULL>(problem, column, valid, pixel, c);
+                            tile::<$height, VECTORS, FULL>(problem, column, valid, pixel, origin, c);
                             $height
                         })*
                         else {
@@ -166,7 +177,7 @@ macro_rules! tiles {
 
                 /// `HEIGHT` pixels of one panel.
                 fn tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
-                    problem: &Rows, column: usize, valid: usize, pixel: usize, c: &mut [f32],
+                    problem: &Rows, column: usize, valid: usize, pixel: usize, origin: usize, c: &mut [f32],
                 ) {
                     // Panels before the last are two vectors wide, so this one starts at `column * depth`.
                     let (b, b_step) = match problem.b {
@@ -175,12 +186,16 @@ macro_rules! tiles {
                         }
                         Right::Matrix(matrix, step) => (&matrix[problem.depth_from * step + column..], step),
                     };
-                    let origin = problem.c_grid.start(problem.pixels.start);
                     let mut a_at = [0; HEIGHT];
                     let mut c_at = [0; HEIGHT];
+                    let mut at = problem.position(pixel);
                     for i in 0..HEIGHT {
-                        a_at[i] = problem.a_grid.start(pixel + i);
-                        c_at[i] = problem.c_grid.start(pixel + i) - origin + column;
+                        a_at[i] = problem.a_grid.start(at);
+                        c_at[i] = problem.c_grid.start(at) - origin + column;
+                        at.1 += 1;
+                        if at.1 == problem.width {
+                            at = (at.0 + 1, 0);
+                        }
                     }
                     let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
                     if problem.accumulate {
@@ -264,6 +279,158 @@ macro_rules! tiles {
                         }
                     }
                     *sums = local;
+                }
+
+                /// [`rows`] where runs are too short to be worth a slice each (a first layer): `segments` has one entry per k,
+                /// `segment_len` is 1. A tile lies within one row of pixels, so one slice per k holds all its operands.
+                pub(crate) fn rows_gather(problem: &Rows, c: &mut [f32]) {
+                    let width = panel_width(LANES);
+                    let Right::Panels(panels, depth) = problem.b else { return };
+                    let origin = problem.c_grid.start(problem.position(problem.pixels.start));
+                    let mut column = problem.columns.start;
+                    while column < problem.columns.end {
+                        let valid = (width - column % width).min(problem.columns.end - column);
+                        let panel = &panels[column * depth..];
+                        let mut pixel = problem.pixels.start;
+                        while pixel < problem.pixels.end {
+                            let at = problem.position(pixel);
+                            let a = &problem.a[problem.a_grid.start(at)..];
+                            let left = (problem.pixels.end - pixel).min(problem.width - at.1);
+                            let c = &mut c[problem.c_grid.start(at) - origin + column..];
+                            pixel += if left >= $tallest {
+                                gather_panel::<$tallest>(problem, a, panel, column, valid, c);
+                                $tallest
+                            }
+                            $(else if left >= $height {
+                                gather_panel::<$height>(problem, a, panel, column, valid, c);
+                                $height
+                            })*
+                            else {
+                                left
+                            };
+                        }
+                        column += valid;
+                    }
+                }
+
+                fn gather_panel<const HEIGHT: usize>(
+                    problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut [f32],
+                ) {
+                    match (valid, valid.div_ceil(LANES), problem.a_grid.pixel_step) {
+                        (valid, 2, 1) if valid == 2 * LANES => {
+                            gather_tile::<HEIGHT, 2, true, true>(problem, a, panel, column, valid, c);
+                        }
+                        (valid, 2, _) if valid == 2 * LANES => {
+                            gather_tile::<HEIGHT, 2, true, false>(problem, a, panel, column, valid, c);
+                        }
+                        (valid, 2, _) => gather_tile::<HEIGHT, 2, false, false>(problem, a, panel, column, valid, c),
+                        (LANES, _, _) => gather_tile::<HEIGHT, 1, true, false>(problem, a, panel, column, valid, c),
+                        (valid, _, _) => gather_tile::<HEIGHT, 1, false, false>(problem, a, panel, column, valid, c),
+                    }
+                }
+
+                /// `HEIGHT` pixels of one row of one panel; `UNIT` if they are adjacent in memory.
+                fn gather_tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool, const UNIT: bool>(
+                    problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut [f32],
+                ) {
+                    let step = if UNIT { 1 } else { problem.a_grid.pixel_step };
+                    let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
+                    if let Some(bias) = problem.bias {
+                        sums = [load_row::<VECTORS, FULL>(&bias[column..][..valid]); HEIGHT];
+                    }
+                    let (panel, _) = panel.as_chunks::<LANES>();
+                    for (&offset, b) in problem.segments.iter().zip(panel.chunks_exact(VECTORS)) {
+                        let mut bs = [vector::splat(0.0); VECTORS];
+                        for v in 0..VECTORS {
+                            bs[v] = vector::load(&b[v]);
+                        }
+                        let a = &a[offset..][..(HEIGHT - 1) * step + 1];
+                        for i in 0..HEIGHT {
+                            let a = vector::splat(a[i * step]);
+                            for v in 0..VECTORS {
+                                sums[i][v] = vector::multiply_add(a, bs[v], sums[i][v]);
+                            }
+                        }
+                    }
+                    let (low, high) = (vector::splat(problem.clamp.0), vector::splat(problem.clamp.1));
+                    for i in 0..HEIGHT {
+                        for v in 0..VECTORS {
+                            sums[i][v] = vector::clamp(sums[i][v], low, high);
+                        }
+                        store_row::<VECTORS, FULL>(&mut c[i * problem.c_grid.pixel_step..][..valid], sums[i]);
+                    }
+                }
+
+                /// [`outer`] where runs of m are short: `segments` has one entry per m, `segment_len` is 1.
+                pub(crate) fn outer_gather(problem: &Outer, c: &mut [f32]) {
+                    let width = panel_width(LANES);
+                    let mut column = 0;
+                    while column < problem.columns {
+                        let valid = width.min(problem.columns - column);
+                        let mut m = 0;
+                        while m < problem.segments.len() {
+                            let left = problem.segments.len() - m;
+                            let c = &mut c[m * problem.c_step + column..];
+                            m += if left >= $gather_tallest {
+                                outer_gather_panel::<$gather_tallest>(problem, m, column, valid, c);
+                                $gather_tallest
+                            }
+                            $(else if left >= $gather_height {
+                                outer_gather_panel::<$gather_height>(problem, m, column, valid, c);
+                                $gather_height
+                            })*
+                            else {
+                                left
+                            };
+                        }
+                        column += valid;
+                    }
+                }
+
+                fn outer_gather_panel<const HEIGHT: usize>(
+                    problem: &Outer, m: usize, column: usize, valid: usize, c: &mut [f32],
+                ) {
+                    match (valid, valid.div_ceil(LANES), problem.a_step) {
+                        (valid, 2, 1) if valid == 2 * LANES => {
+                            outer_gather_tile::<HEIGHT, 2, true, true>(problem, m, column, valid, c);
+                        }
+                        (valid, 2, _) if valid == 2 * LANES => {
+                            outer_gather_tile::<HEIGHT, 2, true, false>(problem, m, column, valid, c);
+                        }
+                        (valid, 2, _) => outer_gather_tile::<HEIGHT, 2, false, false>(problem, m, column, valid, c),
+                        (LANES, _, _) => outer_gather_tile::<HEIGHT, 1, true, false>(problem, m, column, valid, c),
+                        (valid, _, _) => outer_gather_tile::<HEIGHT, 1, false, false>(problem, m, column, valid, c),
+                    }
+                }
+
+                fn outer_gather_tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool, const UNIT: bool>(
+                    problem: &Outer, m: usize, column: usize, valid: usize, c: &mut [f32],
+                ) {
+                    let step = if UNIT { 1 } else { problem.a_step };
+                    let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
+                    for i in 0..HEIGHT {
+                        sums[i] = load_row::<VECTORS, FULL>(&c[i * problem.c_step..][..valid]);
+                    }
+                    let len = (problem.run_len - 1) * step + 1;
+                    for run in 0..problem.runs {
+                        let mut rows = [&problem.a[..0]; HEIGHT];
+                        for i in 0..HEIGHT {
+                            rows[i] = &problem.a[run * problem.a_run_step + problem.segments[m + i]..][..len];
+                        }
+                        let b = &problem.b[run * problem.b_run_step + column..];
+                        for p in 0..problem.run_len {
+                            let b = load_row::<VECTORS, FULL>(&b[p * problem.b_step..][..valid]);
+                            for i in 0..HEIGHT {
+                                let a = vector::splat(rows[i][p * step]);
+                                for v in 0..VECTORS {
+                                    sums[i][v] = vector::multiply_add(a, b[v], sums[i][v]);
+                                }
+                            }
+                        }
+                    }
+                    for i in 0..HEIGHT {
+                        store_row::<VECTORS, FULL>(&mut c[i * problem.c_step..][..valid], sums[i]);
+                    }
                 }
 
                 /// See [`Outer`].
@@ -388,15 +555,15 @@ pub(crate) use baseline;
 
 tiles! {
     /// The target's baseline: 4 rows of 8 take 8 of 16 registers of SSE2, and the compiler unrolls.
-    scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, [4 2 1]
+    scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, [4 2 1], [3 1]
 }
 #[cfg(target_arch = "x86_64")]
 tiles! {
     /// 6 rows: 12 sums, 2 vectors of the panel and 1 broadcast use 15 of 16 registers.
-    avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, [6 4 2 1]
+    avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, [6 4 2 1], [6 3 1]
 }
 #[cfg(target_arch = "x86_64")]
 tiles! {
     /// 14 rows: 28 sums, 2 vectors of the panel and 1 broadcast use 31 of 32 registers. Feature maps are often multiples of 7.
-    avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, [14 7 4 2 1]
+    avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, [14 7 4 2 1], [9 6 3 1]
 }

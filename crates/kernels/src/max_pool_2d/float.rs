@@ -49,12 +49,29 @@ impl MaxPool2d {
     /// # Panics
     /// If a length is not as planned.
     pub fn backward<T: Real>(&self, pool: &Pool, x: &[T], y: &[T], dy: &[T], dx: &mut [T]) {
+        self.backward_through(pool, Activation::None, x, y, dy, dx);
+    }
+
+    /// [`MaxPool2d::backward`] and in the same pass back through the clamping `activation` that made x: the element that
+    /// takes a gradient equals y, so y tells whether it was clamped.
+    ///
+    /// # Panics
+    /// If a length is not as planned.
+    pub fn backward_through<T: Real>(
+        &self,
+        pool: &Pool,
+        activation: Activation,
+        x: &[T],
+        y: &[T],
+        dy: &[T],
+        dx: &mut [T],
+    ) {
         let g = &self.geometry;
         assert!(x.len() == dx.len() && y.len() == dy.len(), "tensors and their gradients have one shape");
         let Some([x_len, y_len]) = g.image_lens(x.len(), y.len()) else { return };
         pool.chunks_mut(dx, x_len, |image, dx| {
             let (x_at, y_at) = (image * x_len, image * y_len);
-            backward_image(self.isa, g, &x[x_at..][..x_len], &y[y_at..][..y_len], &dy[y_at..][..y_len], dx);
+            backward_image(self.isa, g, activation, &x[x_at..][..x_len], &y[y_at..][..y_len], &dy[y_at..][..y_len], dx);
         });
     }
 }
@@ -63,17 +80,25 @@ multiversion! {
     fn forward_row<T: Real>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[T], y: &mut [T]) {
         let channels = g.channels;
         for (out_x, y) in y.chunks_exact_mut(channels).enumerate() {
-            let mut first = true;
-            g.for_window(out_y, out_x, |pixel| {
-                let x = &x[pixel * channels..][..channels];
-                if first {
-                    y.copy_from_slice(x);
-                } else {
-                    for (y, &x) in y.iter_mut().zip(x) {
-                        *y = x.larger(*y);
+            let (blocks, rest) = y.as_chunks_mut::<BLOCK>();
+            let first = blocks.len() * BLOCK;
+            for (block, y) in blocks.iter_mut().enumerate() {
+                let mut largest = [-T::INFINITY; BLOCK];
+                g.for_window(out_y, out_x, |pixel| {
+                    let x = &x[pixel * channels + block * BLOCK..];
+                    if let Some(x) = x.first_chunk::<BLOCK>() {
+                        for (largest, &x) in largest.iter_mut().zip(x) {
+                            *largest = x.larger(*largest);
+                        }
                     }
+                });
+                *y = largest;
+            }
+            rest.fill(-T::INFINITY);
+            g.for_window(out_y, out_x, |pixel| {
+                for (y, &x) in rest.iter_mut().zip(&x[pixel * channels + first..]) {
+                    *y = x.larger(*y);
                 }
-                first = false;
             });
         }
         if activation != Activation::None {
@@ -84,22 +109,79 @@ multiversion! {
     }
 }
 
+/// Channels at a time, whose pending gradients stay in registers.
+const BLOCK: usize = 32;
+
 multiversion! {
-    fn backward_image<T: Real>(g: &Pool2dGeometry, x: &[T], y: &[T], dy: &[T], dx: &mut [T]) {
+    fn backward_image<T: Real>(
+        g: &Pool2dGeometry, activation: Activation, x: &[T], y: &[T], dy: &[T], dx: &mut [T],
+    ) {
+        // Windows that do not overlap write each element once; those that also cover everything leave nothing to clear.
+        let apart = g.height.stride >= g.height.kernel && g.width.stride >= g.width.kernel;
+        if !(apart && g.height.is_tiling() && g.width.is_tiling()) {
+            dx.fill(T::ZERO);
+        }
         let channels = g.channels;
-        dx.fill(T::ZERO);
         let outputs = y.chunks_exact(channels).zip(dy.chunks_exact(channels));
-        for (at, (y, dy)) in outputs.enumerate() {
-            let (out_y, out_x) = (at / g.width.output, at % g.width.output);
-            for c in 0..channels {
-                let mut taken = false;
-                g.for_window(out_y, out_x, |pixel| {
-                    if !taken && x[pixel * channels + c] == y[c] {
-                        dx[pixel * channels + c] += dy[c];
-                        taken = true;
+        let mut at = (0, 0);
+        for (y, dy) in outputs {
+            let (y_blocks, y_rest) = y.as_chunks::<BLOCK>();
+            let (dy_blocks, dy_rest) = dy.as_chunks::<BLOCK>();
+            for (block, (y, dy)) in y_blocks.iter().zip(dy_blocks).enumerate() {
+                let mut pending = *dy;
+                mask(activation, y, &mut pending);
+                g.for_window(at.0, at.1, |pixel| {
+                    let from = pixel * channels + block * BLOCK;
+                    let (x, dx) = (&x[from..from + BLOCK], &mut dx[from..from + BLOCK]);
+                    if let (Some(x), Some(dx)) = (x.first_chunk::<BLOCK>(), dx.first_chunk_mut::<BLOCK>()) {
+                        take(apart, x, y, &mut pending, dx);
                     }
                 });
             }
+            let first = y_blocks.len() * BLOCK;
+            let mut pending = [T::ZERO; BLOCK];
+            let pending = &mut pending[..dy_rest.len()];
+            pending.copy_from_slice(dy_rest);
+            mask(activation, y_rest, pending);
+            g.for_window(at.0, at.1, |pixel| {
+                let from = pixel * channels + first;
+                take(apart, &x[from..from + y_rest.len()], y_rest, pending, &mut dx[from..from + y_rest.len()]);
+            });
+            at = if at.1 + 1 == g.width.output { (at.0 + 1, 0) } else { (at.0, at.1 + 1) };
+        }
+    }
+}
+
+/// Clears the gradients of what `activation` clamped.
+#[inline(always)]
+fn mask<T: Real>(activation: Activation, y: &[T], dy: &mut [T]) {
+    let (low, high) = activation.range();
+    let (low, high) = (T::from_f64(low), T::from_f64(high));
+    for (dy, &y) in dy.iter_mut().zip(y) {
+        *dy = match activation {
+            Activation::None => *dy,
+            Activation::Tanh => *dy * (T::ONE - y * y),
+            Activation::Relu | Activation::ReluN1To1 | Activation::Relu6 => {
+                let inside = (y > low) & (y < high) | ((y > low) & (activation == Activation::Relu));
+                if inside { *dy } else { T::ZERO }
+            }
+        };
+    }
+}
+
+/// Gives the pending gradients to the elements that equal the maximum.
+#[inline(always)]
+fn take<T: Real>(assign: bool, x: &[T], y: &[T], pending: &mut [T], dx: &mut [T]) {
+    let lanes = x.iter().zip(y).zip(pending).zip(dx);
+    if assign {
+        for (((&x, &y), pending), dx) in lanes {
+            *dx = if x == y { *pending } else { T::ZERO };
+            *pending = if x == y { T::ZERO } else { *pending };
+        }
+    } else {
+        for (((&x, &y), pending), dx) in lanes {
+            *dx += if x == y { *pending } else { T::ZERO };
+            *pending = if x == y { T::ZERO } else { *pending };
         }
     }
 }

@@ -17,7 +17,15 @@ struct Pass {
     /// Where its panels start in the packed weights, and k of a panel.
     packed_from: usize,
     depth: usize,
+    /// Whether runs are so short that operands are gathered from these offsets, one per k.
+    gather: bool,
+    offsets: Vec<usize>,
 }
+
+/// Runs shorter than this are gathered, if all together are short as well.
+const SHORT_RUN: usize = 12;
+const SHORT_DEPTH: usize = 160;
+
 
 /// A direction's lowered form: from an operand image, padded, to a result image.
 #[derive(Debug, Clone)]
@@ -54,7 +62,10 @@ impl Lowered {
                 let runs = lower::runs(vertical, horizontal, kernel_width, columns.size, operand[2], depth);
                 let depth = runs.taps.len() * depth;
                 let (vertical, horizontal) = (vertical.clone(), horizontal.clone());
-                passes.push(Pass { vertical, horizontal, runs, packed_from: packed_len, depth });
+                let gather = runs.len < SHORT_RUN && depth <= SHORT_DEPTH;
+                let offsets = runs.starts.iter().flat_map(|&start| start..start + runs.len);
+                let offsets = if gather { offsets.collect() } else { Vec::new() };
+                passes.push(Pass { vertical, horizontal, runs, packed_from: packed_len, depth, gather, offsets });
                 packed_len += groups * gemm::panels_len(lanes, depth, result[2] / groups);
             }
         }
@@ -120,12 +131,10 @@ impl Lowered {
         let (row, pixel) = (self.padding[1].size * self.operand[2], self.operand[2]);
         let (vertical, horizontal) = (&pass.vertical, &pass.horizontal);
         let a_grid = Grid {
-            width: horizontal.outputs,
             row_step: vertical.operand_step * row,
             pixel_step: horizontal.operand_step * pixel,
         };
         let c_grid = Grid {
-            width: horizontal.outputs,
             row_step: vertical.result_step * result_width * result_pixel,
             pixel_step: horizontal.result_step * result_pixel,
         };
@@ -139,6 +148,25 @@ impl Lowered {
             let result = &mut result[group * columns..];
             let operand = &operand[group * depth..];
             let bias = bias.map(|bias| &bias[group * columns..][..columns]);
+            if pass.gather {
+                let rows = Rows {
+                    a: operand,
+                    a_grid,
+                    segments: &pass.offsets,
+                    segment_len: 1,
+                    b: Right::Panels(panels, pass.depth),
+                    depth_from: 0,
+                    columns: 0..columns,
+                    bias,
+                    accumulate: false,
+                    clamp,
+                    width: horizontal.outputs,
+                    pixels: pixels.clone(),
+                    c_grid,
+                };
+                gemm::rows_gather(isa, &rows, result);
+                continue;
+            }
             for first in (0..columns).step_by(width.max(1)) {
                 for block in 0..blocks {
                     let starts = &pass.runs.starts;
@@ -155,6 +183,7 @@ impl Lowered {
                         bias,
                         accumulate: block > 0,
                         clamp: if last { clamp } else { (f32::NEG_INFINITY, f32::INFINITY) },
+                        width: horizontal.outputs,
                         pixels: pixels.clone(),
                         c_grid,
                     };
@@ -313,12 +342,17 @@ impl Plan {
                     a_step: pass.horizontal.operand_step * lowered.operand[2],
                     b_run_step: width * outputs,
                     b_step: outputs,
-                    segments: &pass.runs.starts,
-                    segment_len: pass.runs.len,
+                    segments: if pass.gather { &pass.offsets } else { &pass.runs.starts },
+                    segment_len: if pass.gather { 1 } else { pass.runs.len },
                     columns,
                     c_step: columns,
                 };
-                gemm::outer(self.isa, &problem, &mut sums[group * pass.depth * columns..][..pass.depth * columns]);
+                let sums = &mut sums[group * pass.depth * columns..][..pass.depth * columns];
+                if pass.gather {
+                    gemm::outer_gather(self.isa, &problem, sums);
+                } else {
+                    gemm::outer(self.isa, &problem, sums);
+                }
             }
         }
         for (dw, sums) in dw.chunks_exact_mut(pass.depth * columns).zip(sums.chunks_exact(pass.depth * columns)) {
