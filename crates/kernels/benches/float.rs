@@ -3,6 +3,8 @@
 
 use litesmith_kernels::conv_2d::float::Conv2d;
 use litesmith_kernels::conv_2d::{Conv2dGeometry, Window};
+use litesmith_kernels::depthwise_conv_2d::DepthwiseConv2dGeometry;
+use litesmith_kernels::depthwise_conv_2d::float::DepthwiseConv2d;
 use litesmith_kernels::fully_connected::FullyConnectedGeometry;
 use litesmith_kernels::fully_connected::float::FullyConnected;
 use litesmith_kernels::max_pool_2d::float::MaxPool2d;
@@ -111,6 +113,22 @@ fn dense(bench: &Bench, isa: Isa, name: &str, batch: usize, in_features: usize, 
     black_box((y, dx, dw));
 }
 
+fn depthwise(bench: &Bench, isa: Isa, name: &str, size: usize, kernel: usize, stride: usize, in_channels: usize) {
+    let pool = Pool::serial();
+    let window = same(size, kernel, stride);
+    let g = DepthwiseConv2dGeometry { batch: 1, height: window, width: window, in_channels, multiplier: 1 };
+    let plan = DepthwiseConv2d::new(g, isa).expect("a plan");
+    let (x, dy, weights) = (noise(g.input_len()), noise(g.output_len()), noise(g.weights_len()));
+    let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), weights.clone());
+    let macs = g.output_len() * kernel * kernel;
+    bench.flops(&format!("{name} forward"), macs, || {
+        plan.forward(&pool, &weights, None, Activation::Relu6, &x, &mut y);
+    });
+    bench.flops(&format!("{name} backward_input"), macs, || plan.backward_input(&pool, &weights, &dy, &mut dx));
+    bench.flops(&format!("{name} backward_weights"), macs, || plan.backward_weights(&x, &dy, &mut dw));
+    black_box((y, dx, dw));
+}
+
 fn max_pool(bench: &Bench, isa: Isa, name: &str, batch: usize, size: usize, channels: usize) {
     let pool = Pool::serial();
     let window = Window { input: size, output: size / 2, kernel: 2, stride: 2, dilation: 1, pad_before: 0 };
@@ -158,6 +176,10 @@ fn main() {
     conv(&bench, isa, "resnet 1x7x7x512 3x3x512", 1, 7, 3, 1, [512, 512]);
     conv(&bench, isa, "mobilenet 1x224x224x3 3x3x32 s2", 1, 224, 3, 2, [3, 32]);
     conv(&bench, isa, "mobilenet 1x7x7x1024 1x1x1024", 1, 7, 1, 1, [1024, 1024]);
+    depthwise(&bench, isa, "depthwise 1x112x112x32 3x3", 112, 3, 1, 32);
+    depthwise(&bench, isa, "depthwise 1x112x112x64 3x3 s2", 112, 3, 2, 64);
+    depthwise(&bench, isa, "depthwise 1x14x14x512 3x3", 14, 3, 1, 512);
+    depthwise(&bench, isa, "depthwise 1x14x14x88 5x5", 14, 5, 1, 88);
     let pool = Pool::serial();
     let x = noise(64 * 1024);
     let mut y = x.clone();

@@ -2,21 +2,11 @@
 
 mod common;
 
-use common::{assert_close, noise};
+use common::{assert_close, noise, window};
+use litesmith_kernels::conv_2d::Conv2dGeometry;
 use litesmith_kernels::conv_2d::float::Conv2d;
-use litesmith_kernels::conv_2d::{Conv2dGeometry, Window};
 use litesmith_kernels::{Activation, Isa, Pool};
 use proptest::prelude::*;
-
-fn window() -> impl Strategy<Value = Window> {
-    (1usize..18, 1usize..5, 1usize..4, 1usize..4, 0usize..4, 0usize..3).prop_map(
-        |(input, kernel, stride, dilation, pad_before, pad_after)| {
-            let reach = (kernel - 1) * dilation + 1;
-            let output = (input + pad_before + pad_after).saturating_sub(reach) / stride + 1;
-            Window { input, output, kernel, stride, dilation, pad_before }
-        },
-    )
-}
 
 /// Channel counts at the tiles' widths less one, exactly, and plus one.
 fn channels() -> impl Strategy<Value = usize> {
@@ -77,7 +67,7 @@ fn run<T: litesmith_kernels::Real>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
     fn every_isa_agrees_with_the_reference(

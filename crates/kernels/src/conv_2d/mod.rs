@@ -50,6 +50,22 @@ impl Window {
         first.min(end)..end
     }
 
+    /// The output positions at which `tap` falls on the input rather than on padding.
+    #[must_use]
+    pub fn outputs(&self, tap: usize) -> std::ops::Range<usize> {
+        let at = tap * self.dilation;
+        let first = self.pad_before.saturating_sub(at).div_ceil(self.stride);
+        let end = (self.input + self.pad_before).saturating_sub(at).div_ceil(self.stride).min(self.output);
+        first.min(end)..end
+    }
+
+    /// The output position whose `tap` falls on input position `input`.
+    #[must_use]
+    pub fn output_at(&self, input: usize, tap: usize) -> Option<usize> {
+        let at = (input + self.pad_before).checked_sub(tap * self.dilation)?;
+        (at.is_multiple_of(self.stride) && at / self.stride < self.output).then_some(at / self.stride)
+    }
+
     /// Whether windows cover the input without gap, overlap or padding.
     pub(crate) fn is_tiling(&self) -> bool {
         let exact = self.kernel == self.stride && self.dilation == 1 && self.pad_before == 0;

@@ -24,47 +24,49 @@ pub(crate) fn tile_name(isa: Isa) -> &'static str {
     }
 }
 
-macro_rules! dispatch {
-    ($(#[$doc:meta])* $name:ident, $problem:ident) => {
+/// Defines a function that calls the one of the same name in the module (`scalar`, `avx2`, `avx512`) of an instruction set.
+macro_rules! on_isa {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($argument:ident: $type:ty),*); $(in $parent:ident)?) => {
         $(#[$doc])*
-        pub(crate) fn $name(isa: Isa, problem: &$problem, c: &mut [f32]) {
+        $vis fn $name(isa: $crate::Isa, $($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 assert!(isa.is_available(), "instruction set {isa} is not available on this CPU");
                 match isa {
-                    Isa::Avx2 => {
+                    $crate::Isa::Avx2 => {
                         // SAFETY: the CPU has what `isa` needs, as was just asserted.
-                        return unsafe { tile::avx2::$name(problem, c) };
+                        return unsafe { $($parent::)?avx2::$name($($argument),*) };
                     }
-                    Isa::Avx512 | Isa::Avx512Vnni => {
+                    $crate::Isa::Avx512 | $crate::Isa::Avx512Vnni => {
                         // SAFETY: the CPU has what `isa` needs, as was just asserted.
-                        return unsafe { tile::avx512::$name(problem, c) };
+                        return unsafe { $($parent::)?avx512::$name($($argument),*) };
                     }
                     _ => {}
                 }
             }
             #[cfg(not(target_arch = "x86_64"))]
             let _ = isa;
-            tile::scalar::$name(problem, c);
+            $($parent::)?scalar::$name($($argument),*);
         }
     };
 }
+pub(crate) use on_isa;
 
-dispatch! {
+on_isa! {
     /// See [`Rows`]. `c` starts at the first pixel and at column 0.
-    rows, Rows
+    pub(crate) fn rows(problem: &Rows, c: &mut [f32]); in tile
 }
-dispatch! {
+on_isa! {
     /// See [`Outer`].
-    outer, Outer
+    pub(crate) fn outer(problem: &Outer, c: &mut [f32]); in tile
 }
-dispatch! {
+on_isa! {
     /// [`rows`] for one-element segments.
-    rows_gather, Rows
+    pub(crate) fn rows_gather(problem: &Rows, c: &mut [f32]); in tile
 }
-dispatch! {
+on_isa! {
     /// [`outer`] for one-element segments.
-    outer_gather, Outer
+    pub(crate) fn outer_gather(problem: &Outer, c: &mut [f32]); in tile
 }
 
 /// Elements of k per pass over the rows: a panel's part stays in the first cache.

@@ -510,7 +510,7 @@ macro_rules! tiles {
 
                 /// `from` has `VECTORS * LANES` elements if `FULL`, else the last vector is partly there.
                 #[inline]
-                fn load_row<const VECTORS: usize, const FULL: bool>(from: &[f32]) -> [Vector; VECTORS] {
+                pub(crate) fn load_row<const VECTORS: usize, const FULL: bool>(from: &[f32]) -> [Vector; VECTORS] {
                     let mut row = [vector::splat(0.0); VECTORS];
                     let (whole, rest) = from.as_chunks::<LANES>();
                     if FULL {
@@ -528,7 +528,7 @@ macro_rules! tiles {
                 }
 
                 #[inline]
-                fn store_row<const VECTORS: usize, const FULL: bool>(to: &mut [f32], row: [Vector; VECTORS]) {
+                pub(crate) fn store_row<const VECTORS: usize, const FULL: bool>(to: &mut [f32], row: [Vector; VECTORS]) {
                     let (whole, rest) = to.as_chunks_mut::<LANES>();
                     if FULL {
                         let whole = &mut whole[..VECTORS];

@@ -1,6 +1,20 @@
 //! Inputs and comparison shared by the tests of float kernels.
 #![allow(dead_code, reason = "each test uses a part")]
 
+use litesmith_kernels::conv_2d::Window;
+use proptest::prelude::*;
+
+/// Any window along one axis, with padding on either side.
+pub(crate) fn window() -> impl Strategy<Value = Window> {
+    (1usize..18, 1usize..5, 1usize..4, 1usize..4, 0usize..4, 0usize..3).prop_map(
+        |(input, kernel, stride, dilation, pad_before, pad_after)| {
+            let reach = (kernel - 1) * dilation + 1;
+            let output = (input + pad_before + pad_after).saturating_sub(reach) / stride + 1;
+            Window { input, output, kernel, stride, dilation, pad_before }
+        },
+    )
+}
+
 /// Reproducible values in [-1, 1), each a multiple of 2^-23.
 pub(crate) fn noise(seed: u32, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);

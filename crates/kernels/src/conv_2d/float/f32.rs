@@ -26,7 +26,6 @@ struct Pass {
 const SHORT_RUN: usize = 12;
 const SHORT_DEPTH: usize = 160;
 
-
 /// A direction's lowered form: from an operand image, padded, to a result image.
 #[derive(Debug, Clone)]
 struct Lowered {
@@ -130,10 +129,7 @@ impl Lowered {
         let [_, result_width, result_pixel] = self.result;
         let (row, pixel) = (self.padding[1].size * self.operand[2], self.operand[2]);
         let (vertical, horizontal) = (&pass.vertical, &pass.horizontal);
-        let a_grid = Grid {
-            row_step: vertical.operand_step * row,
-            pixel_step: horizontal.operand_step * pixel,
-        };
+        let a_grid = Grid { row_step: vertical.operand_step * row, pixel_step: horizontal.operand_step * pixel };
         let c_grid = Grid {
             row_step: vertical.result_step * result_width * result_pixel,
             pixel_step: horizontal.result_step * result_pixel,

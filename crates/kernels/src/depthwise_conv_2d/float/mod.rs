@@ -1,9 +1,13 @@
 //! Float kernels of DEPTHWISE_CONV_2D, forward and backward.
 
+mod blocks;
 pub mod reference;
+mod tile;
 
+use crate::conv_2d::Window;
 use crate::depthwise_conv_2d::DepthwiseConv2dGeometry;
-use crate::{Activation, Isa, Pool, Real, Unsupported, reduce};
+use crate::{Activation, Context, Isa, Pool, Real, Unsupported, reduce};
+use tile::Depthwise;
 
 /// A planned DEPTHWISE_CONV_2D on NHWC tensors with filters `1 height width out_channels`. Weights need no packing.
 ///
@@ -45,9 +49,33 @@ impl DepthwiseConv2d {
     ) {
         let g = &self.geometry;
         assert_eq!(weights.len(), g.weights_len(), "weights have the planned shape");
-        let Some([x_len, y_len]) = self.image_lens(x.len(), y.len()) else { return };
-        pool.chunks_mut(y, y_len, |image, y| {
-            reference::forward(g, weights, bias, activation, &x[image * x_len..][..x_len], y);
+        let Some([x_len, _]) = self.image_lens(x.len(), y.len()) else { return };
+        // One task is one row of output pixels of one image.
+        let row_len = g.width.output * g.out_channels();
+        if let (1, Some(weights), Some(x)) = (g.multiplier, T::as_f32(weights), T::as_f32(x))
+            && let Some(y) = T::as_f32_mut(y)
+        {
+            let (low, high) = activation.range();
+            pool.chunks_mut(y, row_len, |row, y| {
+                let (image, out_y) = (row / g.height.output, row % g.height.output);
+                let bias = bias.and_then(T::as_f32);
+                let x = &x[image * x_len..][..x_len];
+                tile::row(
+                    self.isa,
+                    &Depthwise { bias, clamp: (low as f32, high as f32), ..self.tile(weights, x) },
+                    out_y,
+                    y,
+                );
+            });
+            if activation == Activation::Tanh {
+                activation.apply_in_place(Context { pool, isa: self.isa }, y);
+            }
+            return;
+        }
+        pool.chunks_mut(y, row_len, |row, y| {
+            let (image, out_y) = (row / g.height.output, row % g.height.output);
+            let x = &x[image * x_len..][..x_len];
+            blocks::forward_row(self.isa, g, out_y, weights, bias, activation, x, y);
         });
     }
 
@@ -58,9 +86,27 @@ impl DepthwiseConv2d {
     pub fn backward_input<T: Real>(&self, pool: &Pool, weights: &[T], dy: &[T], dx: &mut [T]) {
         let g = &self.geometry;
         assert_eq!(weights.len(), g.weights_len(), "weights have the planned shape");
-        let Some([x_len, y_len]) = self.image_lens(dx.len(), dy.len()) else { return };
+        let Some([x_len, y_len]) = self.image_lens(dx.len(), dy.len()) else {
+            dx.fill(T::ZERO);
+            return;
+        };
+        if let (Some([height, width]), Some(weights), Some(dy)) = (self.turned(), T::as_f32(weights), T::as_f32(dy))
+            && let Some(dx) = T::as_f32_mut(dx)
+        {
+            pool.chunks_mut(dx, width.output * g.in_channels, |row, dx| {
+                let (image, in_y) = (row / height.output, row % height.output);
+                let problem = self.tile(weights, &dy[image * y_len..][..y_len]);
+                tile::row(self.isa, &Depthwise { height, width, flip: true, ..problem }, in_y, dx);
+            });
+            return;
+        }
         pool.chunks_mut(dx, x_len, |image, dx| {
-            reference::backward_input(g, weights, &dy[image * y_len..][..y_len], dx);
+            let dy = &dy[image * y_len..][..y_len];
+            if g.multiplier == 1 {
+                blocks::backward_input(self.isa, g, weights, dy, dx);
+            } else {
+                reference::backward_input(g, weights, dy, dx);
+            }
         });
     }
 
@@ -72,8 +118,16 @@ impl DepthwiseConv2d {
         let g = &self.geometry;
         assert_eq!(dw.len(), g.weights_len(), "gradient of the weights has the planned shape");
         let Some([x_len, y_len]) = self.image_lens(x.len(), dy.len()) else { return };
+        if let (1, Some(x), Some(dy)) = (g.multiplier, T::as_f32(x), T::as_f32(dy))
+            && let Some(dw) = T::as_f32_mut(dw)
+        {
+            for (x, dy) in x.chunks_exact(x_len).zip(dy.chunks_exact(y_len)) {
+                tile::weights(self.isa, &self.tile(&[], x), dy, dw);
+            }
+            return;
+        }
         for (x, dy) in x.chunks_exact(x_len).zip(dy.chunks_exact(y_len)) {
-            reference::backward_weights(g, x, dy, dw);
+            blocks::backward_weights(self.isa, g, x, dy, dw);
         }
     }
 
@@ -84,6 +138,23 @@ impl DepthwiseConv2d {
     pub fn backward_bias<T: Real>(&self, dy: &[T], db: &mut [T]) {
         assert_eq!(db.len(), self.geometry.out_channels(), "one bias per output channel");
         reduce::add_columns(self.isa, dy, db);
+    }
+
+    /// The vector kernel's problem for one image.
+    fn tile<'a>(&self, weights: &'a [f32], x: &'a [f32]) -> Depthwise<'a> {
+        let DepthwiseConv2dGeometry { height, width, in_channels: channels, .. } = self.geometry;
+        let clamp = (f32::NEG_INFINITY, f32::INFINITY);
+        Depthwise { height, width, channels, weights, flip: false, bias: None, clamp, x }
+    }
+
+    /// The windows of the gradient of the input as a convolution of the output's gradient: for stride 1 and multiplier 1.
+    fn turned(&self) -> Option<[Window; 2]> {
+        let g = &self.geometry;
+        let turn = |w: Window| {
+            let pad_before = ((w.kernel - 1) * w.dilation).checked_sub(w.pad_before)?;
+            (w.stride == 1).then_some(Window { input: w.output, output: w.input, pad_before, ..w })
+        };
+        if g.multiplier == 1 { Some([turn(g.height)?, turn(g.width)?]) } else { None }
     }
 
     /// Elements of one image of input and output; `None` if there is nothing to do.
