@@ -2,7 +2,7 @@
 //! all taps. Each result is one chain of multiply-adds in tap order, wherever the row is cut.
 
 use crate::conv_2d::Window;
-use crate::{Isa, gemm};
+use crate::gemm;
 
 /// A depthwise convolution of one image, or the gradient of its input as one (`flip`).
 pub(super) struct Depthwise<'a> {
