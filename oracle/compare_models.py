@@ -56,4 +56,4 @@ def check(report: Report, tools: Tools, folder: Path) -> None:
         print(f"  {'ran' if done else ' --'} {name}")
         for mode in MODES:
             print(f"      {mode}: {row[mode][:200]}")
-    print(f"models: {ran} of {len(paths)} ran")
+    report.check("models", ran > 0, f"{ran} of {len(paths)} ran")
