@@ -50,6 +50,20 @@ pub mod f32x4 {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
 
+    /// `a + b`.
+    #[inline(always)]
+    #[must_use]
+    pub fn add(a: Vector, b: Vector) -> Vector {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+
+    /// `a - b`.
+    #[inline(always)]
+    #[must_use]
+    pub fn sub(a: Vector, b: Vector) -> Vector {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+
     /// `x` clamped to `[low, high]`; NaN stays NaN.
     #[inline(always)]
     #[must_use]

@@ -5,7 +5,7 @@ macro_rules! f32_vector {
     (
         $(#[$doc:meta])*
         $module:ident $lanes:literal $vector:ident $features:ident,
-        $load:ident $store:ident $splat:ident $fma:ident $min:ident $max:ident,
+        $load:ident $store:ident $splat:ident $fma:ident $add:ident $sub:ident $min:ident $max:ident,
         $length:ident => $load_partial:expr, $store_partial:expr
     ) => {
         $(#[$doc])*
@@ -82,6 +82,26 @@ macro_rules! f32_vector {
                     $fma(a, b, c)
                 }
 
+                /// `a + b`.
+                ///
+                /// # Safety
+                /// The CPU must have the features of the module's instruction set.
+                #[inline]
+                #[must_use]
+                pub fn add(a: Vector, b: Vector) -> Vector {
+                    $add(a, b)
+                }
+
+                /// `a - b`.
+                ///
+                /// # Safety
+                /// The CPU must have the features of the module's instruction set.
+                #[inline]
+                #[must_use]
+                pub fn sub(a: Vector, b: Vector) -> Vector {
+                    $sub(a, b)
+                }
+
                 /// `x` clamped to `[low, high]`; NaN stays NaN.
                 ///
                 /// # Safety
@@ -113,14 +133,16 @@ avx2! {
 f32_vector! {
     /// Eight lanes.
     f32x8 8 __m256 avx2,
-    _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps _mm256_min_ps _mm256_max_ps,
+    _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps _mm256_add_ps _mm256_sub_ps
+    _mm256_min_ps _mm256_max_ps,
     length => |from| _mm256_maskload_ps(from, super::mask(length)),
     |to, vector| _mm256_maskstore_ps(to, super::mask(length), vector)
 }
 f32_vector! {
     /// Sixteen lanes.
     f32x16 16 __m512 avx512,
-    _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps _mm512_min_ps _mm512_max_ps,
+    _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps _mm512_add_ps _mm512_sub_ps
+    _mm512_min_ps _mm512_max_ps,
     length => |from| _mm512_maskz_loadu_ps(((1u32 << length) - 1) as u16, from),
     |to, vector| _mm512_mask_storeu_ps(to, ((1u32 << length) - 1) as u16, vector)
 }

@@ -1,6 +1,7 @@
 //! The f32 convolution on register tiles, per instruction set.
 
 use super::lower::{self, Axis, Padding, Runs};
+use super::winograd;
 use crate::conv_2d::Conv2dGeometry;
 use crate::gemm::{self, Grid, Outer, Right, Rows};
 use crate::{Activation, Isa, Pool};
@@ -197,6 +198,8 @@ pub(super) struct Plan {
     forward: Lowered,
     backward: Lowered,
     taps: usize,
+    /// Both directions by Winograd, where it pays.
+    winograd: Option<[winograd::Direction; 2]>,
     /// 1x1, stride 1, no padding: all images are one row of pixels.
     pointwise: bool,
 }
@@ -216,11 +219,20 @@ impl Plan {
         let taps = g.height.kernel * g.width.kernel;
         let pointwise =
             taps == 1 && !forward.padded && [&g.height, &g.width].iter().all(|w| w.stride == 1 && w.input == w.output);
-        Self { isa, forward, backward, taps, pointwise }
+        let winograd =
+            winograd::serves(g).then(|| [winograd::Direction::forward(g, isa), winograd::Direction::backward(g, isa)]);
+        Self { isa, forward, backward, taps, winograd, pointwise }
+    }
+
+    pub(super) fn is_winograd(&self) -> bool {
+        self.winograd.is_some()
     }
 
     pub(super) fn pack(&self, weights: &[f32], packed: &mut Vec<f32>) {
         let (taps, depth) = (self.taps, self.forward.operand[2] / self.forward.groups);
+        if let Some([forward, _]) = &self.winograd {
+            return forward.pack(weights, packed);
+        }
         let columns = self.forward.result[2] / self.forward.groups;
         self.forward.pack(packed, |tap, channel, group, range, to| {
             let from = weights[((group * columns + range.start) * taps + tap) * depth + channel..].iter();
@@ -230,6 +242,9 @@ impl Plan {
 
     pub(super) fn pack_backward(&self, weights: &[f32], packed: &mut Vec<f32>) {
         let (taps, depth) = (self.taps, self.backward.result[2] / self.backward.groups);
+        if let Some([_, backward]) = &self.winograd {
+            return backward.pack_turned(weights, packed);
+        }
         let outputs = self.backward.operand[2] / self.backward.groups;
         self.backward.pack(packed, |tap, output, group, range, to| {
             to.copy_from_slice(&weights[((group * outputs + output) * taps + tap) * depth + range.start..][..to.len()]);
@@ -237,15 +252,18 @@ impl Plan {
     }
 
     pub(super) fn forward_scratch_len(&self, threads: usize) -> usize {
-        threads * self.forward.padded_len()
+        threads * self.winograd.as_ref().map_or(self.forward.padded_len(), |[forward, _]| forward.scratch_len())
     }
 
     pub(super) fn backward_input_scratch_len(&self, threads: usize) -> usize {
-        threads * self.backward.padded_len()
+        threads * self.winograd.as_ref().map_or(self.backward.padded_len(), |[_, backward]| backward.scratch_len())
     }
 
     /// The padded image, and the gradient with the filters innermost.
     pub(super) fn backward_weights_scratch_len(&self) -> usize {
+        if let Some([forward, _]) = &self.winograd {
+            return forward.weights_scratch_len();
+        }
         self.forward.padded_len() + self.forward.passes[0].depth * self.forward.result[2]
     }
 
@@ -262,6 +280,9 @@ impl Plan {
         let lowered = &self.forward;
         let (low, high) = activation.range();
         let clamp = (low as f32, high as f32);
+        if let Some([forward, _]) = &self.winograd {
+            return forward.run(pool, packed, bias, clamp, x, y, scratch);
+        }
         let pass = &lowered.passes[0];
         if self.pointwise {
             self.split_pixels(pool, pass, x, packed, bias, clamp, y);
@@ -306,6 +327,9 @@ impl Plan {
     pub(super) fn backward_input(&self, pool: &Pool, packed: &[f32], dy: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
         let lowered = &self.backward;
         let clamp = (f32::NEG_INFINITY, f32::INFINITY);
+        if let Some([_, backward]) = &self.winograd {
+            return backward.run(pool, packed, None, clamp, dy, dx, scratch);
+        }
         let [_, width, pixel] = lowered.result;
         each_image(pool, lowered, dy, dx, scratch, |dy, dx| {
             for pass in &lowered.passes {
@@ -317,6 +341,9 @@ impl Plan {
     }
 
     pub(super) fn backward_weights(&self, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
+        if let Some([forward, _]) = &self.winograd {
+            return forward.weights(x, dy, dw, scratch);
+        }
         let lowered = &self.forward;
         let pass = &lowered.passes[0];
         let [height, width, outputs] = lowered.result;

@@ -3,6 +3,7 @@
 mod f32;
 mod lower;
 pub mod reference;
+mod winograd;
 
 use crate::conv_2d::Conv2dGeometry;
 use crate::{Activation, Context, Isa, Pool, Real, Unsupported, gemm, reduce};
@@ -33,10 +34,11 @@ impl Conv2d {
         &self.geometry
     }
 
-    /// The kernel of the forward pass, such as `conv_2d/f32/avx512/12x32`.
+    /// The kernel of the forward pass, such as `conv_2d/f32/avx512/14x32/winograd-2x2`.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("conv_2d/f32/{}", gemm::tile_name(self.isa))
+        let algorithm = if self.f32.is_winograd() { "/winograd-2x2" } else { "" };
+        format!("conv_2d/f32/{}{algorithm}", gemm::tile_name(self.isa))
     }
 
     /// Reorders OHWI `weights` for [`Conv2d::forward`], reusing the storage of `packed`.
