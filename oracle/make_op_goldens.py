@@ -2,7 +2,7 @@
 """Records what LiteRT computes for single ops, as golden files for the tests of crates/kernels.
 
     pip install ai-edge-litert==2.3.0 numpy flatbuffers
-    python oracle/make_op_goldens.py [--out testdata/ops] [OP ...]
+    python oracle/make_op_goldens.py [--out testdata/ops] [--seed N] [OP ...]
 
 For each op it writes OP.json (an array of cases: attributes, tensors with type, shape and quantization, and where their
 bytes are) and OP.bin (the bytes). Outputs are recorded twice: from the default resolver with one thread, and from
@@ -32,7 +32,7 @@ TYPES = {
 }
 OPS = schema.BuiltinOperator
 ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
-rng = np.random.Generator(np.random.PCG64(20240611))
+rng = np.random.default_rng()
 
 
 class Tensor:
@@ -640,13 +640,14 @@ def main():
     global rng
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent.parent / "testdata" / "ops")
+    parser.add_argument("--seed", type=int, default=20240611, help="other cases of the same kinds (default %(default)s)")
     parser.add_argument("op", nargs="*", help="ops to record; all by default")
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     arguments.out.mkdir(parents=True, exist_ok=True)
     oracles = {"litert": Oracle(False), "reference": Oracle(True)}
     for name in arguments.op or MAKERS:
-        rng = np.random.Generator(np.random.PCG64([20240611, *name.encode()]))
+        rng = np.random.Generator(np.random.PCG64([arguments.seed, *name.encode()]))
         golden = Golden(name, oracles)
         MAKERS[name](golden)
         golden.save(arguments.out)

@@ -286,7 +286,7 @@ fn logistic_16<T: Quantized>(ends: Ends, is_tanh: bool, numerics: Numerics) -> R
 }
 
 fn gelu_erf(x: f32) -> f32 {
-    0.5 * x * libm::erfc(f64::from(x * -std::f32::consts::FRAC_1_SQRT_2)) as f32
+    0.5 * x * libm::erfcf(x * -std::f32::consts::FRAC_1_SQRT_2)
 }
 
 fn gelu_tanh(x: f32) -> f32 {

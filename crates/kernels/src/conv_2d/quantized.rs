@@ -61,11 +61,12 @@ impl QuantizedSpec<'_> {
         scales.iter().map(|scale| self.input.scale * scale / self.output.scale).collect()
     }
 
-    /// The builtins' multipliers: `input * weight / output` in f64; for uint8 the product is rounded to f32 first.
-    pub(crate) fn double_scales<T: Quantized>(&self, scales: &[f32]) -> Vec<f64> {
+    /// The builtins' multipliers: `input * weight / output` in f64; where the kernel has one for all channels
+    /// (`product_in_f32`), the product is rounded to f32 first.
+    pub(crate) fn double_scales(&self, scales: &[f32], product_in_f32: bool) -> Vec<f64> {
         let output = f64::from(self.output.scale);
         let product = |scale: f32| {
-            if T::MIN == 0 {
+            if product_in_f32 {
                 f64::from(self.input.scale * scale)
             } else {
                 f64::from(self.input.scale) * f64::from(scale)
@@ -74,8 +75,9 @@ impl QuantizedSpec<'_> {
         scales.iter().map(|&scale| product(scale) / output).collect()
     }
 
-    pub(crate) fn fixed_scales<T: Quantized>(&self, scales: &[f32]) -> Vec<FixedPoint> {
-        self.double_scales::<T>(scales).into_iter().map(FixedPoint::new).collect()
+    /// The same as fixed-point numbers.
+    pub(crate) fn fixed_scales(&self, scales: &[f32], product_in_f32: bool) -> Vec<FixedPoint> {
+        self.double_scales(scales, product_in_f32).into_iter().map(FixedPoint::new).collect()
     }
 }
 
@@ -106,9 +108,9 @@ impl<T: Quantized> QuantizedConv2d<T> {
         let rounding = if xnnpack {
             Rounding::Float(spec.float_scales(&scales))
         } else if spec.numerics == Numerics::Litert && geometry.groups == 1 {
-            Rounding::UpTwice(spec.fixed_scales::<T>(&scales))
+            Rounding::UpTwice(spec.fixed_scales(&scales, T::MIN == 0))
         } else {
-            Rounding::Reference(spec.fixed_scales::<T>(&scales))
+            Rounding::Reference(spec.fixed_scales(&scales, T::MIN == 0))
         };
         let (min, max) = if xnnpack {
             xnnpack_range::<T>(spec.activation, spec.output)
@@ -203,5 +205,119 @@ pub fn reference<T: Quantized>(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conv_2d::Window;
+    use crate::{Isa, Pool};
+    use proptest::prelude::*;
+
+    fn window() -> impl Strategy<Value = Window> {
+        (1usize..9, 1usize..4, 1usize..3, 1usize..3, any::<bool>()).prop_map(
+            |(input, kernel, stride, dilation, same)| {
+                let reach = (kernel - 1) * dilation + 1;
+                let output = if same { input.div_ceil(stride) } else { input.saturating_sub(reach) / stride + 1 };
+                let missing = ((output - 1) * stride + reach).saturating_sub(input);
+                let pad_before = if same { missing / 2 } else { 0 };
+                Window { input, output, kernel, stride, dilation, pad_before }
+            },
+        )
+    }
+
+    fn bytes(len: usize, seed: &mut u64) -> Vec<i8> {
+        let mut next = || {
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*seed >> 56) as i8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    /// Runs the plan on every instruction set and 1 and 3 threads and compares with the loops of the reference.
+    fn check<T: Quantized>(geometry: Conv2dGeometry, spec: &QuantizedSpec<'_>, input: &[T]) {
+        let plan = QuantizedConv2d::<T>::new(geometry, spec).expect("a plan");
+        let mut expected = vec![T::narrow(0); geometry.output_len()];
+        reference(&geometry, spec, &plan.stage, input, &mut expected);
+        let mut scratch = vec![0x7f; plan.scratch_bytes()];
+        for &isa in Isa::ALL.iter().filter(|isa| isa.is_available()) {
+            for threads in [1, 3] {
+                let mut got = vec![T::narrow(1); geometry.output_len()];
+                let pool = Pool::new(threads);
+                plan.run(Context { pool: &pool, isa }, input, &mut got, &mut scratch);
+                assert_eq!(got, expected, "{isa:?}, {threads} threads, {geometry:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn every_path_agrees_with_the_loops(
+            batch in 1usize..4,
+            height in window(),
+            width in window(),
+            depth in 1usize..6,
+            per_group in 1usize..40,
+            groups in 1usize..3,
+            zero_points in (-128i32..128, -128i32..128),
+            mut seed in any::<u64>(),
+        ) {
+            let (in_channels, out_channels) = (depth * groups, per_group * groups);
+            let geometry = Conv2dGeometry { batch, height, width, in_channels, out_channels, groups };
+            let weights = bytes(geometry.weights_len(), &mut seed);
+            let bias: Vec<i32> = bytes(out_channels, &mut seed).into_iter().map(|b| i32::from(b) * 50).collect();
+            let wide_bias: Vec<i64> = bias.iter().map(|&b| i64::from(b) << 20).collect();
+            let scales: Vec<f32> =
+                bytes(out_channels, &mut seed).into_iter().map(|s| 0.01 + f32::from(s.unsigned_abs()) / 1e4).collect();
+            for numerics in [Numerics::Litert, Numerics::Reference] {
+                let mut spec = QuantizedSpec {
+                    input: QuantParams { scale: 0.1, zero_point: zero_points.0 },
+                    weights: Weights::I8(&weights),
+                    weight_scales: &scales,
+                    weight_zero_point: 0,
+                    bias: Bias::I32(&bias),
+                    output: QuantParams { scale: 0.37, zero_point: zero_points.1 },
+                    activation: Activation::Relu6,
+                    numerics,
+                };
+                check::<i8>(geometry, &spec, &bytes(geometry.input_len(), &mut seed));
+                spec.input = QuantParams { scale: 1e-4, zero_point: 0 };
+                spec.output = QuantParams { scale: 2e-3, zero_point: 0 };
+                let wide: Vec<i16> =
+                    bytes(geometry.input_len(), &mut seed).into_iter().map(|x| i16::from(x) * 256).collect();
+                check::<i16>(geometry, &spec, &wide);
+                spec.bias = Bias::I64(&wide_bias);
+                check::<i16>(geometry, &spec, &wide);
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_refuses_what_does_not_fit() {
+        let one = Window { input: 4, output: 4, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+        let geometry = Conv2dGeometry { batch: 1, height: one, width: one, in_channels: 2, out_channels: 3, groups: 1 };
+        let params = QuantParams { scale: 0.1, zero_point: 0 };
+        let spec = QuantizedSpec {
+            input: params,
+            weights: Weights::I8(&[1; 6]),
+            weight_scales: &[0.1],
+            weight_zero_point: 0,
+            bias: Bias::I32(&[0; 3]),
+            output: params,
+            activation: Activation::None,
+            numerics: Numerics::Litert,
+        };
+        assert!(QuantizedConv2d::<i8>::new(geometry, &spec).is_ok());
+        let refused = |spec: &QuantizedSpec<'_>| QuantizedConv2d::<i8>::new(geometry, spec).unwrap_err().reason;
+        assert!(refused(&QuantizedSpec { weights: Weights::I8(&[1; 5]), ..spec }).contains("5 weights, expected 6"));
+        assert!(refused(&QuantizedSpec { bias: Bias::I32(&[0; 2]), ..spec }).contains("bias has 2 elements"));
+        assert!(refused(&QuantizedSpec { weight_scales: &[0.1; 2], ..spec }).contains("2 weight scales"));
+        assert!(refused(&QuantizedSpec { weight_scales: &[f32::NAN], ..spec }).contains("weight scale"));
+        let far = QuantParams { scale: 0.1, zero_point: 200 };
+        assert!(refused(&QuantizedSpec { output: far, ..spec }).contains("zero point 200"));
+        assert!(refused(&QuantizedSpec { weights: Weights::U8(&[1; 6]), ..spec }).contains("uint8 weights"));
     }
 }

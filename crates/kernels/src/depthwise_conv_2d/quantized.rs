@@ -47,7 +47,7 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
         let rounding = if xnnpack {
             Rounding::Float(spec.float_scales(&scales))
         } else {
-            Rounding::Reference(spec.fixed_scales::<T>(&scales))
+            Rounding::Reference(spec.fixed_scales(&scales, T::MIN == 0))
         };
         let range = if xnnpack { xnnpack_range::<T> } else { builtin_range::<T> };
         let (min, max) = range(spec.activation, spec.output);

@@ -53,10 +53,9 @@ impl<T: Quantized> QuantizedFullyConnected<T> {
         let rounding = if xnnpack {
             Rounding::Float(spec.float_scales(&scales))
         } else if spec.numerics == Numerics::Litert && !matches!(spec.bias, Bias::I64(_)) {
-            Rounding::UpTwice(spec.fixed_scales::<T>(&scales))
+            Rounding::UpTwice(spec.fixed_scales(&scales, spec.weight_scales.len() == 1))
         } else {
-            // Unlike the fixed-point multiplier of uint8, these products are never rounded to f32.
-            Rounding::Double(spec.double_scales::<i8>(&scales))
+            Rounding::Double(spec.double_scales(&scales, false))
         };
         let (min, max) = if xnnpack {
             xnnpack_range::<T>(spec.activation, spec.output)

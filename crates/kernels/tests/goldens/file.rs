@@ -3,7 +3,7 @@
 use litesmith_kernels::conv_2d::Window;
 use litesmith_kernels::{Activation, QuantParams};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) struct Golden {
     cases: Vec<Value>,
@@ -17,7 +17,9 @@ pub(crate) struct Case<'a> {
 
 impl Golden {
     pub(crate) fn load(op: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/ops");
+        // Another folder, of cases with other seeds, to try more than what is committed.
+        let folder = std::env::var_os("LITESMITH_OP_GOLDENS").map(PathBuf::from);
+        let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/ops"));
         let text = std::fs::read_to_string(folder.join(format!("{op}.json"))).expect("golden cases");
         let blob = std::fs::read(folder.join(format!("{op}.bin"))).expect("golden bytes");
         Self { cases: serde_json::from_str(&text).expect("JSON"), blob }
