@@ -1,6 +1,8 @@
 //! From accumulators back to quantized values: every rounding LiteRT uses, and the output stage of the matrix products.
 
+use crate::dispatch::multiversion;
 use crate::numerics::Quantized;
+use litesmith_simd::Isa;
 
 /// A real multiplier as `multiplier * 2^(shift - 31)` with `multiplier` in `2^30..2^31` (or both 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,32 +139,21 @@ pub struct OutputStage {
 impl OutputStage {
     /// Turns the accumulators of the channels from `channel` on into outputs.
     #[inline]
-    pub fn store<T: Quantized>(&self, accumulators: &[i32], channel: usize, output: &mut [T]) {
-        let Self { zero_point, min, max, .. } = *self;
+    pub fn store<T: Quantized>(&self, isa: Isa, accumulators: &[i32], channel: usize, output: &mut [T]) {
         let channels = channel..channel + output.len();
+        let ends = [self.zero_point, self.min, self.max];
         match &self.rounding {
-            Rounding::Float(scales) => {
-                let (low, high) = ((min - zero_point) as f32, (max - zero_point) as f32);
-                for ((out, &acc), &scale) in output.iter_mut().zip(accumulators).zip(&scales[channels]) {
-                    let scaled = (acc as f32 * scale).max(low).min(high);
-                    *out = T::narrow(round_even_small(scaled) + zero_point);
-                }
-            }
+            Rounding::Float(scales) => store_float(isa, &scales[channels], ends, accumulators, output),
             Rounding::Double(scales) => {
-                for ((out, &acc), &scale) in output.iter_mut().zip(accumulators).zip(&scales[channels]) {
-                    let rounded = (f64::from(acc) * scale).round() as i32;
-                    *out = T::narrow(rounded.wrapping_add(zero_point).clamp(min, max));
-                }
+                store_each(&scales[channels], ends, accumulators, output, |scale, acc| {
+                    (f64::from(acc) * scale).round() as i32
+                });
             }
             Rounding::Reference(scales) => {
-                for ((out, &acc), scale) in output.iter_mut().zip(accumulators).zip(&scales[channels]) {
-                    *out = T::narrow(scale.round_twice(acc).wrapping_add(zero_point).clamp(min, max));
-                }
+                store_each(&scales[channels], ends, accumulators, output, FixedPoint::round_twice);
             }
             Rounding::UpTwice(scales) => {
-                for ((out, &acc), scale) in output.iter_mut().zip(accumulators).zip(&scales[channels]) {
-                    *out = T::narrow(scale.round_up_twice(acc).wrapping_add(zero_point).clamp(min, max));
-                }
+                store_each(&scales[channels], ends, accumulators, output, FixedPoint::round_up_twice);
             }
         }
     }
@@ -179,6 +170,31 @@ impl OutputStage {
             };
             *out = T::narrow(rounded.wrapping_add(zero_point).clamp(min, max));
         }
+    }
+}
+
+multiversion! {
+    fn store_float<T: Quantized>(scales: &[f32], ends: [i32; 3], accumulators: &[i32], output: &mut [T]) {
+        let [zero_point, min, max] = ends;
+        let (low, high) = ((min - zero_point) as f32, (max - zero_point) as f32);
+        for ((out, &acc), &scale) in output.iter_mut().zip(accumulators).zip(scales) {
+            let scaled = (acc as f32 * scale).max(low).min(high);
+            *out = T::narrow(round_even_small(scaled) + zero_point);
+        }
+    }
+}
+
+#[inline]
+fn store_each<T: Quantized, S: Copy>(
+    scales: &[S],
+    ends: [i32; 3],
+    accumulators: &[i32],
+    output: &mut [T],
+    round: impl Fn(S, i32) -> i32,
+) {
+    let [zero_point, min, max] = ends;
+    for ((out, &acc), &scale) in output.iter_mut().zip(accumulators).zip(scales) {
+        *out = T::narrow(round(scale, acc).wrapping_add(zero_point).clamp(min, max));
     }
 }
 

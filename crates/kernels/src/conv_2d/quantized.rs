@@ -4,7 +4,7 @@ use super::Conv2dGeometry;
 use crate::integer_conv::{IntegerConv, Sums, channel_scales, scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::requantize::{FixedPoint, OutputStage, Rounding};
-use crate::{Activation, Context, Unsupported};
+use crate::{Activation, Context, Isa, Unsupported};
 use std::marker::PhantomData;
 
 pub use crate::integer_conv::{Bias, Weights};
@@ -159,7 +159,7 @@ pub(crate) fn run_stage<T: Quantized>(
     scratch: &mut [u8],
 ) {
     let store = |_: usize, channel: usize, sums: Sums<'_>, out: &mut [T]| match sums {
-        Sums::Narrow(sums) => stage.store(sums, channel, out),
+        Sums::Narrow(sums) => stage.store(ctx.isa, sums, channel, out),
         Sums::Wide(sums) => stage.store_wide(sums, channel, out),
     };
     conv.run(ctx, input, output, typed_scratch(scratch), |_| zero_point, store);
@@ -199,8 +199,10 @@ pub fn reference<T: Quantized>(
                     let out = std::slice::from_mut(out);
                     match spec.bias {
                         Bias::I64(bias) => stage.store_wide(&[sum.wrapping_add(bias[channel])], channel, out),
-                        Bias::I32(bias) => stage.store(&[(sum as i32).wrapping_add(bias[channel])], channel, out),
-                        Bias::None => stage.store(&[sum as i32], channel, out),
+                        Bias::I32(bias) => {
+                            stage.store(Isa::Scalar, &[(sum as i32).wrapping_add(bias[channel])], channel, out)
+                        }
+                        Bias::None => stage.store(Isa::Scalar, &[sum as i32], channel, out),
                     }
                 }
             }
@@ -211,8 +213,8 @@ pub fn reference<T: Quantized>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Pool;
     use crate::conv_2d::Window;
-    use crate::{Isa, Pool};
     use proptest::prelude::*;
 
     fn window() -> impl Strategy<Value = Window> {

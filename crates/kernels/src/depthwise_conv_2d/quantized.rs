@@ -87,7 +87,7 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
                 for ((biased, &sum), &bias) in biased.iter_mut().zip(sums).zip(bias) {
                     *biased = sum.wrapping_add(bias as i32);
                 }
-                self.stage.store(&biased[..sums.len()], channel, out);
+                self.stage.store(ctx.isa, &biased[..sums.len()], channel, out);
             }
         };
         self.sums.run(ctx, input, output, typed_scratch(scratch), |_| self.input_zero_point, store);

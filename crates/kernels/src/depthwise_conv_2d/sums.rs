@@ -126,9 +126,25 @@ impl DepthwiseSums {
 multiversion! {
     /// `sums += wide[tap..] * weights[tap * stride..]` for all taps.
     fn add_taps<>(wide: &[i16], taps: &[usize], weights: &[i16], stride: usize, sums: &mut [i32]) {
-        for (at, &tap) in taps.iter().enumerate() {
-            let (values, weights) = (&wide[tap..][..sums.len()], &weights[at * stride..][..sums.len()]);
-            for ((sum, &value), &weight) in sums.iter_mut().zip(values).zip(weights) {
+        /// Channels whose sums stay in registers over all taps.
+        const LANES: usize = 16;
+        let whole = sums.len() / LANES * LANES;
+        for (at, sums) in sums[..whole].chunks_exact_mut(LANES).enumerate() {
+            let mut lanes = [0i32; LANES];
+            for (tap, &offset) in taps.iter().enumerate() {
+                let values = &wide[offset + at * LANES..][..LANES];
+                let weights = &weights[tap * stride + at * LANES..][..LANES];
+                for ((lane, &value), &weight) in lanes.iter_mut().zip(values).zip(weights) {
+                    *lane += i32::from(value) * i32::from(weight);
+                }
+            }
+            for (sum, lane) in sums.iter_mut().zip(lanes) {
+                *sum += lane;
+            }
+        }
+        for (tap, &offset) in taps.iter().enumerate() {
+            let (values, weights) = (&wide[offset + whole..], &weights[tap * stride + whole..]);
+            for ((sum, &value), &weight) in sums[whole..].iter_mut().zip(values).zip(weights) {
                 *sum += i32::from(value) * i32::from(weight);
             }
         }
