@@ -159,17 +159,16 @@ impl TrainConfig {
                 return bad("early_stopping.min_delta", format!("got {}, expected 0 or more", stopping.min_delta));
             }
         }
-        let positive = [
-            ("learning_rate", self.learning_rate),
-            ("clip_norm", self.clip_norm),
-            ("clip_value", self.clip_value),
-        ];
+        let positive =
+            [("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm), ("clip_value", self.clip_value)];
         for (field, value) in positive {
             if let Some(value) = value.filter(|value| !(*value > 0.0 && value.is_finite())) {
                 return bad(field, format!("got {value}, expected a positive number"));
             }
         }
-        for (field, value) in [("weight_decay", self.weight_decay.unwrap_or(0.0)), ("warm_up_epochs", self.warm_up_epochs)] {
+        for (field, value) in
+            [("weight_decay", self.weight_decay.unwrap_or(0.0)), ("warm_up_epochs", self.warm_up_epochs)]
+        {
             if !(value >= 0.0 && value.is_finite()) {
                 return bad(field, format!("got {value}, expected 0 or more"));
             }

@@ -23,7 +23,7 @@ pub(crate) struct Executor<T> {
     pub(crate) program: Program<T>,
     isa: Isa,
     /// Ops planned for shards of some numbers of samples: the whole ones, and what is left of a batch.
-    plans: Vec<(usize, Vec<Box<dyn TrainOp<T>>>)>,
+    plans: Vec<(usize, Ops<T>)>,
     prepared: Vec<Prepared<T>>,
     statistics: Vec<BatchStatistics<T>>,
     workspaces: Vec<Mutex<Workspace<T>>>,
@@ -31,6 +31,9 @@ pub(crate) struct Executor<T> {
     evaluation: Phase,
     serial: Pool,
 }
+
+/// The planned op of each step.
+type Ops<T> = Vec<Box<dyn TrainOp<T>>>;
 
 /// What one shard computes in; shards that need not all be alive at the same time share one.
 struct Workspace<T> {

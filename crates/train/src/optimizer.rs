@@ -329,12 +329,32 @@ fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
 /// The optimiser with the numbers of one step, in the element type.
 #[derive(Clone, Copy)]
 enum Rule<T> {
-    Sgd { rate: T },
-    Momentum { rate: T, momentum: T, nesterov: bool },
+    Sgd {
+        rate: T,
+    },
+    Momentum {
+        rate: T,
+        momentum: T,
+        nesterov: bool,
+    },
     /// `rate` holds the correction of both biases, and `epsilon` that of the root's.
-    Adam { rate: T, keep_mean: T, keep_square: T, epsilon: T },
-    RmsProp { rate: T, keep: T, epsilon: T },
-    RmsPropMomentum { rate: T, keep: T, epsilon: T, momentum: T },
+    Adam {
+        rate: T,
+        keep_mean: T,
+        keep_square: T,
+        epsilon: T,
+    },
+    RmsProp {
+        rate: T,
+        keep: T,
+        epsilon: T,
+    },
+    RmsPropMomentum {
+        rate: T,
+        keep: T,
+        epsilon: T,
+        momentum: T,
+    },
 }
 
 impl<T: Real> Rule<T> {
@@ -342,7 +362,7 @@ impl<T: Real> Rule<T> {
         let rate = update.learning_rate;
         let real = T::from_f64;
         match optimizer {
-            Optimizer::Sgd { momentum, .. } if momentum == 0.0 => Self::Sgd { rate: real(rate) },
+            Optimizer::Sgd { momentum: 0.0, .. } => Self::Sgd { rate: real(rate) },
             Optimizer::Sgd { momentum, nesterov } => {
                 Self::Momentum { rate: real(rate), momentum: real(momentum), nesterov }
             }
@@ -356,7 +376,7 @@ impl<T: Real> Rule<T> {
                     epsilon: real(epsilon),
                 }
             }
-            Optimizer::RmsProp { rho, momentum, epsilon } if momentum == 0.0 => {
+            Optimizer::RmsProp { rho, momentum: 0.0, epsilon } => {
                 Self::RmsProp { rate: real(rate), keep: real(rho), epsilon: real(epsilon) }
             }
             Optimizer::RmsProp { rho, momentum, epsilon } => Self::RmsPropMomentum {
@@ -415,7 +435,8 @@ mod tests {
 
     /// Runs `steps` steps on f(x) = x^2 / 2 from x = 1 (so that the gradient is x), in f64.
     fn run(optimizer: Optimizer, steps: usize, change: impl Fn(&mut Update)) -> (f64, OptimizerState<f64>) {
-        let variables = [Variable { name: "w".into(), tensor: litesmith_graph::TensorId(0), shape: vec![1, 1], range: 0..1 }];
+        let variables =
+            [Variable { name: "w".into(), tensor: litesmith_graph::TensorId(0), shape: vec![1, 1], range: 0..1 }];
         let mut values = vec![1.0_f64];
         let mut state = OptimizerState::new(optimizer, &variables, &values, true, |_| false);
         let mut update =

@@ -14,6 +14,7 @@ use crate::variables::{Role, role};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Variable {
     pub(crate) name: String,
+    /// Its tensor in the graph that was given.
     pub(crate) tensor: TensorId,
     pub(crate) shape: Vec<usize>,
     /// Its elements in the flat vector of its kind.
@@ -94,9 +95,8 @@ impl<T: Real> Program<T> {
     /// batch, several outputs, no variables.
     pub(crate) fn new(graph: &Graph, input_gradients: bool) -> Result<Self> {
         let mut graph = graph.clone();
-        fix_reshapes(&mut graph);
-        graph.remove_dead();
         graph.check()?;
+        fix_reshapes(&mut graph);
         let [output] = graph.outputs[..] else {
             return Err(Error::unsupported(
                 "training",
@@ -125,7 +125,8 @@ impl<T: Real> Program<T> {
         for &input in &graph.inputs {
             operands.insert(input, Operand::Value(program.add_value(&graph, input, &sizes_of)?));
         }
-        for (index, node) in graph.nodes.iter().enumerate() {
+        let live = live_nodes(&graph);
+        for (index, node) in graph.nodes.iter().enumerate().filter(|(index, _)| live[*index]) {
             let place = || graph.place(index);
             let mut inputs = Vec::with_capacity(node.inputs.len());
             for (position, id) in node.inputs.iter().enumerate() {
@@ -328,6 +329,20 @@ impl<T: Real> Program<T> {
     pub(crate) fn place(&self, step: usize) -> String {
         self.graph.place(self.steps[step].node)
     }
+}
+
+/// Which nodes the output needs. Tensors keep their numbers, so nothing is removed.
+fn live_nodes(graph: &Graph) -> Vec<bool> {
+    let mut needed = vec![false; graph.tensors.len()];
+    graph.outputs.iter().for_each(|id| needed[id.0] = true);
+    let mut live = vec![false; graph.nodes.len()];
+    for (index, node) in graph.nodes.iter().enumerate().rev() {
+        live[index] = node.outputs.iter().any(|id| needed[id.0]);
+        if live[index] {
+            node.inputs.iter().flatten().for_each(|id| needed[id.0] = true);
+        }
+    }
+    live
 }
 
 fn with_batch(graph: &Graph, batch: usize) -> Result<Graph> {

@@ -141,11 +141,6 @@ pub(crate) enum Wanted {
 }
 
 impl<T: Real> Gradients<'_, T> {
-    /// Whether the gradient of input `index` is wanted.
-    pub(crate) fn wants(&self, index: usize) -> bool {
-        self.wanted.get(index).is_some_and(|wanted| *wanted != Wanted::No)
-    }
-
     /// Lets `write` overwrite a buffer with the gradient of input `index`, if it is wanted.
     pub(crate) fn write(&mut self, index: usize, write: impl FnOnce(&mut [T])) {
         let wanted = self.wanted.get(index).copied().unwrap_or(Wanted::No);
