@@ -12,6 +12,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod demo;
 mod evaluate;
 pub mod files;
 mod pictures;
@@ -19,6 +21,7 @@ mod predictor;
 pub mod progress;
 mod quantize;
 pub mod raw;
+mod training;
 
 use std::path::Path;
 
@@ -33,9 +36,10 @@ pub use litesmith_train as train;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use litesmith_graph::{Error, Model, Result};
 pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
-pub use pictures::wrong_pictures;
+pub use pictures::report_evaluation;
 pub use predictor::Predictor;
 pub use quantize::{CalibrateOptions, calibrate_on};
+pub use training::{TrainJob, Trained, train_data, train_model};
 /// What serialises to JSON.
 pub use serde::Serialize;
 

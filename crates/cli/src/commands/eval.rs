@@ -1,7 +1,7 @@
 //! `eval`.
 
-use litesmith::measure::{Align, EvaluationReport, Machine, ModelSummary, Report, TextTable, format, render_html};
-use litesmith::{EvaluateOptions, Predictor, Result, evaluate, files, wrong_pictures};
+use litesmith::measure::{Align, Machine, ModelSummary, Report, TextTable, format, render_html};
+use litesmith::{EvaluateOptions, Predictor, Result, evaluate, files, report_evaluation};
 
 use super::{existing, load_model, open_data, session_options};
 use crate::Verdict;
@@ -38,13 +38,12 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
     if let Some(path) = &args.html {
         let report = Report {
             title: format!("{} on {} {kind}", args.model.display(), dataset.name),
-            evaluations: vec![EvaluationReport {
-                model: args.model.display().to_string(),
-                data: format!("{} {kind}", dataset.name),
-                sample_noun: "image".into(),
-                wrong_pictures: wrong_pictures(split, &metrics.wrong)?,
-                metrics: metrics.clone(),
-            }],
+            evaluations: vec![report_evaluation(
+                &args.model.display().to_string(),
+                &format!("{} {kind}", dataset.name),
+                split,
+                metrics.clone(),
+            )?],
             layers: Some(ModelSummary::of(model.main()?)?),
             machine: Some(Machine::detect()),
             ..Report::default()

@@ -1,0 +1,232 @@
+//! Training a network on a data set, from a graph to a model that is ready to be saved.
+
+use std::io::Write;
+use std::path::Path;
+
+use litesmith_data::{Preprocess, Split};
+use litesmith_graph::{ColorSpace, Error, Graph, Metadata, Model, Normalization, Result, TensorMetadata};
+use litesmith_measure::{EpochRecord, Fact, Stopwatch, Training, format, peak_rss_bytes};
+use litesmith_train::{JsonLines, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer};
+
+use crate::progress::{Progress, Stage};
+
+/// What to train, how, and on what.
+pub struct TrainJob<'a> {
+    /// Name of the model, for its metadata.
+    pub name: &'a str,
+    /// The network with its initial weights.
+    pub graph: &'a Graph,
+    /// How to train.
+    pub config: TrainConfig,
+    /// Threads, checkpoint, cancellation.
+    pub options: TrainOptions,
+    /// Samples.
+    pub data: &'a TrainData,
+    /// Checkpoint to go on from.
+    pub resume: Option<&'a Path>,
+    /// Where a line of JSON for each epoch goes, and whether each step gets one too.
+    pub metrics: Option<(Box<dyn Write + 'a>, bool)>,
+}
+
+/// A trained model.
+pub struct Trained {
+    /// The exported model: folded, with the names of the classes and the normalisation of the input.
+    pub model: Model,
+    /// What the trainer reports.
+    pub report: TrainReport,
+    /// The same for a report, with times.
+    pub training: Training,
+}
+
+/// Trains and exports.
+///
+/// # Errors
+/// Those of [`Trainer::new`], [`Trainer::resume`] and [`Trainer::train`]; [`Error::Io`] when metrics cannot be written.
+pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+    let TrainJob { name, graph, config, options, data, resume, metrics } = job;
+    let mut trainer = match resume {
+        Some(path) => Trainer::resume(graph, config, options, path)?,
+        None => Trainer::new(graph, config, options)?,
+    };
+    let clock = Stopwatch::start();
+    let mut watch = Watch {
+        progress,
+        epochs: trainer.config().epochs,
+        images: data.train.len() as u64,
+        lines: metrics.map(|(writer, steps)| JsonLines::new(writer, steps)),
+        epoch_clock: None,
+        samples: 0,
+        records: Vec::new(),
+    };
+    let trained = trainer.train(data, &mut watch);
+    watch.progress.finish();
+    let (lines, records) = (watch.lines.take(), std::mem::take(&mut watch.records));
+    if let Some(lines) = lines {
+        lines.finish().map_err(|error| Error::io("metrics", error))?;
+    }
+    let report = trained?;
+    let mut model = Model::from_graph(trainer.exported_graph()?);
+    model.metadata = describe(&model, name, &data.preprocess, data.train.classes())?;
+    let training = Training {
+        epochs: with_earlier_epochs(&report, records),
+        best_epoch: report.best_epoch.map(|epoch| epoch as u64),
+        seconds: Some(clock.elapsed_seconds()),
+        peak_rss_bytes: peak_rss_bytes(),
+        configuration: configuration(trainer.config()),
+    };
+    Ok(Trained { model, report, training })
+}
+
+/// Metadata that says what goes in and what comes out: normalisation, colours, names of the classes.
+fn describe(model: &Model, name: &str, preprocess: &Preprocess, classes: &[String]) -> Result<Metadata> {
+    let graph = model.main()?;
+    let tensor_name = |ids: &[litesmith_graph::TensorId]| {
+        ids.first().map(|&id| graph.tensor(id).name.clone()).unwrap_or_default()
+    };
+    let input = TensorMetadata {
+        name: tensor_name(&graph.inputs),
+        description: format!("Image of {} pixels", preprocess.shape()),
+        normalization: Some(Normalization { mean: preprocess.mean.clone(), std: preprocess.std.clone() }),
+        color_space: match preprocess.channels {
+            1 => Some(ColorSpace::Grayscale),
+            3 => Some(ColorSpace::Rgb),
+            _ => None,
+        },
+        ..TensorMetadata::default()
+    };
+    let output = TensorMetadata {
+        name: tensor_name(&graph.outputs),
+        description: "Score of each class".into(),
+        labels: classes.to_vec(),
+        ..TensorMetadata::default()
+    };
+    Ok(Metadata { name: name.into(), inputs: vec![input], outputs: vec![output], ..Metadata::default() })
+}
+
+/// The epochs of the report; those trained here have times.
+fn with_earlier_epochs(report: &TrainReport, timed: Vec<EpochRecord>) -> Vec<EpochRecord> {
+    let earlier = report.history.len().saturating_sub(timed.len());
+    report.history.iter().take(earlier).map(record).chain(timed).collect()
+}
+
+fn record(epoch: &litesmith_train::EpochRecord) -> EpochRecord {
+    EpochRecord {
+        epoch: epoch.epoch as u64,
+        train_loss: Some(epoch.training.loss),
+        train_accuracy: Some(epoch.training.accuracy),
+        validation_loss: epoch.validation.map(|validation| validation.loss),
+        validation_accuracy: epoch.validation.map(|validation| validation.accuracy),
+        learning_rate: Some(epoch.learning_rate),
+        seconds: None,
+        samples_per_second: None,
+    }
+}
+
+/// The settings that differ from the defaults of another run most often, for people.
+fn configuration(config: &TrainConfig) -> Vec<Fact> {
+    let rate = config.learning_rate.unwrap_or_else(|| config.optimizer.default_learning_rate());
+    vec![
+        Fact::new("optimizer", to_words(&config.optimizer)),
+        Fact::new("learning rate", rate),
+        Fact::new("schedule", to_words(&config.schedule)),
+        Fact::new("batch", config.batch),
+        Fact::new("epochs", config.epochs),
+        Fact::new("augmentation", to_words(&config.augment)),
+        Fact::new("seed", config.seed),
+    ]
+}
+
+/// A setting as the configuration file writes it, on one line.
+fn to_words<T: serde::Serialize>(setting: &T) -> String {
+    match serde_json::to_value(setting) {
+        Ok(serde_json::Value::Object(fields)) => {
+            let mut words: Vec<_> = fields.get("name").and_then(|name| name.as_str()).map(Into::into).into_iter().collect();
+            let is_set = |value: &serde_json::Value| {
+                value.as_f64().is_none_or(|number| number != 0.0) && *value != serde_json::Value::Bool(false)
+            };
+            let others = fields.iter().filter(|(key, value)| *key != "name" && is_set(value) && !value.is_object());
+            words.extend(others.map(|(key, value)| format!("{key} {value}")));
+            if words.is_empty() { "none".into() } else { words.join(", ") }
+        }
+        Ok(value) => value.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+struct Watch<'a> {
+    progress: &'a mut dyn Progress,
+    epochs: usize,
+    images: u64,
+    lines: Option<JsonLines<Box<dyn Write + 'a>>>,
+    epoch_clock: Option<Stopwatch>,
+    samples: u64,
+    records: Vec<EpochRecord>,
+}
+
+impl TrainObserver for Watch<'_> {
+    fn on_step(&mut self, step: &StepRecord) {
+        if self.epoch_clock.is_none() {
+            let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+            self.progress
+                .start(Stage::Train { epoch: number(step.epoch), epochs: number(self.epochs) }, self.images);
+            self.epoch_clock = Some(Stopwatch::start());
+            self.samples = 0;
+        } else {
+            // The clock starts with the first step, whose samples are therefore not counted.
+            self.samples += step.samples as u64;
+        }
+        let done = (step.step as u64 - 1) * (self.images / step.steps_per_epoch.max(1) as u64) + step.samples as u64;
+        self.progress.advance(done.min(self.images));
+        if let Some(lines) = &mut self.lines {
+            lines.on_step(step);
+        }
+    }
+
+    fn on_epoch(&mut self, epoch: &litesmith_train::EpochRecord) {
+        let seconds = self.epoch_clock.take().map(|clock| clock.elapsed_seconds());
+        let rate = seconds.filter(|&seconds| seconds > 0.0).map(|seconds| self.samples as f64 / seconds);
+        self.progress.finish();
+        let mut line = format!(
+            "epoch {}/{}: loss {:.4}, accuracy {}",
+            epoch.epoch,
+            self.epochs,
+            epoch.training.loss,
+            format::percent(epoch.training.accuracy)
+        );
+        if let Some(validation) = epoch.validation {
+            let accuracy = format::percent(validation.accuracy);
+            line += &format!("; validation loss {:.4}, accuracy {accuracy}", validation.loss);
+        }
+        if let (Some(seconds), Some(rate)) = (seconds, rate) {
+            line += &format!("; {seconds:.1} s, {rate:.0} images/s");
+        }
+        self.progress.note(&line);
+        self.records.push(EpochRecord { seconds, samples_per_second: rate, ..record(epoch) });
+        if let Some(lines) = &mut self.lines {
+            lines.on_epoch(epoch);
+        }
+    }
+}
+
+/// Samples to learn from and samples to choose by: the data set's own validation split, or a share of the training
+/// samples. The test split is never looked at.
+///
+/// # Errors
+/// [`Error::Invalid`] when the data set has no training samples or the share leaves none.
+pub fn train_data(
+    dataset: &litesmith_data::Dataset,
+    validation: f64,
+    seed: u64,
+    preprocess: Preprocess,
+) -> Result<TrainData> {
+    use litesmith_data::{SplitKind, ValidationSplit};
+    let train: &Split = dataset.require(SplitKind::Train)?;
+    if let Some(own) = &dataset.validation {
+        return Ok(TrainData { train: train.clone(), validation: Some(own.clone()), preprocess });
+    }
+    if validation <= 0.0 {
+        return Ok(TrainData { train: train.clone(), validation: None, preprocess });
+    }
+    let (train, validation) = train.split_validation(ValidationSplit::Fraction { fraction: validation, seed })?;
+    Ok(TrainData { train, validation: Some(validation), preprocess })
+}
