@@ -41,12 +41,188 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(DemoArgs),
+    Train(Box<TrainArgs>),
     Eval(EvalArgs),
     Quantize(QuantizeArgs),
     Run(RunArgs),
     Summary(SummaryArgs),
+    Bench(BenchArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
+}
+
+/// Train the reference network on MNIST, convert it six ways, evaluate and time each, and write a report
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith demo
+  litesmith demo --out digits --epochs 2 --seed 7")]
+pub(crate) struct DemoArgs {
+    /// Folder for the models and the report; its files are replaced
+    #[arg(long, value_name = "DIR", default_value = "litesmith-demo", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+    /// MNIST: `mnist`, or mnist:DIR for the folder with its four files
+    #[arg(long, value_name = "DATA", default_value = "mnist")]
+    pub(crate) data: String,
+    /// Passes over the training images
+    #[arg(long, value_name = "N", default_value_t = litesmith::demo::EPOCHS, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) epochs: u32,
+    /// Seed of initial weights, order and validation split
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// An optimiser, with Keras's defaults
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OptimizerArg {
+    /// Gradient descent
+    Sgd,
+    /// Adam
+    Adam,
+    /// Adam with weight decay apart from the gradient
+    Adamw,
+    /// RMSprop
+    Rmsprop,
+}
+
+/// How the learning rate goes
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScheduleArg {
+    /// It stays
+    Constant,
+    /// A tenth after every third of the epochs
+    Step,
+    /// Along half a cosine to 0
+    Cosine,
+    /// Up to the learning rate, then down to almost 0
+    OneCycle,
+}
+
+/// Train a network, or go on training a model
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith train --arch mnist-cnn --data mnist -o digits.tflite
+  litesmith train --arch mobilenet-v2:width=0.35,input=96x96x3 --data images:flowers --epochs 30 -o flowers.tflite
+  litesmith train --model flowers.tflite --data images:more-flowers --learning-rate 1e-4 -o flowers-2.tflite
+  litesmith train --arch my.toml --config train.toml --data mnist --checkpoint run.ckpt -o digits.tflite
+  litesmith train --arch my.toml --config train.toml --data mnist --resume run.ckpt -o digits.tflite
+
+`litesmith summary NAME` shows an architecture. docs/TRAINING.md has every setting of a configuration file.
+Ctrl-C saves a checkpoint, with --checkpoint, and stops.")]
+pub(crate) struct TrainArgs {
+    /// Name of an architecture, with options, or an architecture file (.toml)
+    #[arg(long, value_name = "ARCH", required_unless_present = "model", conflicts_with = "model")]
+    pub(crate) arch: Option<String>,
+    /// Float model to go on training
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) out: OutArgs,
+    /// Configuration file (.toml); the options below win over it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Passes over the training samples
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<usize>,
+    /// Samples for each update
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    /// Optimiser [default: adam]
+    #[arg(long, value_enum)]
+    pub(crate) optimizer: Option<OptimizerArg>,
+    /// Learning rate [default: that of the optimiser]
+    #[arg(long, value_name = "X")]
+    pub(crate) learning_rate: Option<f64>,
+    /// How the learning rate goes [default: constant]
+    #[arg(long, value_enum)]
+    pub(crate) schedule: Option<ScheduleArg>,
+    /// Random changes to images: none, digits, objects
+    #[arg(long, value_name = "PRESET")]
+    pub(crate) augment: Option<String>,
+    /// Share of the weights that each update takes away, times the learning rate
+    #[arg(long, value_name = "X")]
+    pub(crate) weight_decay: Option<f64>,
+    /// Share of each target spread evenly over the classes
+    #[arg(long, value_name = "X")]
+    pub(crate) label_smoothing: Option<f64>,
+    /// Share of an average of the weights that each update keeps; the average is exported
+    #[arg(long, value_name = "X")]
+    pub(crate) ema: Option<f64>,
+    /// Stop after this many epochs without improvement on the validation samples
+    #[arg(long, value_name = "EPOCHS")]
+    pub(crate) patience: Option<usize>,
+    /// Share of the training samples to choose the best epoch by, where the data set has no validation samples of its own
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    pub(crate) validation: f64,
+    /// Seed of initial weights, order, augmentation and validation split [default: that of the configuration, or 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// File to keep a checkpoint in, after each epoch and on Ctrl-C
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Also keep a checkpoint every N updates
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "checkpoint")]
+    pub(crate) checkpoint_every: u64,
+    /// Go on from this checkpoint, to exactly where an uninterrupted run would come
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) resume: Option<PathBuf>,
+    /// Write a line of JSON for each epoch to this file
+    #[arg(long, value_name = "FILE.jsonl", value_hint = ValueHint::FilePath)]
+    pub(crate) metrics: Option<PathBuf>,
+    /// One for each update too
+    #[arg(long, requires = "metrics")]
+    pub(crate) metrics_steps: bool,
+    /// Write a report with the curves
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// Instruction set: scalar, avx2, avx512, avx512_vnni [default: the best of this CPU]
+    #[arg(long, value_name = "ISA")]
+    pub(crate) isa: Option<litesmith::Isa>,
+}
+
+/// Time Litesmith on this machine
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  litesmith bench train --arch mnist-cnn --data mnist --batch 128 --threads 2 --json")]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: BenchWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchWhat {
+    /// Images a second in training, against the machine's measured peak
+    Train(BenchTrainArgs),
+}
+
+/// Training to time.
+#[derive(Debug, Args)]
+pub(crate) struct BenchTrainArgs {
+    /// Name of an architecture, with options, or an architecture file (.toml)
+    #[arg(long, value_name = "ARCH", default_value = "mnist-cnn")]
+    pub(crate) arch: String,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Samples for each update
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) batch: usize,
+    /// Epochs to time; the median counts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) epochs: usize,
+    /// Samples of an epoch [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) images: Option<usize>,
+    /// Learning rate [default: that of Adam]
+    #[arg(long, value_name = "X")]
+    pub(crate) learning_rate: Option<f64>,
+    /// Stop when this accuracy, in percent, is reached on the test set, and tell the seconds of training it took
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) to_accuracy: Option<f64>,
+    /// Instruction set: scalar, avx2, avx512, avx512_vnni [default: the best of this CPU]
+    #[arg(long, value_name = "ISA")]
+    pub(crate) isa: Option<litesmith::Isa>,
 }
 
 /// Whose integer arithmetic to follow

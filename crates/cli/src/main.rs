@@ -9,11 +9,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use litesmith::Result;
+use litesmith::measure::Stopwatch;
 
 use args::{Cli, Command};
 use output::Output;
 
 fn main() -> ExitCode {
+    let since_start = Stopwatch::start();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let output = Output::new(&cli.global);
+    let output = Output::new(&cli.global, since_start);
     match run(cli.command, &output) {
         Ok(verdict) => verdict.into(),
         Err(error) => {
@@ -52,6 +54,9 @@ impl From<Verdict> for ExitCode {
 
 fn run(command: Command, output: &Output) -> Result<Verdict> {
     match command {
+        Command::Demo(args) => commands::demo::run(&args, output),
+        Command::Train(args) => commands::train::run(&args, output),
+        Command::Bench(args) => commands::bench::run(&args, output),
         Command::Eval(args) => commands::eval::run(&args, output),
         Command::Quantize(args) => commands::quantize::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use litesmith::measure::Stopwatch;
 use litesmith::progress::{Progress, Stage};
 use litesmith::{Error, Result};
 
@@ -13,16 +14,19 @@ use crate::args::Global;
 pub(crate) struct Output {
     pub(crate) json: bool,
     pub(crate) threads: usize,
+    /// Started when the process did.
+    pub(crate) since_start: Stopwatch,
     quiet: bool,
     verbose: bool,
 }
 
 impl Output {
-    pub(crate) fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: &Global, since_start: Stopwatch) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             json: global.json,
             threads: global.threads.map_or_else(cores, usize::from),
+            since_start,
             quiet: global.quiet,
             verbose: global.verbose,
         }

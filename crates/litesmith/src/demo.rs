@@ -6,8 +6,8 @@ use litesmith_compress::{IoType, QuantizeOptions, Scheme, quantize};
 use litesmith_data::{OpenOptions, Split, SplitKind, open};
 use litesmith_graph::{Error, Model, Result};
 use litesmith_measure::{
-    Comparison, Fact, Machine, ModelKind, ModelResult, ModelSummary, Report, Stopwatch,
-    TimingOptions, render_html, time,
+    Comparison, Fact, Machine, ModelKind, ModelResult, ModelSummary, Report, Stopwatch, TimingOptions, render_html,
+    time,
 };
 use litesmith_runtime::{Session, SessionOptions};
 use litesmith_train::{Schedule, TrainConfig, TrainOptions, zoo};
@@ -91,8 +91,7 @@ pub fn run(options: &DemoOptions, progress: &mut dyn Progress) -> Result<Report>
     let trained = train_model(job, progress)?;
 
     let session = SessionOptions { threads, ..SessionOptions::default() };
-    let calibration =
-        CalibrateOptions { samples: CALIBRATION_SAMPLES, seed: options.seed, session: session.clone() };
+    let calibration = CalibrateOptions { samples: CALIBRATION_SAMPLES, seed: options.seed, session: session.clone() };
     progress.note(&format!("calibrating on {CALIBRATION_SAMPLES} training images"));
     let ranges = calibrate_on(&trained.model, &data.train, &calibration, progress)?;
 
@@ -112,8 +111,7 @@ pub fn run(options: &DemoOptions, progress: &mut dyn Progress) -> Result<Report>
             _ => Some(Predictor::new(&trained.model, session.clone(), test.shape())?),
         };
         let evaluate_options = EvaluateOptions { batch: 100, ..EvaluateOptions::default() };
-        let (evaluation, agreement) =
-            evaluate(&mut predictor, reference.as_mut(), test, &evaluate_options, progress)?;
+        let (evaluation, agreement) = evaluate(&mut predictor, reference.as_mut(), test, &evaluate_options, progress)?;
         let metrics = evaluation.finish();
         results.push(ModelResult {
             agreement: agreement.map(|agreement| agreement.finish()),

@@ -39,9 +39,9 @@ pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
 pub use pictures::report_evaluation;
 pub use predictor::Predictor;
 pub use quantize::{CalibrateOptions, calibrate_on};
-pub use training::{TrainJob, Trained, train_data, train_model};
 /// What serialises to JSON.
 pub use serde::Serialize;
+pub use training::{TrainJob, Trained, train_data, train_model};
 
 /// Loads a `.tflite` file.
 ///

@@ -6,7 +6,9 @@ use std::path::Path;
 use litesmith_data::{Preprocess, Split};
 use litesmith_graph::{ColorSpace, Error, Graph, Metadata, Model, Normalization, Result, TensorMetadata};
 use litesmith_measure::{EpochRecord, Fact, Stopwatch, Training, format, peak_rss_bytes};
-use litesmith_train::{JsonLines, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer};
+use litesmith_train::{
+    JsonLines, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
+};
 
 use crate::progress::{Progress, Stage};
 
@@ -80,9 +82,8 @@ pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Tra
 /// Metadata that says what goes in and what comes out: normalisation, colours, names of the classes.
 fn describe(model: &Model, name: &str, preprocess: &Preprocess, classes: &[String]) -> Result<Metadata> {
     let graph = model.main()?;
-    let tensor_name = |ids: &[litesmith_graph::TensorId]| {
-        ids.first().map(|&id| graph.tensor(id).name.clone()).unwrap_or_default()
-    };
+    let tensor_name =
+        |ids: &[litesmith_graph::TensorId]| ids.first().map(|&id| graph.tensor(id).name.clone()).unwrap_or_default();
     let input = TensorMetadata {
         name: tensor_name(&graph.inputs),
         description: format!("Image of {} pixels", preprocess.shape()),
@@ -140,7 +141,8 @@ fn configuration(config: &TrainConfig) -> Vec<Fact> {
 fn to_words<T: serde::Serialize>(setting: &T) -> String {
     match serde_json::to_value(setting) {
         Ok(serde_json::Value::Object(fields)) => {
-            let mut words: Vec<_> = fields.get("name").and_then(|name| name.as_str()).map(Into::into).into_iter().collect();
+            let mut words: Vec<_> =
+                fields.get("name").and_then(|name| name.as_str()).map(Into::into).into_iter().collect();
             let is_set = |value: &serde_json::Value| {
                 value.as_f64().is_none_or(|number| number != 0.0) && *value != serde_json::Value::Bool(false)
             };
@@ -167,8 +169,7 @@ impl TrainObserver for Watch<'_> {
     fn on_step(&mut self, step: &StepRecord) {
         if self.epoch_clock.is_none() {
             let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-            self.progress
-                .start(Stage::Train { epoch: number(step.epoch), epochs: number(self.epochs) }, self.images);
+            self.progress.start(Stage::Train { epoch: number(step.epoch), epochs: number(self.epochs) }, self.images);
             self.epoch_clock = Some(Stopwatch::start());
             self.samples = 0;
         } else {

@@ -1,10 +1,13 @@
 //! One file a command: turns what was said into calls of the library, and their results into words.
 
+pub(crate) mod bench;
+pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod quantize;
 pub(crate) mod run;
 pub(crate) mod summary;
+pub(crate) mod train;
 
 use std::path::Path;
 

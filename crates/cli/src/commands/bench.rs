@@ -1,0 +1,77 @@
+//! `bench`.
+
+use litesmith::bench::{TrainBench, TrainTimes, train};
+use litesmith::data::SplitKind;
+use litesmith::measure::format;
+use litesmith::train::TrainConfig;
+use litesmith::{Error, Result};
+
+use super::open_data;
+use super::summary::architecture;
+use crate::Verdict;
+use crate::args::{BenchArgs, BenchTrainArgs, BenchWhat};
+use crate::output::Output;
+
+pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<Verdict> {
+    match &args.what {
+        BenchWhat::Train(args) => bench_train(args, output),
+    }
+}
+
+fn bench_train(args: &BenchTrainArgs, output: &Output) -> Result<Verdict> {
+    let graph = architecture(&args.arch)?.graph(0)?;
+    let dataset = open_data(&args.data.data, args.data.skip_bad, output)?;
+    let all = dataset.require(SplitKind::Train)?;
+    let split = args.images.map_or_else(|| all.clone(), |images| all.take(images));
+    let goal = args
+        .to_accuracy
+        .map(|percent| Ok::<_, Error>((dataset.require(SplitKind::Test)?, percent / 100.0)))
+        .transpose()?;
+    let config = TrainConfig {
+        epochs: args.epochs,
+        batch: args.batch,
+        learning_rate: args.learning_rate,
+        ..TrainConfig::default()
+    };
+    let times = train(&TrainBench {
+        graph: &graph,
+        config,
+        threads: output.threads,
+        isa: args.isa,
+        preprocess: split.default_preprocess()?,
+        train: &split,
+        goal,
+        since_start: output.since_start,
+    })?;
+    let reached = args.to_accuracy.is_none() || times.seconds_to_goal.is_some();
+    if output.json {
+        let mut json = serde_json::to_value(&times).map_err(|error| Error::invalid("bench", error))?;
+        json["isa"] = args.isa.unwrap_or_else(litesmith::Isa::detect).name().into();
+        output.print_json(&json)?;
+    } else {
+        output.print(&to_text(args, &times))?;
+    }
+    Ok(if reached { Verdict::Good } else { Verdict::Bad })
+}
+
+fn to_text(args: &BenchTrainArgs, times: &TrainTimes) -> String {
+    let mut text = format!(
+        "{} images/s with batches of {}\n{:.0} GFLOP/s, {} of the {:.0} that this machine's multiply-adds reach\n{:.2} s \
+         from the start of the process to the end of the first step\n",
+        format::count(times.images_per_s.round() as u64),
+        args.batch,
+        times.gflops,
+        format::percent(times.gflops / times.peak_gflops),
+        times.peak_gflops,
+        times.start_to_first_step_s,
+    );
+    if let Some(bytes) = times.peak_rss_bytes {
+        text += &format!("{} of memory at the peak\n", format::bytes(bytes));
+    }
+    match (args.to_accuracy, times.seconds_to_goal) {
+        (Some(goal), Some(seconds)) => text += &format!("{seconds:.1} s of training to {goal} % on the test set\n"),
+        (Some(goal), None) => text += &format!("{goal} % on the test set was not reached in {} epochs\n", args.epochs),
+        (None, _) => {}
+    }
+    text
+}
