@@ -503,7 +503,7 @@ def hybrid_fully_connected(golden):
 
 def binary(golden, op, kind, options_type):
     shapes = [
-        ("same", [3, 5, 7], [3, 5, 7]), ("scalar", [2, 40], [1]), ("channels", [2, 3, 4, 9], [9]),
+        ("same", [3, 5, 7], [3, 5, 7]), ("long", [2000], [2000]), ("scalar", [2, 40], [1]), ("channels", [2, 3, 4, 9], [9]),
         ("both", [4, 1, 6], [1, 5, 6]), ("left", [1], [33]),
     ]
     scales = [("far", None), ("tie", (0.5, 0.25, 1.0)), ("wide", (1.0, 0.002, 1.0))]
@@ -515,6 +515,8 @@ def binary(golden, op, kind, options_type):
                     a_scale, b_scale, y_scale = fixed or (scale(1e-4, 1e-3),) * 3 if small else fixed or [scale(1e-2, 1e-1) for _ in range(3)]
                     if fixed is None and small:
                         a_scale, b_scale, y_scale = [scale(1e-4, 4e-4) for _ in range(3)]
+                    if label == "long":
+                        b_scale = np.float32(float(b_scale) / 23)
                     if op == OPS.MUL:
                         y_scale = float(a_scale) * float(b_scale) * (20000 if small else 90 if fixed is None else 64)
                     a = Tensor(dtype, a_shape, a_scale, zero(dtype), feed=ints(dtype, a_shape))

@@ -5,7 +5,7 @@ use crate::broadcast::Broadcast;
 use crate::dispatch::multiversion;
 use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
-use crate::requantize::{FixedPoint, round_even_small};
+use crate::requantize::{FixedPoint, doubling_high_product, round_even_small};
 use crate::{Activation, Context, Unsupported};
 use std::marker::PhantomData;
 
@@ -13,11 +13,16 @@ const KERNEL: &str = "binary";
 /// Elements of one task, about.
 const TASK: usize = 16 << 10;
 
+/// Elements of LiteRT's vector loop for int16 ADD.
+const VECTOR: usize = 16;
+
 /// A planned integer ADD, SUB or MUL on `i8`, `u8` or `i16`.
 #[derive(Debug, Clone)]
 pub struct QuantizedBinary<T> {
     broadcast: Broadcast,
     formula: Formula,
+    /// What computes whole vectors of [`VECTOR`] elements, if it is something else.
+    vectors: Option<Formula>,
     output_zero_point: i32,
     min: i32,
     max: i32,
@@ -34,6 +39,9 @@ enum Formula {
     /// Both operands shifted left and scaled, summed, scaled again, each with [`FixedPoint::round_twice`] (LiteRT
     /// `reference/integer_ops/add.h`); `sign` is -1 for SUB.
     FixedSum { zero_points: [i32; 2], left_shift: u32, scales: [FixedPoint; 2], sign: i32, output: FixedPoint },
+    /// ADD of int16 in whole vectors: the operands' shifts are taken together, so that each is rounded once (LiteRT
+    /// `optimized/integer_ops/add.h`, `AddElementwiseInt16`).
+    FusedSum { shifts: [i32; 2], multipliers: [i32; 2], output: FixedPoint },
     /// The product scaled with [`FixedPoint::round_twice`] (LiteRT `reference/integer_ops/mul.h`).
     FixedProduct { zero_points: [i32; 2], output: FixedPoint },
 }
@@ -88,7 +96,16 @@ impl<T: Quantized> QuantizedBinary<T> {
         let range = if delegated { xnnpack_range::<T> } else { builtin_range::<T> };
         let (min, max) = range(activation, output);
         let broadcast = Broadcast::new(shapes[0], shapes[1])?;
-        Ok(Self { broadcast, formula, output_zero_point: output.zero_point, min, max, element: PhantomData })
+        let vectors = match formula {
+            Formula::FixedSum { left_shift, scales, output, .. }
+                if numerics == Numerics::Litert && T::BITS == 16 && op == Binary::Add && shapes[0] == shapes[1] =>
+            {
+                let shifts = scales.map(|scale| left_shift as i32 + scale.shift);
+                Some(Formula::FusedSum { shifts, multipliers: scales.map(|scale| scale.multiplier), output })
+            }
+            _ => None,
+        };
+        Ok(Self { broadcast, formula, vectors, output_zero_point: output.zero_point, min, max, element: PhantomData })
     }
 
     /// The shape of the result.
@@ -113,6 +130,12 @@ impl<T: Quantized> QuantizedBinary<T> {
         }
         let rows_per_task = TASK.div_ceil(row);
         let ends = Ends { zero_point: self.output_zero_point, min: self.min, max: self.max };
+        if let Some(vectors) = self.vectors {
+            let whole = output.len() / VECTOR * VECTOR;
+            combine(ctx.isa, vectors, ends, &a[..whole], &b[..whole], &mut output[..whole]);
+            combine(ctx.isa, self.formula, ends, &a[whole..], &b[whole..], &mut output[whole..]);
+            return;
+        }
         split(ctx.pool, output, rows_per_task * row, |task, output| {
             let first = task * rows_per_task;
             let rows = first..first + output.len() / row;
@@ -184,6 +207,14 @@ multiversion! {
                     let a = scale_a.round_twice((a - za) << left_shift);
                     let b = scale_b.round_twice((b - zb) << left_shift);
                     (scale.round_twice(a.wrapping_add(b * sign)).wrapping_add(zero_point)).clamp(min, max)
+                });
+            }
+            Formula::FusedSum { shifts: [shift_a, shift_b], multipliers: [a_multiplier, b_multiplier], output: scale } => {
+                let shift = |x: i32, by: i32| if by >= 0 { x << by.min(31) } else { x >> (-by).min(31) };
+                each(a, b, output, |a, b| {
+                    let a = doubling_high_product(shift(a, shift_a), a_multiplier);
+                    let b = doubling_high_product(shift(b, shift_b), b_multiplier);
+                    scale.round_twice(a.wrapping_add(b)).wrapping_add(zero_point).clamp(min, max)
                 });
             }
             Formula::FixedProduct { zero_points: [za, zb], output: scale } => {

@@ -15,11 +15,14 @@ pub(crate) struct Case<'a> {
     blob: &'a [u8],
 }
 
+/// Another folder, of cases with other seeds or from real models, to try more than what is committed.
+pub(crate) fn elsewhere() -> Option<PathBuf> {
+    std::env::var_os("LITESMITH_OP_GOLDENS").map(PathBuf::from)
+}
+
 impl Golden {
     pub(crate) fn load(op: &str) -> Self {
-        // Another folder, of cases with other seeds, to try more than what is committed.
-        let folder = std::env::var_os("LITESMITH_OP_GOLDENS").map(PathBuf::from);
-        let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/ops"));
+        let folder = elsewhere().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/ops"));
         let text = std::fs::read_to_string(folder.join(format!("{op}.json"))).expect("golden cases");
         let blob = std::fs::read(folder.join(format!("{op}.bin"))).expect("golden bytes");
         Self { cases: serde_json::from_str(&text).expect("JSON"), blob }

@@ -46,6 +46,6 @@ fn replay<T: bytemuck::Pod + PartialEq + std::fmt::Debug>(
             }
         }
     }
-    assert!(compared > 0, "{op}: no case was compared");
+    assert!(compared > 0 || file::elsewhere().is_some(), "{op}: no case was compared");
     assert!(failures.is_empty(), "{} of {compared} differ:\n{}", failures.len(), failures.join("\n"));
 }
