@@ -316,24 +316,30 @@ macro_rules! tiles {
                 fn gather_panel<const HEIGHT: usize>(
                     problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut [f32],
                 ) {
-                    match (valid, valid.div_ceil(LANES), problem.a_grid.pixel_step) {
-                        (valid, 2, 1) if valid == 2 * LANES => {
-                            gather_tile::<HEIGHT, 2, true, true>(problem, a, panel, column, valid, c);
+                    if valid == 2 * LANES {
+                        // The steps of one and of three channels, with stride 1 and 2.
+                        return match problem.a_grid.pixel_step {
+                            1 => gather_tile::<HEIGHT, 2, true, 1>(problem, a, panel, column, valid, c),
+                            2 => gather_tile::<HEIGHT, 2, true, 2>(problem, a, panel, column, valid, c),
+                            3 => gather_tile::<HEIGHT, 2, true, 3>(problem, a, panel, column, valid, c),
+                            6 => gather_tile::<HEIGHT, 2, true, 6>(problem, a, panel, column, valid, c),
+                            _ => gather_tile::<HEIGHT, 2, true, 0>(problem, a, panel, column, valid, c),
+                        };
+                    }
+                    match valid {
+                        LANES => gather_tile::<HEIGHT, 1, true, 0>(problem, a, panel, column, valid, c),
+                        valid if valid < LANES => {
+                            gather_tile::<HEIGHT, 1, false, 0>(problem, a, panel, column, valid, c);
                         }
-                        (valid, 2, _) if valid == 2 * LANES => {
-                            gather_tile::<HEIGHT, 2, true, false>(problem, a, panel, column, valid, c);
-                        }
-                        (valid, 2, _) => gather_tile::<HEIGHT, 2, false, false>(problem, a, panel, column, valid, c),
-                        (LANES, _, _) => gather_tile::<HEIGHT, 1, true, false>(problem, a, panel, column, valid, c),
-                        (valid, _, _) => gather_tile::<HEIGHT, 1, false, false>(problem, a, panel, column, valid, c),
+                        _ => gather_tile::<HEIGHT, 2, false, 0>(problem, a, panel, column, valid, c),
                     }
                 }
 
-                /// `HEIGHT` pixels of one row of one panel; `UNIT` if they are adjacent in memory.
-                fn gather_tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool, const UNIT: bool>(
+                /// `HEIGHT` pixels of one row of one panel; `STEP` elements apart, 0 if known only at run time.
+                fn gather_tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool, const STEP: usize>(
                     problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut [f32],
                 ) {
-                    let step = if UNIT { 1 } else { problem.a_grid.pixel_step };
+                    let step = if STEP > 0 { STEP } else { problem.a_grid.pixel_step };
                     let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
                     if let Some(bias) = problem.bias {
                         sums = [load_row::<VECTORS, FULL>(&bias[column..][..valid]); HEIGHT];

@@ -259,12 +259,12 @@ impl Plan {
         threads * self.winograd.as_ref().map_or(self.backward.padded_len(), |[_, backward]| backward.scratch_len())
     }
 
-    /// The padded image, and the gradient with the filters innermost.
+    /// The padded image, and sums.
     pub(super) fn backward_weights_scratch_len(&self) -> usize {
         if let Some([forward, _]) = &self.winograd {
             return forward.weights_scratch_len();
         }
-        self.forward.padded_len() + self.forward.passes[0].depth * self.forward.result[2]
+        self.forward.padded_len() + self.weights_sums_len()
     }
 
     pub(super) fn forward(
@@ -348,39 +348,84 @@ impl Plan {
         let pass = &lowered.passes[0];
         let [height, width, outputs] = lowered.result;
         let (depth, columns) = (lowered.operand[2] / lowered.groups, outputs / lowered.groups);
+        let row = lowered.padding[1].size * lowered.operand[2];
+        if self.pointwise && lowered.groups == 1 {
+            // All images are one run of pixels.
+            let problem = Outer {
+                a: dy,
+                b: x,
+                runs: 1,
+                run_len: dy.len() / outputs,
+                a_run_step: 0,
+                a_step: outputs,
+                b_run_step: 0,
+                b_step: depth,
+                segments: &[0],
+                segment_len: outputs,
+                columns: depth,
+                c_step: depth,
+            };
+            return gemm::outer(self.isa, &problem, dw);
+        }
         let (padded, sums) = scratch.split_at_mut(lowered.padded_len());
         padded.fill(0.0);
-        let sums = &mut sums[..pass.depth * outputs];
+        let sums = &mut sums[..self.weights_sums_len()];
         sums.fill(0.0);
-        let row = lowered.padding[1].size * lowered.operand[2];
         for (x, dy) in x.chunks_exact(lowered.operand_len()).zip(dy.chunks_exact(lowered.result_len())) {
             let x = lowered.prepare(x, padded);
             for group in 0..lowered.groups {
-                let problem = Outer {
-                    a: &x[group * depth..],
-                    b: &dy[group * columns..],
-                    runs: height,
-                    run_len: width,
-                    a_run_step: pass.vertical.operand_step * row,
-                    a_step: pass.horizontal.operand_step * lowered.operand[2],
-                    b_run_step: width * outputs,
-                    b_step: outputs,
-                    segments: if pass.gather { &pass.offsets } else { &pass.runs.starts },
-                    segment_len: if pass.gather { 1 } else { pass.runs.len },
-                    columns,
-                    c_step: columns,
-                };
-                let sums = &mut sums[group * pass.depth * columns..][..pass.depth * columns];
+                let (x, dy) = (&x[group * depth..], &dy[group * columns..]);
+                let x_steps = (pass.vertical.operand_step * row, pass.horizontal.operand_step * lowered.operand[2]);
+                let dy_steps = (width * outputs, outputs);
                 if pass.gather {
-                    gemm::outer_gather(self.isa, &problem, sums);
-                } else {
-                    gemm::outer(self.isa, &problem, sums);
+                    let problem = Outer {
+                        a: x,
+                        b: dy,
+                        runs: height,
+                        run_len: width,
+                        a_run_step: x_steps.0,
+                        a_step: x_steps.1,
+                        b_run_step: dy_steps.0,
+                        b_step: dy_steps.1,
+                        segments: &pass.offsets,
+                        segment_len: 1,
+                        columns,
+                        c_step: columns,
+                    };
+                    gemm::outer_gather(self.isa, &problem, &mut sums[group * pass.depth * columns..]);
+                    continue;
+                }
+                let dw = &mut dw[group * columns * pass.depth..][..columns * pass.depth];
+                for (run, &start) in pass.runs.starts.iter().enumerate() {
+                    let problem = Outer {
+                        a: dy,
+                        b: &x[start..],
+                        runs: height,
+                        run_len: width,
+                        a_run_step: dy_steps.0,
+                        a_step: dy_steps.1,
+                        b_run_step: x_steps.0,
+                        b_step: x_steps.1,
+                        segments: &[0],
+                        segment_len: columns,
+                        columns: pass.runs.len,
+                        c_step: pass.depth,
+                    };
+                    gemm::outer(self.isa, &problem, &mut dw[run * pass.runs.len..]);
                 }
             }
         }
-        for (dw, sums) in dw.chunks_exact_mut(pass.depth * columns).zip(sums.chunks_exact(pass.depth * columns)) {
-            gemm::add_transposed(sums, columns, dw);
+        if pass.gather {
+            for (dw, sums) in dw.chunks_exact_mut(pass.depth * columns).zip(sums.chunks_exact(pass.depth * columns)) {
+                gemm::add_transposed(sums, columns, dw);
+            }
         }
+    }
+
+    /// Elements of the sums of a gradient of the weights that has the filters innermost.
+    fn weights_sums_len(&self) -> usize {
+        let pass = &self.forward.passes[0];
+        if pass.gather { pass.depth * self.forward.result[2] } else { 0 }
     }
 }
 

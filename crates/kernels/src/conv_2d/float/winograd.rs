@@ -39,12 +39,21 @@ struct Tiles<'a> {
     clamp: (f32, f32),
 }
 
-/// Whether Winograd serves `g`: enough channels for its transforms to pay.
+/// Transformed filters of this many elements stay in the second cache.
+const SMALL_FILTERS: usize = 128 * 1024;
+/// Tiles of an image over which reading larger filters from memory, 16/9 of the plain ones, is spread.
+const MANY_TILES: usize = 36;
+
+/// Whether Winograd serves `g`: enough channels for its transforms to pay, and not bound by reading filters. The number
+/// of images has no say, so that one image gives the same bytes alone and in a batch.
 pub(super) fn serves(g: &Conv2dGeometry) -> bool {
     let square = [&g.height, &g.width]
         .iter()
         .all(|w| (w.kernel, w.stride, w.dilation) == (3, 1, 1) && w.pad_before <= 2 && w.output >= 2);
-    square && g.groups == 1 && g.in_channels >= 16 && g.out_channels >= 16
+    let tiles = g.height.output.div_ceil(2) * g.width.output.div_ceil(2);
+    let filters = POSITIONS.saturating_mul(g.in_channels).saturating_mul(g.out_channels);
+    let cheap = tiles >= MANY_TILES || filters <= SMALL_FILTERS;
+    square && cheap && g.groups == 1 && g.in_channels >= 16 && g.out_channels >= 16
 }
 
 impl Direction {
