@@ -43,7 +43,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Re
     let bias = cx.optional_constant::<f32>(2, "bias")?.map(<[f32]>::to_vec);
     let activation = fused_activation(op.activation)?;
     let scratch_len = conv.forward_scratch_len(cx.options.threads);
-    let kernel = Kernel::new(conv.name().into(), move |context, mut io| {
+    let kernel = Kernel::new(conv.name(), move |context, mut io| {
         let (inputs, y, scratch) = io.split_scratch();
         let scratch = &mut scratch.as_mut_slice()[..scratch_len];
         conv.forward(context.pool, &packed, bias.as_deref(), activation, inputs.get(0), y, scratch);
