@@ -110,6 +110,9 @@ impl PackedWeights {
     ) {
         let whole = Block { segments, pairs: self.pairs, weights: self.panel(panel) };
         whole.check(input, rows);
+        if self.pairs == 0 {
+            return;
+        }
         let mut flush = |block: &Block<'_>, rows: &[usize; MR]| {
             let mut part = [[0; NR]; MR];
             block.run(isa, input, rows, used, &mut part);
@@ -120,7 +123,7 @@ impl PackedWeights {
             }
         };
         if self.pairs <= PAIRS_EXACT {
-            let step = PAIRS_EXACT / self.pairs.max(1);
+            let step = PAIRS_EXACT / self.pairs;
             for (segments, weights) in segments.chunks(step).zip(whole.weights.chunks(step * self.pairs * NR * 2)) {
                 flush(&Block { segments, pairs: self.pairs, weights }, rows);
             }

@@ -298,6 +298,27 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_zero_run() {
+        let one = Window { input: 3, output: 3, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+        let params = QuantParams { scale: 0.1, zero_point: 0 };
+        for (batch, in_channels, out_channels) in [(1, 0, 2), (1, 2, 0), (0, 2, 2)] {
+            let geometry = Conv2dGeometry { batch, height: one, width: one, in_channels, out_channels, groups: 1 };
+            let weights = vec![1; geometry.weights_len()];
+            let spec = QuantizedSpec {
+                input: params,
+                weights: Weights::I8(&weights),
+                weight_scales: &[0.1],
+                weight_zero_point: 0,
+                bias: Bias::I64(&vec![40; out_channels]),
+                output: params,
+                activation: Activation::None,
+                numerics: Numerics::Litert,
+            };
+            check::<i16>(geometry, &spec, &vec![1; geometry.input_len()]);
+        }
+    }
+
+    #[test]
     fn a_plan_refuses_what_does_not_fit() {
         let one = Window { input: 4, output: 4, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
         let geometry = Conv2dGeometry { batch: 1, height: one, width: one, in_channels: 2, out_channels: 3, groups: 1 };
