@@ -254,6 +254,7 @@ impl IntegerConv {
         store: impl Fn(usize, usize, Sums<'_>, &mut [O]) + Sync,
     ) {
         let Conv2dGeometry { batch, height, width, in_channels, out_channels, .. } = self.geometry;
+        assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
         assert_eq!(input.len(), self.geometry.input_len(), "input elements");
         assert_eq!(output.len(), self.geometry.output_len(), "output elements");
         let layout = self.images();

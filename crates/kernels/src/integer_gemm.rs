@@ -161,7 +161,7 @@ impl Block<'_> {
 
     fn run(&self, isa: Isa, input: &[i16], rows: &[usize; MR], used: usize, tile: &mut Tile) {
         match isa {
-            // SAFETY: `Context::isa` promises that the CPU has it; `check` has been called on these rows.
+            // SAFETY: `IntegerConv::run` has asserted that the CPU has it; `check` has been called on these rows.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => unsafe {
                 match used {
