@@ -114,7 +114,7 @@ fn training_macs(graph: &Graph) -> Result<u64> {
 fn peak_gflops(isa: Isa, threads: usize) -> f64 {
     const ROUNDS: u64 = 2_000_000;
     let pool = Pool::new(threads);
-    let best = (0..5)
+    (0..5)
         .map(|_| {
             let operations = AtomicU64::new(0);
             let clock = Stopwatch::start();
@@ -125,8 +125,7 @@ fn peak_gflops(isa: Isa, threads: usize) -> f64 {
             });
             operations.into_inner() as f64 * 2.0 / clock.elapsed_ns() as f64
         })
-        .fold(0.0, f64::max);
-    best
+        .fold(0.0, f64::max)
 }
 
 struct Clock {
