@@ -65,6 +65,20 @@ fn outputs(model: &Model, samples: &[Vec<f32>]) -> Vec<f32> {
 }
 
 #[test]
+fn a_session_calibrates_batches_as_well_as_single_samples() {
+    let graph = export(&zoo::architecture("lenet-5").unwrap().graph(3).unwrap()).unwrap();
+    let images = samples(24, 1);
+    let one_by_one = calibrated(&graph, &images);
+    let batches: Vec<_> = images.chunks(10).map(<[_]>::concat).collect();
+    assert_eq!(calibrated(&graph, &batches), one_by_one);
+
+    let mut session = Session::from_graph(graph.clone(), SessionOptions::default()).unwrap();
+    let half = vec![Ok(vec![vec![0.0; 28 * 14]])];
+    let error = calibrate(&graph, &mut session, half, &|| Box::new(MinMax::default())).unwrap_err();
+    assert!(error.to_string().contains("got 392 elements, expected 784"), "{error}");
+}
+
+#[test]
 fn each_scheme_stays_close_to_the_float_network() {
     let model = Model::from_graph(export(&zoo::architecture("mnist-cnn").unwrap().graph(3).unwrap()).unwrap());
     let ranges = calibrated(model.main().unwrap(), &samples(60, 1));

@@ -286,6 +286,7 @@ fn normalization_sets_the_parameters_of_integer_inputs_and_is_written_down() {
     let mut model = zoo_models().swap_remove(0);
     let labels: Vec<_> = (0..10).map(|digit| digit.to_string()).collect();
     model.metadata.outputs = vec![TensorMetadata { labels, ..TensorMetadata::default() }];
+    model.extra_metadata = ["CONVERSION_METADATA", "mine"].map(|name| (name.into(), Data::from_bytes(&[1]))).to_vec();
     let input = model.main().unwrap().inputs[0];
     let normalization = Normalization { mean: vec![127.0], std: vec![128.0] };
     let mut ranges = ranges(model.main().unwrap());
@@ -300,6 +301,7 @@ fn normalization_sets_the_parameters_of_integer_inputs_and_is_written_down() {
         assert_eq!(input.quantization.as_ref().unwrap().as_per_tensor(), Some((1.0 / 128.0, zero_point)));
         assert_eq!(quantized.metadata.inputs[0].normalization, Some(normalization.clone()));
         assert_eq!(quantized.metadata.outputs, model.metadata.outputs);
+        assert_eq!(quantized.extra_metadata, model.extra_metadata[1..]);
         assert_eq!(report.warnings, Vec::<String>::new());
 
         let mut wide = ranges.clone();

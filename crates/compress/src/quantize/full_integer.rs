@@ -287,14 +287,7 @@ impl NodeEdits<'_> {
         if self.dtype == DType::I8
             && let Some(values) = bias_values
         {
-            let raised = params::raise_scales_for_bias(&mut scales, values, input_scale);
-            if raised > 0 {
-                decision.report.warnings.push(format!(
-                    "{}: {raised} of {} weight scales are raised so that the bias fits int32",
-                    graph.place(self.index),
-                    scales.len()
-                ));
-            }
+            params::raise_scales_for_bias(&mut scales, values, input_scale);
         }
         let bias = bias.zip(bias_values).map(|(bias, values)| {
             let dtype = if self.dtype == DType::I8 { DType::I32 } else { DType::I64 };

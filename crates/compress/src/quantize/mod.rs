@@ -228,6 +228,10 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, ranges: Option<&Ranges
     let decision = decide(graph, options, ranges)?;
     let quantized = apply(graph, &decision.edits)?;
     let mut result = model.clone();
+    if options.scheme != Scheme::Float32 {
+        // It tells how the converter of the float model optimized it, which is no longer true.
+        result.extra_metadata.retain(|(name, _)| name != "CONVERSION_METADATA");
+    }
     for signature in &mut result.signatures {
         let sides = [
             (&mut signature.inputs, &graph.inputs, &quantized.inputs),

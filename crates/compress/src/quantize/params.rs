@@ -85,10 +85,9 @@ pub(super) fn weight_scales(values: &[f32], channels: Channels, limit: f32) -> V
 }
 
 /// Raises weight scales until each bias takes at most half the range of int32, so that the sum of products still fits
-/// beside it (`AdjustWeightsForBiasScale`). Returns how many were raised.
-pub(super) fn raise_scales_for_bias(scales: &mut [f32], bias: &[f32], input_scale: f32) -> usize {
+/// beside it (`AdjustWeightsForBiasScale`). Beside such a bias the coarser weights are not seen: less than 1e-4 of it.
+pub(super) fn raise_scales_for_bias(scales: &mut [f32], bias: &[f32], input_scale: f32) {
     let limit = f64::from(i32::MAX) / 2.0;
-    let mut raised = 0;
     let count = scales.len();
     for (index, value) in bias.iter().enumerate() {
         let scale = &mut scales[index % count];
@@ -97,10 +96,8 @@ pub(super) fn raise_scales_for_bias(scales: &mut [f32], bias: &[f32], input_scal
             #[expect(clippy::cast_possible_truncation, reason = "rounding to float32 is meant")]
             let needed = (needed * 1.000_001) as f32;
             *scale = needed;
-            raised += 1;
         }
     }
-    raised
 }
 
 /// The nearest integers to `values / scale`, ties away from zero, within `-limit..=limit`.
@@ -129,7 +126,7 @@ pub(super) fn integer_bias(
     weight_scales: &[f32],
 ) -> Tensor {
     let scales: Vec<_> = weight_scales.iter().map(|scale| (input_scale * scale).max(f32::MIN_POSITIVE)).collect();
-    let channels = Channels::new(&tensor.shape, (scales.len() > 1).then_some(0));
+    let channels = Channels { count: scales.len(), inner: 1 };
     let data = if dtype == DType::I64 {
         // Beyond 2^53 the integers are no longer exact, and no longer matter: float32 has 24 bits.
         let steps = quantize_symmetric(values, channels, &scales, 9_007_199_254_740_992.0);
@@ -142,7 +139,9 @@ pub(super) fn integer_bias(
         let elements: Vec<_> = steps.iter().map(|&step| step as i32).collect();
         Data::from_slice(&elements)
     };
-    constant(tensor, dtype, Quantization::per_channel(scales, 0), data)
+    // A bias is a vector; leading axes of size 1 do no harm.
+    let axis = if scales.len() > 1 { tensor.shape.len().saturating_sub(1) } else { 0 };
+    constant(tensor, dtype, Quantization::per_channel(scales, axis), data)
 }
 
 /// `tensor`, a constant operand, with the parameters of an activation of type `dtype` (int8 or int16).
@@ -226,7 +225,8 @@ mod tests {
     #[test]
     fn a_bias_that_would_overflow_raises_the_scale() {
         let mut scales = vec![1e-9, 1e-2];
-        assert_eq!(raise_scales_for_bias(&mut scales, &[5.0, 5.0], 1e-3), 1);
+        raise_scales_for_bias(&mut scales, &[5.0, 5.0], 1e-3);
+        assert!(scales[0] > 1e-9);
         assert_eq!(scales[1], 1e-2);
         let tensor = Tensor::new("b", DType::F32, [2]);
         let bias = integer_bias(&tensor, &[5.0, 5.0], DType::I32, 1e-3, &scales);
@@ -234,6 +234,14 @@ mod tests {
         assert!(elements[0] > 1 << 29 && elements[0] <= 1 << 30, "{elements:?}");
         let back = f64::from(elements[0]) * f64::from(bias.quantization.unwrap().scales[0]);
         assert!((back - 5.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_bias_with_leading_axes_has_its_scales_along_the_last() {
+        let tensor = Tensor::new("b", DType::F32, [1, 1, 2]);
+        let bias = integer_bias(&tensor, &[1.0, 1.0], DType::I64, 0.5, &[1.0, 0.5]);
+        assert_eq!(bias.data.unwrap().elements::<i64>().unwrap(), [2, 4]);
+        bias.quantization.unwrap().check(&tensor.shape).unwrap();
     }
 
     #[test]
