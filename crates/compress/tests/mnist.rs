@@ -90,6 +90,7 @@ fn each_scheme_stays_close_to_the_float_network() {
     for (options, bound) in [
         (options(Scheme::Float32, IoType::Float32), 0.0),
         (options(Scheme::Float16, IoType::Float32), 1e-4),
+        (options(Scheme::DynamicRange, IoType::Float32), 4e-3),
         (options(Scheme::Int8, IoType::Float32), 1e-2),
         (options(Scheme::Int8, IoType::Int8), 1e-2),
         (options(Scheme::Int8, IoType::Uint8).with_normalization(vec![Some(unit)]), 1e-2),
