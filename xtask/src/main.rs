@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod tidy;
+mod verify;
 
 use std::process::{Command, ExitCode};
 
@@ -9,14 +10,16 @@ const HELP: &str = "Usage: cargo xtask TASK
 
   check   format, lints with warnings denied, tidy, tests, docs: what must pass before a commit
   tidy    the project's own rules: dependencies, op files, file sizes, paths of one machine
+  verify  the long tier, before a release: accuracy with three seeds, the oracle; writes benchmarks/record/verify.md
 
-CI runs `check` and then the oracle suite (oracle/run.sh).";
+CI runs `check`, the demo, and then the oracle suite (oracle/run.py).";
 
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
     let result = match task.as_deref() {
         Some("check") => check(),
         Some("tidy") => tidy::tidy(),
+        Some("verify") => verify::verify(),
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(2);
