@@ -30,6 +30,8 @@ pub fn run_npy(session: &mut Session, array: &NpyArray) -> Result<Vec<u8>> {
             format!("got shape {:?}, expected [N{}]", array.shape, tail(&shape)),
         ));
     }
+    // An array of the input's own shape runs as it is; the output's first axis need not be a batch then.
+    let batch_max = if array.shape == shape { images } else { BATCH };
     let as_is = array.dtype == dtype;
     if !as_is && !matches!(array.dtype, DType::F32 | DType::F64) {
         return Err(Error::invalid(
@@ -38,10 +40,10 @@ pub fn run_npy(session: &mut Session, array: &NpyArray) -> Result<Vec<u8>> {
         ));
     }
     let mut output = Vec::new();
-    let mut row_shape = Vec::new();
+    let mut output_shape = Vec::new();
     let values = Values { pixels: &array.values };
-    for first in (0..images).step_by(BATCH) {
-        let batch = BATCH.min(images - first);
+    for first in (0..images).step_by(batch_max) {
+        let batch = batch_max.min(images - first);
         session.resize_batch(batch)?;
         let range = first * sample..(first + batch) * sample;
         match dtype {
@@ -57,7 +59,10 @@ pub fn run_npy(session: &mut Session, array: &NpyArray) -> Result<Vec<u8>> {
         }
         session.run()?;
         let tensor = session.output_tensor(0)?;
-        row_shape = tensor.shape.get(1..).unwrap_or(&[]).to_vec();
+        match output_shape.first_mut() {
+            Some(rows) => *rows += tensor.shape.first().copied().unwrap_or(1),
+            None => output_shape.clone_from(&tensor.shape),
+        }
         match tensor.dtype.bits() {
             8 => output.extend_from_slice(session.output::<u8>(0)?),
             16 => session.output::<u16>(0)?.iter().for_each(|value| output.extend(value.to_le_bytes())),
@@ -67,7 +72,7 @@ pub fn run_npy(session: &mut Session, array: &NpyArray) -> Result<Vec<u8>> {
         }
     }
     let dtype = session.output_tensor(0)?.dtype;
-    litesmith_data::write_npy(dtype, &[&[images], row_shape.as_slice()].concat(), &output)
+    litesmith_data::write_npy(dtype, &output_shape, &output)
 }
 
 fn tail(shape: &[usize]) -> String {
