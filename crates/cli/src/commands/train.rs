@@ -21,6 +21,12 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
     for path in [Some(&args.out.out), args.html.as_ref(), args.metrics.as_ref()].into_iter().flatten() {
         files::check_absent(path, existing(args.out.force))?;
     }
+    // A checkpoint is overwritten by the run that goes on from it, and by no other.
+    if let Some(path) = args.checkpoint.as_ref().filter(|path| Some(*path) != args.resume.as_ref()) {
+        files::check_absent(path, existing(args.out.force)).map_err(|error| {
+            error.with_hint(format!("pass --resume {0} to go on from it, or --force to replace it", path.display()))
+        })?;
+    }
     let config = config(args)?;
     let dataset = open_data(&args.data.data, args.data.skip_bad, output)?;
     let train = dataset.require(SplitKind::Train)?;
