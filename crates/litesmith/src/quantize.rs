@@ -1,8 +1,8 @@
 //! Calibrating a float model on a data set.
 
-use litesmith_compress::{FloatRunner, MinMax, Ranges, calibrate};
-use litesmith_data::{Split, preprocess};
-use litesmith_graph::{Model, Result, TensorId};
+use litesmith_compress::{MinMax, Ranges, calibrate, calibration_samples};
+use litesmith_data::Split;
+use litesmith_graph::{Model, Result};
 use litesmith_runtime::{Session, SessionOptions};
 
 use crate::predictor::Predictor;
@@ -29,36 +29,15 @@ pub fn calibrate_on(
     options: &CalibrateOptions,
     progress: &mut dyn Progress,
 ) -> Result<Ranges> {
-    let chosen = split.sample_stratified(options.samples, options.seed);
     let predictor = Predictor::new(model, options.session.clone(), split.shape())?;
     let mut session = Session::new(model, options.session.clone())?;
-    progress.start(Stage::Calibrate, chosen.len() as u64);
-    let samples = (0..chosen.len()).map(|index| {
-        let sample = chosen.get(index)?;
-        let mut pixels = vec![0.0; predictor.input_len()];
-        preprocess(&sample.image, predictor.preprocess(), &mut pixels)?;
-        progress.advance(index as u64 + 1);
-        Ok(vec![pixels])
+    let samples = calibration_samples(split, predictor.preprocess(), options.samples, options.seed)?;
+    progress.start(Stage::Calibrate, options.samples.min(split.len()) as u64);
+    let counted = (1..).zip(samples).map(|(done, sample)| {
+        progress.advance(done);
+        sample
     });
-    let ranges = calibrate(model.main()?, &mut Runner(&mut session), samples, &|| Box::new(MinMax::default()));
+    let ranges = calibrate(model.main()?, &mut session, counted, &|| Box::new(MinMax::default()));
     progress.finish();
     ranges
-}
-
-struct Runner<'a>(&'a mut Session);
-
-impl FloatRunner for Runner<'_> {
-    fn run(&mut self, inputs: &[&[f32]], observe: &mut dyn FnMut(TensorId, &[f32])) -> Result<()> {
-        for (index, input) in inputs.iter().enumerate() {
-            self.0.input_mut::<f32>(index)?.copy_from_slice(input);
-        }
-        self.0.run_observed(&mut |id, tensor, bytes| {
-            // The inputs are known to whoever gave them; other types have no range.
-            if tensor.dtype == litesmith_graph::DType::F32
-                && let Ok(values) = bytemuck::try_cast_slice(bytes)
-            {
-                observe(id, values);
-            }
-        })
-    }
 }
