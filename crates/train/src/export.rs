@@ -12,6 +12,7 @@ use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, Tenso
 pub fn export(graph: &Graph) -> Result<Graph> {
     let mut graph = graph.clone();
     graph.check()?;
+    crate::program::fix_reshapes(&mut graph);
     remove_dropout(&mut graph);
     fold_batch_normalization(&mut graph)?;
     fuse_padding(&mut graph)?;
@@ -320,4 +321,68 @@ fn remove_nodes(graph: &mut Graph, indices: &[usize]) {
         index += 1;
         !indices.contains(&(index - 1))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::{
+        Activation as ActivationLayer, ActivationFunction, Architecture, AveragePooling2D, BatchNormalization, Conv2D,
+        DepthwiseConv2D, MaxPooling2D, Sides, ZeroPadding2D,
+    };
+
+    fn names(graph: &Graph) -> Vec<&'static str> {
+        graph.nodes.iter().map(|node| node.op.name()).collect()
+    }
+
+    fn padded(sides: Sides, strides: usize) -> Architecture {
+        Architecture::sequential("padded", [8, 9, 2])
+            .with(ZeroPadding2D { padding: sides })
+            .with(DepthwiseConv2D { strides: strides.into(), ..DepthwiseConv2D::new(3) })
+    }
+
+    #[test]
+    fn padding_becomes_same_only_where_same_pads_as_much() {
+        // 8 rows with stride 2 need one row below; 9 columns one on each side.
+        let fits = padded(Sides::Each([[0, 1], [1, 1]]), 2).graph(0).unwrap();
+        let exported = export(&fits).unwrap();
+        assert_eq!(names(&exported), ["DEPTHWISE_CONV_2D"]);
+        assert_eq!(exported.tensor(exported.outputs[0]).shape, fits.tensor(fits.outputs[0]).shape);
+        assert_eq!(names(&export(&padded(Sides::All(1), 1).graph(0).unwrap()).unwrap()), ["DEPTHWISE_CONV_2D"]);
+        // Rows padded above instead: the same size, other numbers.
+        for other in [padded(Sides::Each([[1, 0], [1, 1]]), 2), padded(Sides::All(2), 1)] {
+            let graph = other.graph(0).unwrap();
+            assert_eq!(names(&export(&graph).unwrap()), ["PAD", "DEPTHWISE_CONV_2D"]);
+        }
+        // Pools do not count padding, so that zeros around them must stay.
+        let pools = Architecture::sequential("pools", [8, 8, 2])
+            .with(ZeroPadding2D { padding: Sides::All(1) })
+            .with(MaxPooling2D { pool_size: 3.into(), strides: Some(1.into()), ..MaxPooling2D::default() })
+            .with(ZeroPadding2D { padding: Sides::All(1) })
+            .with(AveragePooling2D { pool_size: 3.into(), strides: Some(1.into()), ..AveragePooling2D::default() });
+        let graph = pools.graph(0).unwrap();
+        assert_eq!(names(&export(&graph).unwrap()), ["PAD", "MAX_POOL_2D", "PAD", "AVERAGE_POOL_2D"]);
+    }
+
+    #[test]
+    fn normalization_folds_only_where_nothing_stands_between() {
+        let relu = || ActivationLayer::new(ActivationFunction::Relu);
+        let mut network = Architecture::sequential("n", [6, 6, 2]);
+        let conv = network.push(Conv2D::new(3, 1));
+        let normalized = network.push(BatchNormalization::default());
+        network.apply(crate::arch::Add {}, &[&conv, &normalized]);
+        network.push(relu());
+        network.push(BatchNormalization::default());
+        let graph = network.graph(0).unwrap();
+        // The convolution's result is read twice, and RELU stands before the second one.
+        assert_eq!(names(&export(&graph).unwrap()), ["CONV_2D", "MUL", "ADD", "ADD", "MUL", "ADD"]);
+        let chain = Architecture::sequential("c", [6, 6, 2])
+            .with(Conv2D::new(3, 1))
+            .with(BatchNormalization::default())
+            .with(relu());
+        let exported = export(&chain.graph(0).unwrap()).unwrap();
+        assert_eq!(names(&exported), ["CONV_2D"]);
+        assert!(matches!(&exported.nodes[0].op, Op::Conv2d(op) if op.activation == Activation::Relu));
+        assert_eq!(exported.parameters(), 2 * 3 + 3);
+    }
 }

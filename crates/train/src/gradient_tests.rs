@@ -386,3 +386,33 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
         }
     }
 }
+
+#[test]
+fn a_reshape_whose_shape_is_computed_from_the_batch_can_be_trained_through() {
+    // As TensorFlow's converter writes Flatten for a batch that may change.
+    let mut case = Case::new(1);
+    let x = case.input(&[3, 2]);
+    let w = case.weights(&[2]);
+    let y = case.node(ops::Mul::default(), &[x, w]);
+    let shape = case.node(ops::Shape { out_type: DType::I32 }, &[y]);
+    let (begin, end, strides) = (case.integers(&[0]), case.integers(&[1]), case.integers(&[1]));
+    let slice = ops::StridedSlice { shrink_axis_mask: 1, ..Default::default() };
+    let batch = case.node(slice, &[shape, begin, end, strides]);
+    let rest = case.graph.add_tensor(Tensor::constant("rest", DType::I32, [], Data::from_slice(&[6_i32])));
+    let packed = case.node(ops::Pack { axis: 0 }, &[batch, Some(rest)]);
+    let flat = case.graph.add_tensor(Tensor::new("flat", DType::F32, [1, 6]));
+    case.graph.nodes.push(litesmith_graph::Node {
+        op: ops::Reshape::default().into(),
+        inputs: vec![y, packed],
+        outputs: vec![flat],
+    });
+    let v = case.weights(&[4, 6]);
+    let y = case.node(ops::FullyConnected::default(), &[Some(flat), v, None]);
+    case.check(y, 3);
+    let input = case.graph.inputs[0];
+    case.graph.tensor_mut(input).signature = Some(vec![-1, 3, 2]);
+    let exported = crate::export::export(&case.graph).unwrap();
+    let names: Vec<_> = exported.nodes.iter().map(|node| node.op.name()).collect();
+    assert_eq!(names, ["MUL", "RESHAPE", "FULLY_CONNECTED"]);
+    assert_eq!(exported.tensor(exported.outputs[0]).to_string(), "float32[-1,4]");
+}

@@ -371,7 +371,7 @@ fn sample_sizes(graph: &Graph) -> Result<Vec<Option<usize>>> {
 
 /// Gives each RESHAPE whose shape is computed, as converters write it for a batch that may change, the constant shape
 /// that it has for any batch.
-fn fix_reshapes(graph: &mut Graph) {
+pub(crate) fn fix_reshapes(graph: &mut Graph) {
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
         let Op::Reshape(_) = node.op else { continue };
