@@ -98,7 +98,6 @@ fn float_and_dynamic_networks_compute_what_litert_computes() {
 }
 
 #[test]
-#[ignore = "the runtime has no integer ADD and LEAKY_RELU yet"]
 fn integer_networks_compute_what_litert_computes() {
     compare(|entry| !of_network(entry, "digits") && entry["exact"].as_bool().unwrap(), 20);
 }

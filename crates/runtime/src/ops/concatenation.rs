@@ -2,8 +2,10 @@
 
 use litesmith_graph::{DType, Error, Result, ops::Activation, ops::Concatenation, ops::resolve_axis};
 use litesmith_kernels::movement;
+use litesmith_kernels::numerics::Quantized;
+use litesmith_kernels::quantized_concatenation::QuantizedConcatenation;
 
-use super::{NodeContext, refused, same_quantization};
+use super::{NodeContext, quant_params, refused, same_quantization};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &Concatenation) -> Result<Kernel> {
@@ -17,10 +19,28 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Concatenation) -> Result<Kernel> {
         if input.dtype != output.dtype {
             return Err(cx.no_kernel());
         }
-        same_quantization(input, output)?;
     }
     let shapes: Vec<_> = inputs.iter().map(|input| input.shape.as_slice()).collect();
+    // Only uint8 operands may have scales of their own.
+    if output.dtype == DType::U8 && inputs.iter().any(|input| input.quantization != output.quantization) {
+        return plan_integer::<u8>(cx, &shapes, axis);
+    }
+    inputs.iter().try_for_each(|input| same_quantization(input, output))?;
     plan_copy(cx, &shapes, axis, output.dtype)
+}
+
+fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, shapes: &[&[usize]], axis: usize) -> Result<Kernel> {
+    let operands = shapes.len();
+    let inputs = (0..operands).map(|index| quant_params::<T>(cx.input(index)?)).collect::<Result<Vec<_>>>()?;
+    let output = quant_params::<T>(cx.output()?)?;
+    let join = QuantizedConcatenation::<T>::new(shapes, axis, &inputs, output).map_err(refused)?;
+    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+        let (inputs, y) = io.split::<T>();
+        for index in 0..operands {
+            join.run(context, index, inputs.get(index), y);
+        }
+        Ok(())
+    }))
 }
 
 /// Plans joining operands of these shapes along `axis`, whatever their elements are.

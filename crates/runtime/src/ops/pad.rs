@@ -3,8 +3,9 @@
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Result};
 use litesmith_kernels::movement;
+use litesmith_kernels::numerics::Quantized;
 
-use super::{NodeContext, refused, same_quantization};
+use super::{NodeContext, quant_params, refused, same_quantization};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
@@ -13,16 +14,23 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
         return Err(cx.no_kernel());
     }
     same_quantization(input, output)?;
-    // Zero, as the type writes it.
-    let zero_point = output.quantization.as_ref().and_then(|q| q.zero_points.first().copied()).unwrap_or(0);
     match input.dtype {
         DType::F32 => plan_value(cx, 0.0_f32),
-        DType::I8 => plan_value(cx, zero_point as i8),
-        DType::U8 => plan_value(cx, zero_point as u8),
-        DType::I16 => plan_value(cx, zero_point as i16),
+        DType::I8 => plan_value(cx, zero::<i8>(cx)?),
+        DType::U8 => plan_value(cx, zero::<u8>(cx)?),
+        DType::I16 => plan_value(cx, zero::<i16>(cx)?),
         DType::I32 => plan_value(cx, 0_i32),
         DType::I64 => plan_value(cx, 0_i64),
         _ => Err(cx.no_kernel()),
+    }
+}
+
+/// Zero, as the quantization of the output writes it.
+fn zero<T: Quantized>(cx: &NodeContext<'_>) -> Result<T> {
+    let output = cx.output()?;
+    match output.quantization {
+        Some(_) => Ok(T::narrow(quant_params::<T>(output)?.zero_point)),
+        None => Ok(T::narrow(0)),
     }
 }
 
