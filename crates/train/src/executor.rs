@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use litesmith_graph::{Error, Graph, Result};
-use litesmith_kernels::{Context, Isa, Pool, Real};
+use litesmith_kernels::{Activation, Context, Isa, Pool, Real};
 
 use crate::loss::{Objective, Sums, Targets};
 use crate::ops::{
@@ -448,7 +448,7 @@ impl<T: Real> ShardRun<'_, T> {
     }
 
     fn forward(&mut self, step: usize) {
-        let Step { output, normalization } = self.step(step);
+        let Step { output, normalization, activation } = self.step(step);
         let len = self.executor.program.sizes[output] * self.samples.len();
         // Taken out while the op writes it, since the op reads the others.
         let mut y = std::mem::take(&mut self.workspace.values[output]);
@@ -459,6 +459,7 @@ impl<T: Real> ShardRun<'_, T> {
             }
             _ => self.ops[step].forward(&call, &mut y[..len], &mut self.workspace.scratch),
         }
+        activation.apply_in_place(call.context, &mut y[..len]);
         self.workspace.values[output] = y;
     }
 
@@ -493,18 +494,20 @@ impl<T: Real> ShardRun<'_, T> {
 
     fn backward_statistics(&mut self, step: usize) {
         let program = &self.executor.program;
-        let Step { output, normalization: Some(number) } = self.step(step) else { return };
+        let Step { output, normalization: Some(number), activation } = self.step(step) else { return };
         let Some(buffer) = program.buffer_of[output] else { return };
         let len = program.sizes[output] * self.samples.len();
         let Workspace { values, gradients, statistics, .. } = &mut *self.workspace;
         let call = Self::call(self.executor, self.run, self.samples.clone(), step, values);
         let batch = &self.executor.statistics[number];
-        BatchNormalization::backward_statistics(&call, batch, &gradients[buffer][..len], &mut statistics[number]);
+        let dy = &mut gradients[buffer][..len];
+        activation.backward_in_place(call.context, &values[output][..len], dy);
+        BatchNormalization::backward_statistics(&call, batch, dy, &mut statistics[number]);
     }
 
     fn backward(&mut self, step: usize) {
         let program = &self.executor.program;
-        let Step { output, normalization } = self.step(step);
+        let Step { output, normalization, .. } = self.step(step);
         let Some(buffer) = program.buffer_of[output] else { return };
         let len = program.sizes[output] * self.samples.len();
         let Workspace { values, gradients, scratch, spare, statistics } = &mut *self.workspace;
@@ -532,7 +535,7 @@ impl<T: Real> ShardRun<'_, T> {
 
     fn step(&self, step: usize) -> Step {
         let step = &self.executor.program.steps[step];
-        Step { output: step.output, normalization: step.normalization }
+        Step { output: step.output, normalization: step.normalization, activation: step.activation }
     }
 }
 
@@ -541,6 +544,7 @@ impl<T: Real> ShardRun<'_, T> {
 struct Step {
     output: usize,
     normalization: Option<usize>,
+    activation: Activation,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -297,6 +297,9 @@ fn check_op(name: &str) {
             let (gamma, beta) = (case.weights(&[3]), case.weights(&[3]));
             let (mean, variance) = (case.weights(&[3]), case.weights(&[3]));
             let y = case.node(op, &[y, gamma, beta, mean, variance]);
+            // What alone reads a normalization is computed with it.
+            let y = case.node(ops::Relu, &[y]);
+            let y = case.node(ops::Add::default(), &[y, normalized]);
             case.check(y, 21);
         }
         "dropout" => {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use litesmith_graph::{DType, Error, Graph, Op, Result, TensorId, elements};
-use litesmith_kernels::Real;
+use litesmith_kernels::{Activation, Real};
 
 use crate::ops::{Operand, Wanted, is_view};
 use crate::variables::{Role, role};
@@ -31,6 +31,8 @@ pub(crate) struct Step {
     pub(crate) wanted: Vec<Wanted>,
     /// Number among the batch normalizations, for one.
     pub(crate) normalization: Option<usize>,
+    /// Applied to the result in place: the activation that alone reads a batch normalization.
+    pub(crate) activation: Activation,
 }
 
 /// One piece of work of one shard.
@@ -149,6 +151,17 @@ impl<T: Real> Program<T> {
             let &[result] = node.outputs.as_slice() else {
                 return Err(Error::unsupported(place(), "an op with several outputs"));
             };
+            if let (Some(activation), Some(&Operand::Value(value))) = (clamping(&node.op), inputs.first())
+                && let Some(id) = node.inputs.first().copied().flatten()
+                && read_once(&graph, &live, id)
+                && let Some(step) = program.steps.iter_mut().find(|step| step.output == value)
+                && step.normalization.is_some()
+                && step.activation == Activation::None
+            {
+                step.activation = activation;
+                operands.insert(result, Operand::Value(value));
+                continue;
+            }
             if is_view(&node.op) {
                 operands.insert(result, inputs.first().copied().unwrap_or(Operand::None));
                 continue;
@@ -165,6 +178,7 @@ impl<T: Real> Program<T> {
                 operands: inputs,
                 output: value,
                 normalization,
+                activation: Activation::None,
             });
         }
         match operands.get(&output) {
@@ -329,6 +343,23 @@ impl<T: Real> Program<T> {
     pub(crate) fn place(&self, step: usize) -> String {
         self.graph.place(self.steps[step].node)
     }
+}
+
+/// The activation that only clamps and so can take its gradient from its result, if `op` is one.
+fn clamping(op: &Op) -> Option<Activation> {
+    match op {
+        Op::Relu(_) => Some(Activation::Relu),
+        Op::Relu6(_) => Some(Activation::Relu6),
+        Op::ReluN1To1(_) => Some(Activation::ReluN1To1),
+        _ => None,
+    }
+}
+
+/// Whether one input of one live node reads `id`, and the graph does not give it out.
+fn read_once(graph: &Graph, live: &[bool], id: TensorId) -> bool {
+    let nodes = graph.nodes.iter().zip(live).filter(|(_, live)| **live);
+    let reads = nodes.flat_map(|(node, _)| &node.inputs).filter(|input| **input == Some(id)).count();
+    reads == 1 && !graph.outputs.contains(&id)
 }
 
 /// Which nodes the output needs. Tensors keep their numbers, so nothing is removed.
