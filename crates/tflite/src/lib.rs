@@ -1,4 +1,4 @@
-//! Reads and writes TensorFlow Lite's `.tflite` files: bytes to [`Model`](litesmith_graph::Model) and back.
+//! Reads and writes TensorFlow Lite's `.tflite` files: bytes to [`Model`] and back.
 //!
 //! ```
 //! use litesmith_graph::{DType, Graph, Model, Tensor, ops::Relu};
