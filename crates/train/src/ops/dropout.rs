@@ -22,16 +22,22 @@ pub(super) fn plan<T: Real>(op: ops::Dropout, node: PlanNode<'_>) -> Result<Box<
 }
 
 impl DropoutOp {
-    /// Calls `visit` with the index of each element and the factor that it is multiplied by.
-    fn for_each<T: Real>(&self, random: Stream, first_sample: usize, len: usize, mut visit: impl FnMut(usize, T)) {
+    /// `to` is `from` with elements zeroed at random and the others scaled, `to` and `from` holding whole samples.
+    fn mask<T: Real>(&self, random: Stream, first_sample: usize, from: &[T], to: &mut [T]) {
         let stream = random.for_text(&self.name);
-        let first = (first_sample * self.sample_len) as u64;
-        // The rate in units of 2^-32, which the upper half of the random bits is compared with.
-        let dropped_below = (f64::from(self.rate) * 4_294_967_296.0) as u64;
+        // The rate in units of 2^-16: each 64 random bits decide on four elements.
+        let dropped_below = (self.rate * 65_536.0) as u64;
         let kept = T::from_f64(1.0 / (1.0 - f64::from(self.rate)));
-        for index in 0..len {
-            let bits = stream.bits(first + index as u64) >> 32;
-            visit(index, if bits < dropped_below { T::ZERO } else { kept });
+        let size = self.sample_len.max(1);
+        for (sample, (from, to)) in from.chunks_exact(size).zip(to.chunks_exact_mut(size)).enumerate() {
+            let stream = stream.for_number((first_sample + sample) as u64);
+            for (index, (from, to)) in from.chunks(4).zip(to.chunks_mut(4)).enumerate() {
+                let bits = stream.bits(index as u64);
+                for (lane, (&from, to)) in from.iter().zip(to).enumerate() {
+                    let is_dropped = (bits >> (16 * lane)) & 0xffff < dropped_below;
+                    *to = if is_dropped { T::ZERO } else { from * kept };
+                }
+            }
         }
     }
 }
@@ -40,21 +46,35 @@ impl<T: Real> TrainOp<T> for DropoutOp {
     fn forward(&self, call: &Call<'_, T>, y: &mut [T], _: &mut [T]) {
         let x = call.inputs.get(0);
         match call.random {
-            Some(random) => {
-                self.for_each(random, call.inputs.samples.start, y.len(), |index, factor: T| {
-                    y[index] = x[index] * factor
-                });
-            }
+            Some(random) => self.mask(random, call.inputs.samples.start, x, y),
             None => y.copy_from_slice(x),
         }
     }
 
     fn backward(&self, call: &Call<'_, T>, _: &[T], dy: &mut [T], gradients: &mut Gradients<'_, T>, _: &mut [T]) {
         let Some(random) = call.random else { return };
-        gradients.write(0, |dx| {
-            self.for_each(random, call.inputs.samples.start, dy.len(), |index, factor: T| {
-                dx[index] = dy[index] * factor
-            });
-        });
+        gradients.write(0, |dx| self.mask(random, call.inputs.samples.start, dy, dx));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_elements_is_dropped_and_the_mean_stays() {
+        let op = DropoutOp { name: "d".into(), rate: 0.3, sample_len: 1001 };
+        let ones = vec![1.0_f64; 20 * 1001];
+        let mut masked = vec![0.0; ones.len()];
+        op.mask(Stream::new(1, "test"), 0, &ones, &mut masked);
+        let dropped = masked.iter().filter(|value| **value == 0.0).count() as f64 / ones.len() as f64;
+        assert!((dropped - 0.3).abs() < 0.01, "{dropped}");
+        let mean = masked.iter().sum::<f64>() / ones.len() as f64;
+        assert!((mean - 1.0).abs() < 0.02, "{mean}");
+        // A sample's mask does not depend on the shard it is in, and differs from the next one's.
+        let mut tail = vec![0.0; 1001];
+        op.mask(Stream::new(1, "test"), 19, &ones[..1001], &mut tail);
+        assert_eq!(tail, masked[19 * 1001..]);
+        assert_ne!(tail, masked[18 * 1001..19 * 1001]);
     }
 }
