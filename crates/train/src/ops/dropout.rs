@@ -27,16 +27,22 @@ impl DropoutOp {
         let stream = random.for_text(&self.name);
         // The rate in units of 2^-16: each 64 random bits decide on four elements.
         let dropped_below = (self.rate * 65_536.0) as u64;
-        let kept = T::from_f64(1.0 / (1.0 - f64::from(self.rate)));
+        // Looked up rather than branched on: no branch on random bits can be predicted.
+        let factors = [T::from_f64(1.0 / (1.0 - f64::from(self.rate))), T::ZERO];
         let size = self.sample_len.max(1);
         for (sample, (from, to)) in from.chunks_exact(size).zip(to.chunks_exact_mut(size)).enumerate() {
             let stream = stream.for_number((first_sample + sample) as u64);
-            for (index, (from, to)) in from.chunks(4).zip(to.chunks_mut(4)).enumerate() {
+            let masked = |bits: u64, lane: usize, from: T| {
+                from * factors[usize::from((bits >> (16 * lane)) & 0xffff < dropped_below)]
+            };
+            let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<4>(), to.as_chunks_mut::<4>());
+            for (index, (from, to)) in from.iter().zip(to).enumerate() {
                 let bits = stream.bits(index as u64);
-                for (lane, (&from, to)) in from.iter().zip(to).enumerate() {
-                    let is_dropped = (bits >> (16 * lane)) & 0xffff < dropped_below;
-                    *to = if is_dropped { T::ZERO } else { from * kept };
-                }
+                *to = std::array::from_fn(|lane| masked(bits, lane, from[lane]));
+            }
+            let bits = stream.bits(from.len() as u64);
+            for (lane, (&from, to)) in from_rest.iter().zip(to_rest).enumerate() {
+                *to = masked(bits, lane, from);
             }
         }
     }
