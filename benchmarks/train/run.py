@@ -21,8 +21,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# The mode that runs when none is named.
 PYTHON_PEERS = {"pytorch": "channels_last", "tensorflow": "function", "jax": "reshape_pool"}
 RUST_PEERS = ["burn", "candle"]
+# Which layout is faster for PyTorch depends on the CPU: both run.
+DEFAULT_PEERS = ["pytorch", "pytorch:contiguous", "tensorflow", "jax", *RUST_PEERS]
 # A slow peer's rate does not need a whole epoch to be known; the number of images is recorded.
 IMAGES = {"candle": 12_800, "burn": 25_600}
 TIMEOUT_S = 1_800
@@ -74,8 +77,8 @@ def commands(args: argparse.Namespace) -> dict:
         tool = args.litesmith.resolve()
         extra = ["--isa", "avx2"] if args.isa == "avx2" else []
         found["litesmith"] = lambda batch: [
-            tool, "bench", "train", "--arch", "mnist-cnn", "--data", "mnist", "--batch", batch,
-            "--threads", args.threads, "--epochs", "1", "--json", *extra,
+            tool, "bench", "train", "--arch", "mnist-cnn", "--data", f"mnist:{args.data}", "--batch", batch,
+            "--threads", args.threads, "--epochs", "1", "--images", args.images, "--json", *extra,
         ]  # fmt: skip
     for peer in args.peers:
         mode, _, wanted = peer.partition(":")
@@ -153,7 +156,7 @@ def summary(rounds: list, names: list, batches: list) -> list:
             rates = [r["images_per_s"] for r in runs]
             row = {"name": name, "batch": batch, "rounds": len(runs)}
             row["images_per_s"] = {"median": statistics.median(rates), "min": min(rates), "max": max(rates)}
-            for key in ("peak_rss_bytes", "start_to_first_step_s", "gflops", "peak_gflops", "seconds_to_99"):
+            for key in ("peak_rss_bytes", "start_to_first_step_s", "gflops", "peak_gflops"):
                 values = [r[key] for r in runs if r.get(key) is not None]
                 if values:
                     row[key] = statistics.median(values)
@@ -192,12 +195,18 @@ def markdown(record: dict) -> str:
         )
     ours = [row for row in record["summary"] if row["name"] == "litesmith" and "gflops" in row]
     for row in ours:
-        lines += ["", f"Litesmith, batch {row['batch']}: {row['gflops']:.0f} GFLOP/s"]
+        text = f"Litesmith, batch {row['batch']}: {row['gflops']:.0f} GFLOP/s"
         if "peak_gflops" in row:
-            lines[-1] += f" of a measured peak of {row['peak_gflops']:.0f} ({row['gflops'] / row['peak_gflops']:.0%})"
-        if "seconds_to_99" in row:
-            lines[-1] += f"; {row['seconds_to_99']:.1f} s to 99.0 % on the test set"
-        lines[-1] += "."
+            share = row["gflops"] / row["peak_gflops"]
+            text += f", {share:.0%} of {row['peak_gflops']:.0f}, which independent multiply-adds reach on these threads"
+        seconds = [g.get("seconds_to_goal") for g in record["goals"] if g["batch"] == row["batch"]]
+        reached = [s for s in seconds if s is not None]
+        if seconds:
+            text += f"; 99.0 % on the test set in {len(reached)} of {len(seconds)} runs"
+            text += f", after {statistics.median(reached):.1f} s of training (median)" if reached else ""
+        lines += ["", f"{text}."]
+    if ours:
+        lines += ["", "GFLOP/s counts the multiply-adds of direct convolution; Winograd does fewer, so the share may pass 100 %."]
     errors = [f"- {r['name']} batch {r['batch']} round {r['round']}: {r['error']}" for r in record["rounds"] if "error" in r]
     lines += ["", "Did not run:", *errors] if errors else []
     versions = "; ".join(f"{name} {value}" for name, value in sorted(record["versions"].items()))
@@ -207,11 +216,12 @@ def markdown(record: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--litesmith", type=Path, help="the built tool; without it only the peers run")
-    parser.add_argument("--peers", type=lambda s: [p for p in s.split(",") if p], default=[*PYTHON_PEERS, *RUST_PEERS],
+    parser.add_argument("--peers", type=lambda s: [p for p in s.split(",") if p], default=DEFAULT_PEERS,
                         help="comma-separated; PEER:MODE picks another of a peer's modes")  # fmt: skip
     parser.add_argument("--batches", type=lambda s: [int(b) for b in s.split(",")], default=[64, 128])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--goal-runs", type=int, default=3, help="runs of Litesmith to 99.0 %% on the test set")
     parser.add_argument("--images", type=int, default=60_000, help="images of a timed epoch")
     parser.add_argument("--isa", choices=["native", "avx2"], default="native", help="limit every competitor to AVX2")
     parser.add_argument("--data", type=Path, default=ROOT / "data/mnist")
@@ -239,10 +249,20 @@ def main() -> None:
                 shown = line.get("error") or f"{line['images_per_s']:,.0f} images/s"
                 say(f"round {number} batch {batch} {name}: {shown}")
 
+    goals = []
+    if args.litesmith and args.goal_runs:
+        # Runs of their own: looking at the test set after each epoch does not belong into a timed round.
+        for batch in args.batches:
+            command = [*competitors["litesmith"](batch), "--to-accuracy", "99"]
+            command[command.index("--epochs") + 1] = "10"
+            command[command.index("--images") + 1] = 60_000
+            for _ in range(args.goal_runs):
+                goals.append(run_once(command, args) | {"batch": batch})
+
     date = datetime.date.today().isoformat()
     settings = {"threads": args.threads, "rounds": args.rounds, "batches": args.batches, "isa": args.isa}
     record = {"date": date, "machine": where, "settings": settings, "versions": versions}
-    record |= {"summary": summary(rounds, names, args.batches), "rounds": rounds}
+    record |= {"summary": summary(rounds, names, args.batches), "rounds": rounds, "goals": goals}
     args.out.mkdir(parents=True, exist_ok=True)
     stem = args.out / (f"{date}-train" if args.isa == "native" else f"{date}-train-{args.isa}")
     stem.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""TensorFlow on the CPU. Modes: function (a tf.function step, fastest measured), fit (Keras's own loop), jit (XLA)."""
+"""TensorFlow on the CPU. Modes: function (a tf.function step), fit (Keras's own loop), jit (XLA)."""
 
 import os
 
