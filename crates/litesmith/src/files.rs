@@ -21,21 +21,13 @@ pub enum Existing {
 /// [`Error::Invalid`] when the file exists and is to be kept, [`Error::Io`] when the system refuses.
 pub fn save(path: &Path, bytes: &[u8], existing: Existing) -> Result<()> {
     let io = |error| Error::io(path.display(), error);
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     check_absent(path, existing)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".litesmith-").suffix(".tmp");
     // Temporary files are private by default; this one becomes an ordinary file, so the umask decides.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let error = io(error);
-        if missing { error.with_hint(format!("make the folder {} first", folder.display())) } else { error }
-    })?;
+    let mut file = builder.tempfile_in(folder_of(path)).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     match existing {
@@ -52,14 +44,26 @@ pub fn save(path: &Path, bytes: &[u8], existing: Existing) -> Result<()> {
 /// Refuses early, before the work, what [`save`] would refuse after it.
 ///
 /// # Errors
-/// [`Error::Invalid`] when the file exists and is to be kept, or when `path` is a folder.
+/// [`Error::Invalid`] when the file exists and is to be kept, when `path` is a folder, or when its folder is missing.
 pub fn check_absent(path: &Path, existing: Existing) -> Result<()> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(Error::invalid(path.display(), format!("there is no folder {}", folder.display()))
+            .with_hint(format!("make the folder {} first", folder.display())));
+    }
     if path.is_dir() {
         return Err(Error::invalid(path.display(), "it is a folder").with_hint("name a file in it"));
     }
     match existing {
         Existing::Keep if path.exists() => Err(exists(path)),
         _ => Ok(()),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

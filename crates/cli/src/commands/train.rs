@@ -46,7 +46,6 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
         (None, None) => return Err(Error::invalid("train", "got neither --arch nor --model")),
     };
     let data = train_data(&dataset, args.validation, config.seed, preprocess)?;
-    let name = args.out.out.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let metrics = match &args.metrics {
         Some(path) => {
             let file = std::fs::File::create(path).map_err(|error| Error::io(path.display(), error))?;
@@ -55,7 +54,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
         None => None,
     };
     let job = TrainJob {
-        name: &name,
+        name: &source,
         graph: &graph,
         config,
         options: TrainOptions {
@@ -64,7 +63,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
             checkpoint: args.checkpoint.clone().or_else(|| args.resume.clone()),
             checkpoint_every: args.checkpoint_every,
             cancel: Some(cancel_on_interrupt()?),
-            source,
+            source: source.clone(),
         },
         data: &data,
         resume: args.resume.as_deref(),
@@ -84,7 +83,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
     let bytes = litesmith::save_model(&args.out.out, &trained.model, existing(args.out.force))?;
     if let Some(path) = &args.html {
         let page = Report {
-            title: format!("Training {name} on {}", dataset.name),
+            title: format!("Training {source} on {}", dataset.name),
             training: Some(trained.training.clone()),
             layers: Some(ModelSummary::of(trained.model.main()?)?),
             machine: Some(Machine::detect()),

@@ -1,0 +1,95 @@
+//! What the tool says when it cannot do what it was asked for: place, what was got and expected, what to do.
+
+mod common;
+
+use common::{Workplace, root};
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let place = Workplace::new();
+    for command in ["demo", "train", "eval", "quantize", "run", "summary", "bench", "completions", "man"] {
+        let help = place.run(&format!("{command} --help")).ends_with(0).stdout();
+        assert!(help.contains(&format!("litesmith {command}")) && help.contains("Example"), "{help}");
+    }
+    assert!(place.run("--version").ends_with(0).stdout().starts_with("litesmith "));
+    place.run("").ends_with(2);
+    place.run("tain").ends_with(2);
+}
+
+#[test]
+fn completions_and_man_pages_are_made() {
+    let place = Workplace::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(place.run(&format!("completions {shell}")).ends_with(0).stdout().contains("quantize"), "{shell}");
+    }
+    assert!(place.run("man").ends_with(0).stdout().starts_with(".ie") || place.run("man").stdout().contains(".TH"));
+    place.run("man --out pages").ends_with(0);
+    assert!(place.path("pages/litesmith-quantize.1").exists());
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let place = Workplace::with_digits();
+    std::fs::write(place.path("text.tflite"), "this is no model").unwrap();
+    std::fs::create_dir(place.path("folder.tflite")).unwrap();
+    let model = root().join("testdata/tflite/tf-activations-f32.tflite");
+    let model = model.to_str().unwrap();
+    for (arguments, expected) in [
+        ("run missing.tflite x.png".to_owned(), "missing.tflite"),
+        ("run text.tflite x.png".to_owned(), "text.tflite"),
+        ("run folder.tflite x.png".to_owned(), "folder.tflite"),
+        (format!("run {model} missing.png"), "missing.png"),
+        (format!("run {model} text.tflite"), "text.tflite"),
+        (format!("eval {model} --data nothing:here"), "nothing"),
+        (format!("eval {model} --data idx:nowhere"), "nowhere"),
+        ("summary no-such-net".to_owned(), "no-such-net"),
+        ("summary missing.toml".to_owned(), "missing.toml"),
+        ("train --arch mnist-cnn --data idx:digits --augment wild -o m.tflite".to_owned(), "wild"),
+        ("train --arch mnist-cnn --data idx:digits --epochs 0 -o m.tflite".to_owned(), "epochs"),
+        ("train --arch mnist-cnn --data idx:digits -o nowhere/m.tflite --epochs 1".to_owned(), "nowhere"),
+        (format!("quantize {model} --type int8 -o m.tflite"), "--calibrate"),
+        (format!("quantize {model} --type float16 --io uint8 -o m.tflite"), "uint8"),
+        ("bench train --data idx:digits --isa neon9".to_owned(), "neon9"),
+    ] {
+        let ran = place.run(&arguments).ends_with(2);
+        let (said, printed) = (ran.stderr(), ran.stdout());
+        assert!(said.starts_with("error: ") && said.contains(expected), "litesmith {arguments}\n{said}");
+        assert!(printed.is_empty(), "litesmith {arguments}\n{printed}");
+        assert!(!said.contains("panicked"), "litesmith {arguments}\n{said}");
+    }
+    assert!(!place.path("m.tflite").exists());
+}
+
+#[test]
+fn errors_are_json_when_results_are() {
+    let place = Workplace::new();
+    let error = place.run("summary no-such-net --json").ends_with(2).json();
+    assert!(error["error"]["message"].as_str().unwrap().contains("mnist-cnn"), "{error}");
+    let summary = place.run("summary mnist-cnn --json").ends_with(0).json();
+    let parameters = |row: &serde_json::Value| row["parameters_trainable"].as_u64().unwrap();
+    assert_eq!(summary["rows"].as_array().unwrap().iter().map(parameters).sum::<u64>(), 421_642);
+}
+
+#[test]
+fn an_architecture_file_says_the_same_as_a_name() {
+    let place = Workplace::new();
+    std::fs::write(place.path("bad.toml"), "name = \"x\"\ninput = [28, 28, 1]\n[[layer]]\ntype = \"Conv3D\"\n").unwrap();
+    let error = place.run("summary bad.toml").ends_with(2).stderr();
+    assert!(error.contains("bad.toml") && error.contains("Conv3D"), "{error}");
+}
+
+#[test]
+fn an_existing_file_is_kept() {
+    let place = Workplace::with_digits();
+    std::fs::write(place.path("m.tflite"), "mine").unwrap();
+    let error = place.run("train --arch mnist-cnn --data idx:digits -o m.tflite").ends_with(2).stderr();
+    assert!(error.contains("m.tflite: the file exists") && error.contains("hint: pass --force"), "{error}");
+    assert_eq!(std::fs::read(place.path("m.tflite")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_changed_mnist_is_refused() {
+    let place = Workplace::with_digits();
+    let error = place.run("train --arch mnist-cnn --data mnist:digits -o m.tflite").ends_with(2).stderr();
+    assert!(error.contains("train-images") && error.contains("hint:"), "{error}");
+}
