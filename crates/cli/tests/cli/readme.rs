@@ -1,8 +1,6 @@
 //! Every `litesmith` command of the README runs, in its order, in one folder.
 
-mod common;
-
-use common::{Workplace, root};
+use crate::common::{Workplace, root};
 
 /// Trains for minutes; `cargo xtask verify` runs it.
 const LONG: &str = "examples/mnist-99.5.toml";

@@ -1,8 +1,6 @@
 //! What the tool says when it cannot do what it was asked for: place, what was got and expected, what to do.
 
-mod common;
-
-use common::{Workplace, root};
+use crate::common::{Workplace, root};
 
 #[test]
 fn every_command_has_help_with_an_example() {
@@ -73,7 +71,8 @@ fn errors_are_json_when_results_are() {
 #[test]
 fn an_architecture_file_says_the_same_as_a_name() {
     let place = Workplace::new();
-    std::fs::write(place.path("bad.toml"), "name = \"x\"\ninput = [28, 28, 1]\n[[layer]]\ntype = \"Conv3D\"\n").unwrap();
+    std::fs::write(place.path("bad.toml"), "name = \"x\"\ninput = [28, 28, 1]\n[[layer]]\ntype = \"Conv3D\"\n")
+        .unwrap();
     let error = place.run("summary bad.toml").ends_with(2).stderr();
     assert!(error.contains("bad.toml") && error.contains("Conv3D"), "{error}");
 }

@@ -1,8 +1,6 @@
 //! The commands on real digits, as a user runs them.
 
-mod common;
-
-use common::Workplace;
+use crate::common::Workplace;
 
 const TRAIN: &str = "train --arch mnist-cnn --data idx:digits --epochs 3 --batch-size 20 --seed 5";
 

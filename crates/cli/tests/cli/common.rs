@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A temporary folder in which the tool runs.
-pub struct Workplace {
+pub(crate) struct Workplace {
     folder: tempfile::TempDir,
 }
 
 impl Workplace {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
     /// One with `digits`: the first 600 training and 200 test images of MNIST as plain IDX files, and `seven.bmp`.
-    pub fn with_digits() -> Self {
+    pub(crate) fn with_digits() -> Self {
         let place = Self::new();
         let digits = place.path("digits");
         std::fs::create_dir(&digits).unwrap();
@@ -37,30 +37,30 @@ impl Workplace {
         place
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Runs the tool in the folder.
-    pub fn run(&self, arguments: &str) -> Ran {
+    pub(crate) fn run(&self, arguments: &str) -> Ran {
         self.run_args(&arguments.split_whitespace().collect::<Vec<_>>())
     }
 
-    pub fn run_args(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_args(&self, arguments: &[&str]) -> Ran {
         let output = tool().args(arguments).current_dir(self.folder.path()).output().unwrap();
         Ran { arguments: arguments.join(" "), output }
     }
 }
 
 /// The tool as a command, without colours or the caller's settings.
-pub fn tool() -> Command {
+pub(crate) fn tool() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_litesmith"));
     command.env("NO_COLOR", "1").stdin(std::process::Stdio::null());
     command
 }
 
 /// What a run printed, and how it ended.
-pub struct Ran {
+pub(crate) struct Ran {
     arguments: String,
     output: Output,
 }
@@ -68,7 +68,7 @@ pub struct Ran {
 impl Ran {
     /// Checks the exit status.
     #[track_caller]
-    pub fn ends_with(self, status: i32) -> Self {
+    pub(crate) fn ends_with(self, status: i32) -> Self {
         assert_eq!(
             self.output.status.code(),
             Some(status),
@@ -80,23 +80,23 @@ impl Ran {
         self
     }
 
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
     /// The one line of JSON on standard output.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout()).unwrap_or_else(|error| panic!("{error}: {}", self.stdout()))
     }
 }
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

@@ -1,0 +1,6 @@
+//! The command line, run as a user runs it.
+
+mod common;
+mod errors;
+mod pipeline;
+mod readme;
