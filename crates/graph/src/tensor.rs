@@ -165,10 +165,12 @@ impl fmt::Display for Tensor {
 /// The product of sizes.
 ///
 /// # Errors
-/// [`Error::Limit`] on overflow.
+/// [`Error::Limit`] on overflow, also of the sizes beside one that is 0: strides are products of those.
 pub fn elements(shape: &[usize]) -> Result<usize> {
-    shape
-        .iter()
-        .try_fold(1_usize, |product, &size| product.checked_mul(size))
-        .ok_or_else(|| Error::limit("shape", format!("{shape:?} has too many elements")))
+    let nonzero = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size.max(1)));
+    match nonzero.filter(|&product| isize::try_from(product).is_ok()) {
+        Some(_) if shape.contains(&0) => Ok(0),
+        Some(product) => Ok(product),
+        None => Err(Error::limit("shape", format!("{shape:?} has too many elements"))),
+    }
 }

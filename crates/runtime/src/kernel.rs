@@ -11,6 +11,8 @@ pub(crate) struct Kernel {
     pub(crate) name: String,
     /// Scratch that a run needs.
     pub(crate) scratch_bytes: usize,
+    /// Size of tables that the plan holds and that no constant of the model stands for.
+    pub(crate) plan_bytes: usize,
     body: Box<Body>,
 }
 
@@ -19,12 +21,17 @@ type Body = dyn Fn(Context<'_>, Io<'_>) -> Result<()> + Send;
 impl Kernel {
     /// A kernel that needs no scratch.
     pub(crate) fn new(name: String, body: impl Fn(Context<'_>, Io<'_>) -> Result<()> + Send + 'static) -> Self {
-        Self { name, scratch_bytes: 0, body: Box::new(body) }
+        Self { name, scratch_bytes: 0, plan_bytes: 0, body: Box::new(body) }
     }
 
     /// The same with scratch.
     pub(crate) fn with_scratch(self, scratch_bytes: usize) -> Self {
         Self { scratch_bytes, ..self }
+    }
+
+    /// The same with tables.
+    pub(crate) fn with_tables(self, plan_bytes: usize) -> Self {
+        Self { plan_bytes, ..self }
     }
 
     pub(crate) fn run(&self, context: Context<'_>, io: Io<'_>) -> Result<()> {

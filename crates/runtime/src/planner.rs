@@ -42,6 +42,9 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
     let mut planned: Vec<Planned> = Vec::with_capacity(graph.nodes.len());
     // The tensor whose memory a tensor shares: itself, or what it is a view of.
     let mut root: Vec<TensorId> = (0..graph.tensors.len()).map(TensorId).collect();
+    // The step that computes a tensor's root.
+    let mut step_of: Vec<Option<usize>> = vec![None; graph.tensors.len()];
+    let mut memory = PlanMemory::new(&graph, options);
     for index in 0..graph.nodes.len() {
         let node = graph.nodes[index].clone();
         let place = graph.place(index);
@@ -54,6 +57,7 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
         for (&id, shape) in node.outputs.iter().zip(shapes) {
             graph.tensor_mut(id).shape = shape;
         }
+        check_values(&graph, &node).map_err(|error| error.at(&place))?;
         let constant = node.inputs.iter().flatten().all(|&id| graph.tensor(id).data.is_some());
         if is_view(&node.op) && !constant {
             if let (Some(&Some(input)), Some(&output)) = (node.inputs.first(), node.outputs.first()) {
@@ -62,22 +66,82 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
                     return Err(Error::malformed(place, format!("turns {from} into {to}: the types differ")));
                 }
                 root[output.0] = root[input.0];
-                let producer = planned.iter_mut().find(|step| step.outputs.contains(&root[input.0]));
-                if let Some(producer) = producer {
-                    producer.computed.push(output);
+                if let Some(step) = step_of[root[input.0].0] {
+                    planned[step].computed.push(output);
                 }
             }
             continue;
         }
-        let kernel = plan_node(&NodeContext { graph: &graph, node: &node, options, isa: context.isa })
-            .map_err(|error| graph.locate(index, error))?;
-        if constant || matches!(node.op, Op::Shape(_)) {
-            fold(&mut graph, &node, &kernel, options, context).map_err(|error| error.at(&place))?;
+        memory.charge_constants(&graph, &node).map_err(|error| error.at(&place))?;
+        let kernel = if node.outputs.iter().all(|&id| graph.tensor(id).shape.contains(&0)) {
+            // Nothing is computed; loops over the other sizes, which may be any, must not run.
+            Kernel::new(format!("{}/empty", node.op.snake_name()), |_, _| Ok(()))
         } else {
+            plan_node(&NodeContext { graph: &graph, node: &node, options, isa: context.isa })
+                .map_err(|error| graph.locate(index, error))?
+        };
+        memory.charge(kernel.plan_bytes).map_err(|error| error.at(&place))?;
+        if constant || matches!(node.op, Op::Shape(_)) {
+            memory.charge_folded(&graph, &node).map_err(|error| error.at(&place))?;
+            check_memory(&[kernel.scratch_bytes], options).map_err(|error| error.at(&place))?;
+            fold(&mut graph, &node, &kernel, context).map_err(|error| error.at(&place))?;
+        } else {
+            node.outputs.iter().for_each(|id| step_of[id.0] = Some(planned.len()));
             planned.push(Planned { node: index, kernel, outputs: node.outputs.clone(), computed: node.outputs });
         }
     }
     place(graph, planned, &root, options)
+}
+
+/// Refuses inputs that have no value when the node runs: variables, whose state is not kept.
+fn check_values(graph: &Graph, node: &Node) -> Result<()> {
+    for &id in node.inputs.iter().flatten() {
+        let tensor = graph.tensor(id);
+        if tensor.is_variable && tensor.data.is_none() {
+            return Err(Error::unsupported("", format!("it reads the variable \"{}\"", tensor.name)));
+        }
+    }
+    Ok(())
+}
+
+/// What planning may allocate beside the arena. Nodes may name one constant many times and fold it into larger ones, by
+/// which a small file could ask for any amount of memory.
+struct PlanMemory {
+    left: usize,
+    allowed: usize,
+}
+
+impl PlanMemory {
+    fn new(graph: &Graph, options: &SessionOptions) -> Self {
+        let stored: usize = graph.tensors.iter().filter_map(|tensor| tensor.data.as_ref()).map(Data::len).sum();
+        // 8 times: float16 unpacked and then packed takes 4.
+        let allowed = stored.saturating_mul(8).saturating_add(options.arena_bytes_max).saturating_add(64 << 20);
+        Self { left: allowed, allowed }
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<()> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                let message = format!("weights and tables need more than the {} bytes that are allowed", self.allowed);
+                Err(Error::limit("", message))
+            }
+        }
+    }
+
+    /// The constants that a node may pack for itself.
+    fn charge_constants(&mut self, graph: &Graph, node: &Node) -> Result<()> {
+        let inputs = node.inputs.iter().flatten().filter_map(|&id| graph.tensor(id).data.as_ref());
+        self.charge(inputs.map(Data::len).fold(0, usize::saturating_add))
+    }
+
+    /// The constants that a node folds into.
+    fn charge_folded(&mut self, graph: &Graph, node: &Node) -> Result<()> {
+        node.outputs.iter().try_for_each(|&id| self.charge(graph.tensor(id).byte_size()?))
+    }
 }
 
 /// Ops that only give the same elements another shape.
@@ -86,14 +150,13 @@ fn is_view(op: &Op) -> bool {
 }
 
 /// Runs a node whose inputs are known and stores its outputs as constants.
-fn fold(graph: &mut Graph, node: &Node, kernel: &Kernel, options: &SessionOptions, context: Context<'_>) -> Result<()> {
+fn fold(graph: &mut Graph, node: &Node, kernel: &Kernel, context: Context<'_>) -> Result<()> {
     let places: Vec<_> = node
         .inputs
         .iter()
         .map(|id| id.and_then(|id| graph.tensor(id).data.clone()).map_or(Place::Nowhere, Place::Constant))
         .collect();
     let bytes = node.outputs.iter().map(|&id| graph.tensor(id).byte_size()).collect::<Result<Vec<_>>>()?;
-    check_memory(&bytes, options)?;
     let mut buffers: Vec<_> = bytes.iter().map(|&bytes| Buffer::new(bytes)).collect();
     let mut scratch = Buffer::new(kernel.scratch_bytes);
     kernel.run(
@@ -158,20 +221,22 @@ fn place(graph: Graph, planned: Vec<Planned>, root: &[TensorId], options: &Sessi
             slot_of[id.0] = Some(assign(id, &mut Vec::new())?);
         }
     }
-    for (step, planned) in planned.iter().enumerate() {
+    let mut dying: Vec<Vec<usize>> = vec![Vec::new(); planned.len()];
+    for (id, step) in last_use.iter().enumerate() {
+        if let Some(ids) = step.and_then(|step| dying.get_mut(step)) {
+            ids.push(id);
+        }
+    }
+    for (planned, dying) in planned.iter().zip(dying) {
         for &id in &planned.outputs {
             slot_of[id.0] = Some(assign(id, &mut free)?);
         }
-        for id in 0..tensors {
-            if last_use[id] == Some(step)
-                && let Some(slot) = slot_of[id]
-            {
-                free.push(slot);
-                last_use[id] = None;
-            }
-        }
+        free.extend(dying.into_iter().filter_map(|id| slot_of[id]));
     }
+    let scratch_bytes = planned.iter().map(|planned| planned.kernel.scratch_bytes).max().unwrap_or(0);
+    slot_bytes.push(scratch_bytes);
     check_memory(&slot_bytes, options)?;
+    slot_bytes.pop();
     let place_of = |id: TensorId| -> Result<Place> {
         let tensor = graph.tensor(id);
         if let Some(data) = &tensor.data {
@@ -185,6 +250,10 @@ fn place(graph: Graph, planned: Vec<Planned>, root: &[TensorId], options: &Sessi
         }
     };
     let places = (0..tensors).map(|id| place_of(TensorId(id))).collect::<Result<Vec<_>>>()?;
+    if let Some(id) = graph.outputs.iter().find(|id| matches!(places[id.0], Place::Nowhere)) {
+        let message = format!("\"{}\" is a variable that nothing computes", graph.tensor(*id).name);
+        return Err(Error::unsupported("graph outputs", message));
+    }
     let mut steps = Vec::with_capacity(planned.len());
     for planned in planned {
         let inputs = graph.nodes[planned.node].inputs.iter();
@@ -198,7 +267,7 @@ fn place(graph: Graph, planned: Vec<Planned>, root: &[TensorId], options: &Sessi
         });
     }
     Ok(Plan {
-        scratch_bytes: steps.iter().map(|step| step.kernel.scratch_bytes).max().unwrap_or(0),
+        scratch_bytes,
         outputs_max: steps.iter().map(|step| step.output_slots.len()).max().unwrap_or(0),
         tensors: graph.tensors,
         steps,

@@ -1,6 +1,6 @@
 //! The closed set of ops: one row each in the table below, one file each for attributes, shape inference and cost.
 
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor, elements};
 
 mod activations;
 mod add;
@@ -130,6 +130,9 @@ op_table! {
     BatchNormalization "batch_normalization" "BATCH_NORMALIZATION" None;
     Dropout "dropout" "DROPOUT" None;
 }
+
+/// Most axes that the result of an op may have: a chain of ops that each add one must not cost its length squared.
+pub const RANK_MAX: usize = 32;
 
 /// What one run of a node costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -263,9 +266,17 @@ impl Op {
     ///
     /// # Errors
     /// [`Error::Malformed`] when the inputs do not fit the op, [`Error::Unsupported`] when the shape depends on values
-    /// that are computed.
+    /// that are computed, [`Error::Limit`] when a result has more than [`RANK_MAX`] axes or too many elements.
     pub fn infer_shapes(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Vec<usize>>> {
-        self.spec().infer(&Inputs::new(self, inputs.to_vec()))
+        let shapes = self.spec().infer(&Inputs::new(self, inputs.to_vec()))?;
+        for shape in &shapes {
+            if shape.len() > RANK_MAX {
+                let message = format!("the result has {} axes, at most {RANK_MAX} can be", shape.len());
+                return Err(Error::limit(self.name(), message));
+            }
+            elements(shape).map_err(|error| error.without_place().at(self.name()))?;
+        }
+        Ok(shapes)
     }
 
     /// Element type of the outputs as built from scratch; quantizing ops may choose another.

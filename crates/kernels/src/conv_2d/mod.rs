@@ -23,6 +23,9 @@ pub struct Window {
     pub pad_before: usize,
 }
 
+/// Scratch holds padded images, one a thread, of elements of up to 8 bytes: its size in bytes must not overflow either.
+pub(crate) const PADDED_COPIES: usize = 1 << 16;
+
 /// Geometry of a CONV_2D. `in_channels` is that of the input; a filter sees `in_channels / groups`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2dGeometry {
@@ -79,6 +82,11 @@ impl Window {
         reach.saturating_sub(self.input + self.pad_before)
     }
 
+    /// Input positions with the padding before and after; of a checked window, it cannot overflow.
+    pub(crate) fn padded(&self) -> usize {
+        self.pad_before + self.input + self.pad_after()
+    }
+
     /// Refuses what no kernel can run.
     ///
     /// # Errors
@@ -89,8 +97,8 @@ impl Window {
         }
         let reach = || {
             let last = self.output.saturating_sub(1).checked_mul(self.stride)?;
-            last.checked_add((self.kernel - 1).checked_mul(self.dilation)?)?.checked_add(1)?;
-            self.input.checked_add(self.pad_before)
+            let reach = last.checked_add((self.kernel - 1).checked_mul(self.dilation)?)?.checked_add(1)?;
+            self.input.checked_add(self.pad_before)?.checked_add(reach)
         };
         reach().map(drop).ok_or_else(|| Unsupported::new(kernel, format!("{axis} positions overflow: {self:?}")))
     }
@@ -131,7 +139,8 @@ impl Conv2dGeometry {
         }
         let (h, w) = (&self.height, &self.width);
         let product = |sizes: &[usize]| sizes.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
-        product(&[batch, h.input, w.input, in_channels])
+        product(&[PADDED_COPIES, batch.max(1), h.padded(), w.padded(), in_channels.max(1)])
+            .and(product(&[batch, h.input, w.input, in_channels]))
             .and(product(&[batch, h.output, w.output, out_channels]))
             .and(product(&[out_channels, h.kernel, w.kernel, in_channels]))
             .map(drop)

@@ -6,7 +6,7 @@ pub mod quantized;
 mod sums;
 
 use crate::Unsupported;
-use crate::conv_2d::Window;
+use crate::conv_2d::{PADDED_COPIES, Window};
 
 /// Geometry of a DEPTHWISE_CONV_2D. Output channel `c * multiplier + m` sees input channel `c` only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,8 @@ impl DepthwiseConv2dGeometry {
         out_channels
             .and_then(|c| {
                 wide(self.height.output, self.width.output, c)?;
+                let padded = wide(self.height.padded(), self.width.padded(), self.in_channels.max(1))?;
+                padded.checked_mul(PADDED_COPIES)?;
                 wide(self.height.input, self.width.input, c)?;
                 self.height.kernel.checked_mul(self.width.kernel)?.checked_mul(c)
             })

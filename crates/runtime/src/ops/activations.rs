@@ -37,9 +37,10 @@ fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, unary: Unary) -> Result<Kern
     };
     let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
     let table = QuantizedActivation::<T>::new(function, input, output, cx.numerics()).map_err(refused)?;
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         table.run(context, inputs.get(0), y);
         Ok(())
-    }))
+    });
+    Ok(kernel.with_tables(size_of::<T>() << T::BITS))
 }

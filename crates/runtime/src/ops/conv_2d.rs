@@ -1,6 +1,6 @@
 //! CONV_2D.
 
-use litesmith_graph::{DType, Error, Quantization, Result, ops::Activation, ops::Conv2d};
+use litesmith_graph::{DType, Error, Op, Quantization, Result, ops::Activation, ops::Conv2d};
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
 use litesmith_kernels::conv_2d::{Conv2dGeometry, float};
@@ -37,9 +37,11 @@ fn geometry(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Conv2dGeometry> {
 }
 
 fn plan_float(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Result<Kernel> {
+    // First, as it bounds the sizes of the plan by those of the file.
+    let filter = cx.constant::<f32>(1, "filter")?;
     let conv = float::Conv2d::new(geometry, cx.isa).map_err(refused)?;
     let mut packed = Vec::new();
-    conv.pack(cx.constant::<f32>(1, "filter")?, &mut packed);
+    conv.pack(filter, &mut packed);
     let bias = cx.optional_constant::<f32>(2, "bias")?.map(<[f32]>::to_vec);
     let activation = fused_activation(op.activation)?;
     let scratch_len = conv.forward_scratch_len(cx.options.threads);
@@ -96,10 +98,18 @@ pub(super) fn hybrid_spec<'a>(
 
 fn weight_quantization<'a>(cx: &NodeContext<'a>) -> Result<&'a Quantization> {
     let weights = cx.input(1)?;
-    weights
-        .quantization
-        .as_ref()
-        .ok_or_else(|| Error::malformed("", format!("weights \"{}\" have no scale", weights.name)))
+    let Some(quantization) = &weights.quantization else {
+        return Err(Error::malformed("", format!("weights \"{}\" have no scale", weights.name)));
+    };
+    let axis = if matches!(cx.node.op, Op::DepthwiseConv2d(_)) { 3 } else { 0 };
+    if quantization.scales.len() > 1 && quantization.axis != axis {
+        let got = quantization.axis;
+        return Err(Error::malformed(
+            "",
+            format!("weights quantized along axis {got}, expected that of outputs, {axis}"),
+        ));
+    }
+    Ok(quantization)
 }
 
 /// Weights, bias and quantization of an integer CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED.

@@ -30,9 +30,11 @@ fn geometry(cx: &NodeContext<'_>) -> Result<FullyConnectedGeometry> {
 }
 
 fn plan_float(cx: &NodeContext<'_>, op: &FullyConnected, geometry: FullyConnectedGeometry) -> Result<Kernel> {
+    // First, as it bounds the sizes of the plan by those of the file.
+    let weights = cx.constant::<f32>(1, "weights")?;
     let dense = float::FullyConnected::new(geometry, cx.isa).map_err(refused)?;
     let mut packed = Vec::new();
-    dense.pack(cx.constant::<f32>(1, "weights")?, &mut packed);
+    dense.pack(weights, &mut packed);
     let bias = cx.optional_constant::<f32>(2, "bias")?.map(<[f32]>::to_vec);
     let activation = fused_activation(op.activation)?;
     Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {

@@ -74,6 +74,17 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
     }
 }
 
+/// A Rust type and the element type that it stands for.
+pub(crate) trait Element: Pod {
+    const DTYPE: DType;
+}
+
+macro_rules! elements {
+    ($($type:ty: $dtype:ident),*) => { $(impl Element for $type { const DTYPE: DType = DType::$dtype; })* };
+}
+
+elements!(f32: F32, i8: I8, u8: U8, i32: I32, i64: I64);
+
 impl<'a> NodeContext<'a> {
     /// Input `index`, which the op's shape inference has made sure is there.
     pub(crate) fn input(&self, index: usize) -> Result<&'a Tensor> {
@@ -94,8 +105,12 @@ impl<'a> NodeContext<'a> {
     }
 
     /// The elements of constant input `index`.
-    pub(crate) fn constant<T: Pod>(&self, index: usize, name: &str) -> Result<&'a [T]> {
+    pub(crate) fn constant<T: Element>(&self, index: usize, name: &str) -> Result<&'a [T]> {
         let tensor = self.input(index)?;
+        if tensor.dtype != T::DTYPE {
+            let message = format!("the {name} (input {index}) is {}, expected {}", tensor.dtype, T::DTYPE);
+            return Err(Error::unsupported("", message));
+        }
         match &tensor.data {
             Some(data) => data.elements(),
             None => Err(Error::unsupported("", format!("the {name} (input {index}) is computed, expected a constant"))),
@@ -103,7 +118,7 @@ impl<'a> NodeContext<'a> {
     }
 
     /// The elements of constant input `index`, or `None` when it is left out.
-    pub(crate) fn optional_constant<T: Pod>(&self, index: usize, name: &str) -> Result<Option<&'a [T]>> {
+    pub(crate) fn optional_constant<T: Element>(&self, index: usize, name: &str) -> Result<Option<&'a [T]>> {
         self.optional(index).map(|_| self.constant(index, name)).transpose()
     }
 
@@ -199,6 +214,9 @@ pub(crate) fn window(
     dilation: usize,
 ) -> Result<Window> {
     let size = graph_ops::window(op, padding, input, kernel, stride, dilation)?;
+    // Steps that are never taken may be of any size in the file; as 1 they cannot overflow.
+    let stride = if size.output <= 1 { 1 } else { stride };
+    let dilation = if kernel == 1 { 1 } else { dilation };
     Ok(Window { input, output: size.output, kernel, stride, dilation, pad_before: size.pad_before })
 }
 

@@ -5,6 +5,7 @@ use super::winograd;
 use crate::conv_2d::Conv2dGeometry;
 use crate::gemm::{self, Grid, Outer, Right, Rows};
 use crate::{Activation, Isa, Pool};
+use std::sync::OnceLock;
 
 /// Elements of k per pass over the pixels: a panel's part stays in the first cache.
 const DEPTH_BLOCK: usize = 512;
@@ -196,7 +197,9 @@ impl Lowered {
 pub(super) struct Plan {
     isa: Isa,
     forward: Lowered,
-    backward: Lowered,
+    /// Made when it is first asked for: inference never does, and a large stride makes it large.
+    backward: OnceLock<Lowered>,
+    geometry: Conv2dGeometry,
     taps: usize,
     /// Both directions by Winograd, where it pays.
     winograd: Option<[winograd::Direction; 2]>,
@@ -211,17 +214,25 @@ impl Plan {
             let (axis, padding) = lower::forward_axis(w);
             (vec![axis], padding)
         });
-        let backward = [&g.height, &g.width].map(lower::backward_axes);
         let input = [g.height.input, g.width.input, g.in_channels];
         let output = [g.height.output, g.width.output, g.out_channels];
         let forward = Lowered::new(lanes, forward, g.width.kernel, input, output, g.groups);
-        let backward = Lowered::new(lanes, backward, g.width.kernel, output, input, g.groups);
         let taps = g.height.kernel * g.width.kernel;
         let pointwise =
             taps == 1 && !forward.padded && [&g.height, &g.width].iter().all(|w| w.stride == 1 && w.input == w.output);
         let winograd =
             winograd::serves(g).then(|| [winograd::Direction::forward(g, isa), winograd::Direction::backward(g, isa)]);
-        Self { isa, forward, backward, taps, winograd, pointwise }
+        Self { isa, forward, backward: OnceLock::new(), geometry: *g, taps, winograd, pointwise }
+    }
+
+    fn backward(&self) -> &Lowered {
+        self.backward.get_or_init(|| {
+            let g = &self.geometry;
+            let axes = [&g.height, &g.width].map(lower::backward_axes);
+            let input = [g.height.input, g.width.input, g.in_channels];
+            let output = [g.height.output, g.width.output, g.out_channels];
+            Lowered::new(self.forward.lanes, axes, g.width.kernel, output, input, g.groups)
+        })
     }
 
     pub(super) fn is_winograd(&self) -> bool {
@@ -241,12 +252,12 @@ impl Plan {
     }
 
     pub(super) fn pack_backward(&self, weights: &[f32], packed: &mut Vec<f32>) {
-        let (taps, depth) = (self.taps, self.backward.result[2] / self.backward.groups);
+        let (taps, depth) = (self.taps, self.backward().result[2] / self.backward().groups);
         if let Some([_, backward]) = &self.winograd {
             return backward.pack_turned(weights, packed);
         }
-        let outputs = self.backward.operand[2] / self.backward.groups;
-        self.backward.pack(packed, |tap, output, group, range, to| {
+        let outputs = self.backward().operand[2] / self.backward().groups;
+        self.backward().pack(packed, |tap, output, group, range, to| {
             to.copy_from_slice(&weights[((group * outputs + output) * taps + tap) * depth + range.start..][..to.len()]);
         });
     }
@@ -256,7 +267,7 @@ impl Plan {
     }
 
     pub(super) fn backward_input_scratch_len(&self, threads: usize) -> usize {
-        threads * self.winograd.as_ref().map_or(self.backward.padded_len(), |[_, backward]| backward.scratch_len())
+        threads * self.winograd.as_ref().map_or_else(|| self.backward().padded_len(), |[_, backward]| backward.scratch_len())
     }
 
     /// The padded image, and sums.
@@ -325,7 +336,7 @@ impl Plan {
     }
 
     pub(super) fn backward_input(&self, pool: &Pool, packed: &[f32], dy: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
-        let lowered = &self.backward;
+        let lowered = self.backward();
         let clamp = (f32::NEG_INFINITY, f32::INFINITY);
         if let Some([_, backward]) = &self.winograd {
             return backward.run(pool, packed, None, clamp, dy, dx, scratch);
