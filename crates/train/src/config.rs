@@ -176,6 +176,17 @@ impl TrainConfig {
         if let Some(value) = self.ema_momentum.filter(|value| !(0.0..1.0).contains(value)) {
             return bad("ema_momentum", format!("got {value}, expected 0 or more and less than 1"));
         }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return bad("label_smoothing", format!("got {}, expected 0 or more and less than 1", self.label_smoothing));
+        }
+        if let ClassWeights::List(weights) = &self.class_weights
+            && let Some(weight) = weights.iter().find(|weight| !(**weight >= 0.0 && weight.is_finite()))
+        {
+            return bad("class_weights", format!("got {weight}, expected 0 or more"));
+        }
+        if !(1..=256).contains(&self.loader_threads) {
+            return bad("loader_threads", format!("got {}, expected 1 to 256", self.loader_threads));
+        }
         self.optimizer.check()?;
         self.schedule.check()?;
         self.augment.check()

@@ -195,6 +195,61 @@ fn checkpoints_refuse_what_they_were_not_made_from() {
         let refused = Trainer::resume(&small_cnn(), config(), options(1), &path).unwrap_err();
         assert!(matches!(refused, litesmith_graph::Error::Malformed(_)), "{refused}");
     }
+    // A changed byte of the header is an error or another number; of the weights, another weight.
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for at in (0..8).chain((8..8 + header_len).step_by(97)) {
+        for byte in [0xff, b'9', b'"'] {
+            let mut damaged = bytes.clone();
+            damaged[at] = byte;
+            std::fs::write(&path, damaged).unwrap();
+            if let Ok(mut trainer) = Trainer::resume(&small_cnn(), config(), options(1), &path) {
+                let _ = trainer.train(&data, &mut Silent);
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_that_no_machine_has_are_refused_before_they_are_allocated() {
+    let layer = |layer: &str| format!("name = \"n\"\ninput = [28, 28, 1]\n{layer}");
+    let huge = i64::MAX;
+    let cases = [
+        (layer(&format!("[[layer]]\ntype = \"Conv2D\"\nfilters = {huge}\nkernel_size = 3\n")), "too many elements"),
+        (layer("[[layer]]\ntype = \"Conv2D\"\nfilters = 2000000000\nkernel_size = 3\n"), "has more than"),
+        (layer(&format!("[[layer]]\ntype = \"Conv2D\"\nfilters = 4\nkernel_size = {huge}\n")), "Conv2D"),
+        (layer("[[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Dense\"\nunits = 4000000000\n"), "has more than"),
+        (layer(&"[[layer]]\ntype = \"Conv2D\"\nfilters = 4000\nkernel_size = 3\n".repeat(4)), "has more than"),
+        (layer(&format!("[[layer]]\ntype = \"ZeroPadding2D\"\npadding = {huge}\n")), "too large"),
+        (layer(&format!("[[layer]]\ntype = \"MaxPooling2D\"\nstrides = 0\n")), "MaxPooling2D"),
+        (format!("name = \"n\"\ninput = [{huge}, {huge}, 3]\n[[layer]]\ntype = \"Flatten\"\n"), "too"),
+    ];
+    for (text, expected) in cases {
+        let error = Architecture::from_toml(&text).and_then(|architecture| architecture.graph(0)).unwrap_err();
+        assert!(error.to_string().contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_refused() {
+    let texts = [
+        "learning_rate = nan",
+        "learning_rate = -0.1",
+        "weight_decay = inf",
+        "warm_up_epochs = -1.0",
+        "clip_norm = 0.0",
+        "ema_momentum = nan",
+        "epochs = 0",
+        "batch = -1",
+        "label_smoothing = nan",
+        "label_smoothing = -0.5",
+        "class_weights = { list = [1.0, nan] }",
+        "loader_threads = 0",
+        "augment = { shift = nan }",
+        "optimizer = { name = \"adam\", beta_1 = nan }",
+    ];
+    for text in texts {
+        assert!(TrainConfig::from_toml(text).is_err(), "{text}");
+    }
 }
 
 #[test]

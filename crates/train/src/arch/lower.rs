@@ -12,8 +12,8 @@ use super::{
 use crate::export::fuse_activations;
 use crate::{Initializer, Summary, SummaryRow};
 
-/// No network for images comes near this many weights in one tensor; more is a slip of the pen in a size.
-const ELEMENTS_MAX: usize = 1 << 30;
+/// No network for images comes near this many weights (1 GiB of them); more is a slip of the pen in a size.
+const WEIGHTS_MAX: usize = 1 << 28;
 
 pub(super) struct Lowered {
     pub(super) graph: Graph,
@@ -38,7 +38,8 @@ pub(super) fn lower(architecture: &Architecture, seed: u64) -> Result<Lowered> {
         let shape = [-1, to_i32(height)?, to_i32(width)?, 1];
         x = add_reshape(&mut graph, x, &shape, "input/channel")?;
     }
-    let mut lowering = Lowering { graph, seed, outputs: HashMap::from([(INPUT.to_owned(), x)]), scope: String::new() };
+    let outputs = HashMap::from([(INPUT.to_owned(), x)]);
+    let mut lowering = Lowering { graph, seed, outputs, scope: String::new(), weights_left: WEIGHTS_MAX };
     let mut summary = Summary::default();
     for spec in layers {
         let row = lowering.layer(spec).map_err(|error| error.at(spec.place()).at(place()))?;
@@ -60,6 +61,8 @@ struct Lowering {
     outputs: HashMap<String, TensorId>,
     /// Name of the layer at hand, which its tensors' names begin with.
     scope: String,
+    /// Weights that may still be made.
+    weights_left: usize,
 }
 
 impl Lowering {
@@ -397,9 +400,10 @@ impl Lowering {
     ) -> Result<TensorId> {
         let name = format!("{}/{name}", self.scope);
         let count = elements(&shape)?;
-        if count > ELEMENTS_MAX {
-            return Err(invalid(format!("\"{name}\" would have {count} elements, more than {ELEMENTS_MAX}")));
-        }
+        self.weights_left = self.weights_left.checked_sub(count).ok_or_else(|| {
+            let message = format!("with the {count} weights of \"{name}\" the network has more than {WEIGHTS_MAX}");
+            Error::limit("", message)
+        })?;
         let values = initializer.values(self.seed, &name, count, fan_in, fan_out);
         Ok(self.graph.add_tensor(Tensor::constant(name, DType::F32, shape, Data::from_slice(&values))))
     }
