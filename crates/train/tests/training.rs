@@ -220,7 +220,7 @@ fn sizes_that_no_machine_has_are_refused_before_they_are_allocated() {
         (layer("[[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Dense\"\nunits = 4000000000\n"), "has more than"),
         (layer(&"[[layer]]\ntype = \"Conv2D\"\nfilters = 4000\nkernel_size = 3\n".repeat(4)), "has more than"),
         (layer(&format!("[[layer]]\ntype = \"ZeroPadding2D\"\npadding = {huge}\n")), "too large"),
-        (layer(&format!("[[layer]]\ntype = \"MaxPooling2D\"\nstrides = 0\n")), "MaxPooling2D"),
+        (layer("[[layer]]\ntype = \"MaxPooling2D\"\nstrides = 0\n"), "MaxPooling2D"),
         (format!("name = \"n\"\ninput = [{huge}, {huge}, 3]\n[[layer]]\ntype = \"Flatten\"\n"), "too"),
     ];
     for (text, expected) in cases {
