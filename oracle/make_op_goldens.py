@@ -657,6 +657,7 @@ MAKERS = {
     "mul": lambda golden: binary(golden, OPS.MUL, "MulOptions", schema.MulOptionsT),
     "mean": lambda golden: reduce(golden, OPS.MEAN),
     "reduce_max": lambda golden: reduce(golden, OPS.REDUCE_MAX),
+    "reduce_min": lambda golden: reduce(golden, OPS.REDUCE_MIN),
     "concatenation": concatenation,
     "pad": pad,
     "activation": activation,

@@ -1,4 +1,4 @@
-//! Integer MEAN and REDUCE_MAX over any axes: int8, uint8 and int16.
+//! Integer MEAN, REDUCE_MAX and REDUCE_MIN over any axes: int8, uint8 and int16.
 
 use crate::integer_conv::{scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized};
@@ -135,25 +135,32 @@ impl<T: Quantized> QuantizedMean<T> {
     }
 }
 
-/// A planned REDUCE_MAX on quantized values. LiteRT demands that input and output are quantized alike, so values pass
+/// A planned REDUCE_MAX or REDUCE_MIN on quantized values. LiteRT demands that input and output are quantized alike, so values pass
 /// through in both numerics.
 #[derive(Debug, Clone)]
-pub struct QuantizedReduceMax<T> {
+pub struct QuantizedExtremum<T> {
     plan: Plan,
+    largest: bool,
     element: PhantomData<T>,
 }
 
-impl<T: Quantized> QuantizedReduceMax<T> {
-    /// Plans the maximum of `shape` over `axes` (repeated ones count once).
+impl<T: Quantized> QuantizedExtremum<T> {
+    /// Plans the maximum (`largest`) or minimum of `shape` over `axes` (repeated ones count once).
     ///
     /// # Errors
     /// An axis beyond the rank, or `input` and `output` quantized differently.
-    pub fn new(shape: &[usize], axes: &[usize], input: QuantParams, output: QuantParams) -> Result<Self, Unsupported> {
+    pub fn new(
+        shape: &[usize],
+        axes: &[usize],
+        input: QuantParams,
+        output: QuantParams,
+        largest: bool,
+    ) -> Result<Self, Unsupported> {
         if input != output {
-            let reason = format!("REDUCE_MAX from {input:?} to {output:?}, expected the same");
+            let reason = format!("a maximum or minimum from {input:?} to {output:?}, expected the same");
             return Err(Unsupported::new(KERNEL, reason));
         }
-        Ok(Self { plan: Plan::new(shape, axes)?, element: PhantomData })
+        Ok(Self { plan: Plan::new(shape, axes)?, largest, element: PhantomData })
     }
 
     /// Elements of the input and of the output.
@@ -162,16 +169,24 @@ impl<T: Quantized> QuantizedReduceMax<T> {
         [self.plan.input_len, self.plan.output_len]
     }
 
-    /// Runs. The maximum of nothing is the smallest value.
+    /// Runs. The maximum of nothing is the smallest value, its minimum the largest.
     ///
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, _ctx: Context<'_>, input: &[T], output: &mut [T]) {
         assert_eq!([input.len(), output.len()], self.lens(), "operand and result have the planned shapes");
-        output.fill(T::narrow(T::MIN));
+        if self.largest {
+            self.fold(input, output, T::MIN, Ord::max);
+        } else {
+            self.fold(input, output, T::MAX, Ord::min);
+        }
+    }
+
+    fn fold(&self, input: &[T], output: &mut [T], first: i32, better: impl Fn(T, T) -> T) {
+        output.fill(T::narrow(first));
         self.plan.for_rows(input, output, |row, output| match output {
-            [out] => *out = row.iter().copied().fold(*out, Ord::max),
-            output => output.iter_mut().zip(row).for_each(|(out, &value)| *out = (*out).max(value)),
+            [out] => *out = row.iter().copied().fold(*out, &better),
+            output => output.iter_mut().zip(row).for_each(|(out, &value)| *out = better(*out, value)),
         });
     }
 }

@@ -1,4 +1,4 @@
-//! SUM, MEAN and REDUCE_MAX over any axes.
+//! SUM, MEAN, REDUCE_MAX and REDUCE_MIN over any axes.
 
 use crate::dispatch::multiversion;
 use crate::shape::{Dim, Walk, len, strides};
@@ -13,6 +13,8 @@ pub enum Reduction {
     Mean,
     /// The largest.
     Max,
+    /// The smallest.
+    Min,
 }
 
 /// A planned reduction.
@@ -54,22 +56,28 @@ impl Reduce {
     }
 
     /// y = reduction of x. Elements are summed in their order in memory, in 16 interleaved partial sums where the last
-    /// axis is reduced. An empty sum is 0, an empty mean NaN, an empty maximum -infinity.
+    /// axis is reduced. An empty sum is 0, an empty mean NaN, an empty maximum -infinity,
+    /// an empty minimum infinity.
     ///
     /// # Panics
     /// If a length is not the planned one.
     pub fn forward<T: Real>(&self, ctx: Context, reduction: Reduction, x: &[T], y: &mut [T]) {
         assert_eq!([x.len(), y.len()], self.lens(), "operand and result have the planned shapes");
-        let max = reduction == Reduction::Max;
-        y.fill(if max { -T::INFINITY } else { T::ZERO });
+        y.fill(match reduction {
+            Reduction::Sum | Reduction::Mean => T::ZERO,
+            Reduction::Max => -T::INFINITY,
+            Reduction::Min => T::INFINITY,
+        });
         let Dim { size, b: step, .. } = self.walk.inner;
         self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
             let (x, y) = (&x[x_at..][..size], &mut y[y_at..]);
-            match (max, step) {
-                (false, 0) => sum_row(ctx.isa, x, y),
-                (true, 0) => max_row(ctx.isa, x, y),
-                (false, _) => add_rows(ctx.isa, x, y),
-                (true, _) => max_rows(ctx.isa, x, y),
+            match (reduction, step) {
+                (Reduction::Sum | Reduction::Mean, 0) => sum_row(ctx.isa, x, y),
+                (Reduction::Sum | Reduction::Mean, _) => add_rows(ctx.isa, x, y),
+                (Reduction::Max, 0) => max_row(ctx.isa, x, y),
+                (Reduction::Max, _) => max_rows(ctx.isa, x, y),
+                (Reduction::Min, 0) => min_row(ctx.isa, x, y),
+                (Reduction::Min, _) => min_rows(ctx.isa, x, y),
             }
         });
         if reduction == Reduction::Mean {
@@ -78,7 +86,7 @@ impl Reduce {
         }
     }
 
-    /// Gradient of the input. For a maximum, the first of equal elements in memory order takes it.
+    /// Gradient of the input. For a maximum or minimum, the first of equal elements in memory order takes it.
     ///
     /// # Panics
     /// If a length is not the planned one.
@@ -87,7 +95,7 @@ impl Reduce {
         let Dim { size, b: step, .. } = self.walk.inner;
         let scale = match reduction {
             Reduction::Mean => T::ONE / T::from_f64(self.input_len as f64 / self.output_len as f64),
-            Reduction::Sum | Reduction::Max => T::ONE,
+            Reduction::Sum | Reduction::Max | Reduction::Min => T::ONE,
         };
         self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
             let dx = &mut dx[x_at..][..size];
@@ -97,15 +105,15 @@ impl Reduce {
                 dx.iter_mut().zip(&dy[y_at..]).for_each(|(dx, &dy)| *dx = dy * scale);
             }
         });
-        if reduction == Reduction::Max {
+        if matches!(reduction, Reduction::Max | Reduction::Min) {
             assert_eq!([x.len(), y.len()], self.lens(), "operand and result have the planned shapes");
             // Walking backwards over a window's elements would need its list; instead an element keeps the gradient if
-            // it equals the maximum and nothing before it in its window did.
-            self.keep_first_maximum(x, y, dx);
+            // it equals the extremum and nothing before it in its window did.
+            self.keep_first_equal(x, y, dx);
         }
     }
 
-    fn keep_first_maximum<T: Real>(&self, x: &[T], y: &[T], dx: &mut [T]) {
+    fn keep_first_equal<T: Real>(&self, x: &[T], y: &[T], dx: &mut [T]) {
         let Dim { size, b: step, .. } = self.walk.inner;
         self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
             for i in 0..size {
@@ -195,6 +203,22 @@ multiversion! {
     fn max_rows<T: Real>(x: &[T], y: &mut [T]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = x.larger(*y);
+        }
+    }
+}
+
+multiversion! {
+    fn min_row<T: Real>(x: &[T], y: &mut [T]) {
+        if let Some(y) = y.first_mut() {
+            *y = x.iter().fold(*y, |min, &x| x.smaller(min));
+        }
+    }
+}
+
+multiversion! {
+    fn min_rows<T: Real>(x: &[T], y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = x.smaller(*y);
         }
     }
 }

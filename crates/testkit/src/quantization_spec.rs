@@ -72,7 +72,8 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::Squeeze(_)
         | Op::StridedSlice(_)
         | Op::ExpandDims(_)
-        | Op::ReduceMax(_) => same_parameters(first),
+        | Op::ReduceMax(_)
+        | Op::ReduceMin(_) => same_parameters(first),
         Op::Concatenation(_) | Op::Pack(_) => inputs.iter().flatten().try_for_each(|tensor| same_parameters(tensor)),
         Op::Softmax(_) | Op::Logistic(_) => prescribed((1.0 / 256.0, -128)),
         Op::Tanh(_) => prescribed((1.0 / 128.0, 0)),

@@ -304,6 +304,7 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         | Op::ExpandDims(_)
         | Op::Shape(_)
         | Op::ReduceMax(_)
+        | Op::ReduceMin(_)
         | Op::Pack(_)
         | Op::LeakyRelu(_)
         | Op::Elu(_)

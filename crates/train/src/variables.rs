@@ -45,6 +45,7 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::ExpandDims(_)
         | Op::Shape(_)
         | Op::ReduceMax(_)
+        | Op::ReduceMin(_)
         | Op::Pack(_)
         | Op::LeakyRelu(_)
         | Op::Elu(_)

@@ -146,6 +146,7 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::ExpandDims(_)
         | Op::Shape(_)
         | Op::ReduceMax(_)
+        | Op::ReduceMin(_)
         | Op::Pack(_)
         | Op::LeakyRelu(_)
         | Op::Elu(_)

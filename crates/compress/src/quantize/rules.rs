@@ -54,7 +54,8 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::Squeeze(_)
         | Op::StridedSlice(_)
         | Op::ExpandDims(_)
-        | Op::ReduceMax(_) => Rule::SameScale,
+        | Op::ReduceMax(_)
+        | Op::ReduceMin(_) => Rule::SameScale,
         Op::Concatenation(_) | Op::Pack(_) => Rule::Join,
         Op::Softmax(_) | Op::Logistic(_) => Rule::Fixed { int8: (1.0 / 256.0, -128), int16: 1.0 / 32_768.0 },
         Op::Tanh(_) => Rule::Fixed { int8: (1.0 / 128.0, 0), int16: 1.0 / 32_768.0 },

@@ -9,7 +9,7 @@ use litesmith_kernels::quantize::{Quantize, Requantize};
 use litesmith_kernels::quantized_activation::{QuantizedActivation, Unary};
 use litesmith_kernels::quantized_binary::QuantizedBinary;
 use litesmith_kernels::quantized_concatenation::QuantizedConcatenation;
-use litesmith_kernels::quantized_reduce::{QuantizedMean, QuantizedReduceMax};
+use litesmith_kernels::quantized_reduce::{QuantizedExtremum, QuantizedMean};
 use litesmith_kernels::softmax::quantized::QuantizedSoftmax;
 use litesmith_kernels::{Context, Numerics, Quantized, Unsupported};
 
@@ -118,12 +118,8 @@ for_each_type! {
     sub "sub" "a" |case, ctx, numerics| binary(Binary::Sub, case, ctx, numerics);
     mul "mul" "a" |case, ctx, numerics| binary(Binary::Mul, case, ctx, numerics);
     mean_over_axes "mean" "input" mean;
-    reduce_max "reduce_max" "input" |case, ctx, _| {
-        let plan = QuantizedReduceMax::new(&case.shape("input"), &axes(case), case.params("input"), case.params("output"))?;
-        let mut output = vec![Quantized::narrow(0); plan.lens()[1]];
-        plan.run(ctx, &case.data("input"), &mut output);
-        Ok(output)
-    };
+    reduce_max "reduce_max" "input" |case, ctx, _| extremum(case, ctx, true);
+    reduce_min "reduce_min" "input" |case, ctx, _| extremum(case, ctx, false);
     concatenation "concatenation" "input_0" concatenate;
     pad "pad" "input" |case, _, _| {
         let paddings: Vec<(usize, usize)> =
@@ -134,6 +130,14 @@ for_each_type! {
         Ok(output)
     };
     activation "activation" "input" activation_of;
+}
+
+fn extremum<T: Quantized>(case: &Case<'_>, ctx: Context<'_>, largest: bool) -> Result<Vec<T>, Unsupported> {
+    let (input, output) = (case.params("input"), case.params("output"));
+    let plan = QuantizedExtremum::<T>::new(&case.shape("input"), &axes(case), input, output, largest)?;
+    let mut output = vec![T::narrow(0); plan.lens()[1]];
+    plan.run(ctx, &case.data("input"), &mut output);
+    Ok(output)
 }
 
 fn binary<T: Quantized>(

@@ -57,6 +57,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::StridedSlice(op) => strided_slice::plan(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
+        Op::ReduceMin(_) => reduce::plan(cx, Reduction::Min),
         Op::Pack(op) => pack::plan(cx, op),
         Op::Quantize(_) => quantize::plan(cx),
         Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_) | Op::Dropout(_) => reshape::plan(cx),

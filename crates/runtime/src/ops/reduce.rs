@@ -1,8 +1,8 @@
-//! MEAN and REDUCE_MAX.
+//! MEAN, REDUCE_MAX and REDUCE_MIN.
 
 use litesmith_graph::{DType, Result, ops::resolve_axes};
 use litesmith_kernels::numerics::Quantized;
-use litesmith_kernels::quantized_reduce::{QuantizedMean, QuantizedReduceMax};
+use litesmith_kernels::quantized_reduce::{QuantizedExtremum, QuantizedMean};
 use litesmith_kernels::reduce::{Reduce, Reduction};
 
 use super::{NodeContext, quant_params, refused};
@@ -42,11 +42,12 @@ fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, reduction: Reduction, axes: 
             });
             Ok(kernel.with_scratch(bytes))
         }
-        Reduction::Max => {
-            let max = QuantizedReduceMax::<T>::new(shape, axes, input, output).map_err(refused)?;
+        Reduction::Max | Reduction::Min => {
+            let largest = reduction == Reduction::Max;
+            let extremum = QuantizedExtremum::<T>::new(shape, axes, input, output, largest).map_err(refused)?;
             Ok(Kernel::new(name, move |context, mut io| {
                 let (inputs, y) = io.split();
-                max.run(context, inputs.get(0), y);
+                extremum.run(context, inputs.get(0), y);
                 Ok(())
             }))
         }

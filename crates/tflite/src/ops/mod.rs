@@ -4,7 +4,7 @@
 use litesmith_graph::ops::{
     Activation, Add, AveragePool2d, Concatenation, Conv2d, DepthwiseConv2d, Dequantize, Elu, ExpandDims,
     FullyConnected, Gelu, HardSwish, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pack, Pad, Padding, Quantize,
-    ReduceMax, Relu, Relu6, ReluN1To1, Reshape, Shape, Softmax, Squeeze, StridedSlice, Sub, Tanh,
+    ReduceMax, ReduceMin, Relu, Relu6, ReluN1To1, Reshape, Shape, Softmax, Squeeze, StridedSlice, Sub, Tanh,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
@@ -26,6 +26,7 @@ mod pack;
 mod pad;
 mod quantize;
 mod reduce_max;
+mod reduce_min;
 mod reshape;
 mod shape;
 mod softmax;
@@ -113,6 +114,7 @@ table! {
     Shape 77;
     ReduceMax 82;
     Pack 83;
+    ReduceMin 89;
     LeakyRelu 98;
     Elu 111;
     Quantize 114;

@@ -242,7 +242,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         Op::Concatenation(op) => concatenation::plan(op, node),
         Op::Pack(op) => pack::plan(*op, node),
         Op::Pad(_) => pad::plan(node),
-        Op::Mean(_) | Op::ReduceMax(_) => reduce::plan(node),
+        Op::Mean(_) | Op::ReduceMax(_) | Op::ReduceMin(_) => reduce::plan(node),
         Op::Softmax(op) => softmax::plan(*op, node),
         Op::StridedSlice(op) => strided_slice::plan(*op, node),
         Op::BatchNormalization(op) => {

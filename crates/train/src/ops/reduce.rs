@@ -1,4 +1,4 @@
-//! MEAN and REDUCE_MAX.
+//! MEAN, REDUCE_MAX and REDUCE_MIN.
 
 use litesmith_graph::{Error, Op, Result, ops};
 use litesmith_kernels::Real;
@@ -15,6 +15,7 @@ struct ReduceOp {
 pub(super) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
     let reduction = match node.node.op {
         Op::ReduceMax(_) => Reduction::Max,
+        Op::ReduceMin(_) => Reduction::Min,
         _ => Reduction::Mean,
     };
     let shape = node.shape(0);

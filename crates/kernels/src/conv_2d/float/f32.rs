@@ -267,7 +267,11 @@ impl Plan {
     }
 
     pub(super) fn backward_input_scratch_len(&self, threads: usize) -> usize {
-        threads * self.winograd.as_ref().map_or_else(|| self.backward().padded_len(), |[_, backward]| backward.scratch_len())
+        threads
+            * self
+                .winograd
+                .as_ref()
+                .map_or_else(|| self.backward().padded_len(), |[_, backward]| backward.scratch_len())
     }
 
     /// The padded image, and sums.
