@@ -221,7 +221,7 @@ fn reductions_follow_their_definition_and_their_gradients_are_derivatives() {
         for axes in axes {
             let plan = Reduce::new(&shape, axes).unwrap();
             let [_, y_len] = plan.lens();
-            for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max] {
+            for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max, Reduction::Min] {
                 let run = |x: &[f64]| {
                     let mut y = vec![f64::NAN; y_len];
                     plan.forward(ctx, reduction, x, &mut y);
@@ -240,6 +240,7 @@ fn reductions_follow_their_definition_and_their_gradients_are_derivatives() {
                         Reduction::Sum => sum,
                         Reduction::Mean => sum / group.len() as f64,
                         Reduction::Max => group.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                        Reduction::Min => group.iter().copied().fold(f64::INFINITY, f64::min),
                     };
                     assert!((y - want).abs() < 1e-13, "{reduction:?} {axes:?}: {y}, expected {want}");
                 }
