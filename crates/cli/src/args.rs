@@ -22,6 +22,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+        _ => Err("expected 0 or more and less than 1".into()),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("expected 0 to 100".into()),
+    }
+}
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
@@ -102,10 +116,10 @@ pub(crate) enum ScheduleArg {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   litesmith train --arch mnist-cnn --data mnist -o digits.tflite
-  litesmith train --arch mobilenet-v2:width=0.35,input=96x96x3 --data images:flowers --epochs 30 -o flowers.tflite
-  litesmith train --model flowers.tflite --data images:more-flowers --learning-rate 1e-4 -o flowers-2.tflite
-  litesmith train --arch my.toml --config train.toml --data mnist --checkpoint run.ckpt -o digits.tflite
-  litesmith train --arch my.toml --config train.toml --data mnist --resume run.ckpt -o digits.tflite
+  litesmith train --arch mobilenet-v2:input=96x96x3 --data images:flowers -o flowers.tflite
+  litesmith train --model flowers.tflite --data images:more --learning-rate 1e-4 -o flowers2.tflite
+  litesmith train --arch my.toml --config my-run.toml --data mnist --checkpoint ckpt -o my.tflite
+  litesmith train --arch my.toml --config my-run.toml --data mnist --resume ckpt -o my.tflite
 
 `litesmith summary NAME` shows an architecture. docs/TRAINING.md has every setting of a configuration file.
 Ctrl-C saves a checkpoint, with --checkpoint, and stops.")]
@@ -133,7 +147,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_enum)]
     pub(crate) optimizer: Option<OptimizerArg>,
     /// Learning rate [default: that of the optimiser]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) learning_rate: Option<f64>,
     /// How the learning rate goes [default: constant]
     #[arg(long, value_enum)]
@@ -142,19 +156,19 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "PRESET")]
     pub(crate) augment: Option<String>,
     /// Share of the weights that each update takes away, times the learning rate
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) weight_decay: Option<f64>,
     /// Share of each target spread evenly over the classes
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) label_smoothing: Option<f64>,
     /// Share of an average of the weights that each update keeps; the average is exported
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) ema: Option<f64>,
     /// Stop after this many epochs without improvement on the validation samples
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) patience: Option<usize>,
     /// Share of the training samples to choose the best epoch by, where the data set has no validation samples of its own
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true, value_parser = share)]
     pub(crate) validation: f64,
     /// Seed of initial weights, order, augmentation and validation split [default: that of the configuration, or 0]
     #[arg(long, value_name = "N")]
@@ -215,10 +229,10 @@ pub(crate) struct BenchTrainArgs {
     #[arg(long, value_name = "N")]
     pub(crate) images: Option<usize>,
     /// Learning rate [default: that of Adam]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) learning_rate: Option<f64>,
     /// Stop when this accuracy, in percent, is reached on the test set, and tell the seconds of training it took
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = percent)]
     pub(crate) to_accuracy: Option<f64>,
     /// Instruction set: scalar, avx2, avx512, avx512_vnni [default: the best of this CPU]
     #[arg(long, value_name = "ISA")]
@@ -258,7 +272,7 @@ pub(crate) struct RuntimeArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DataArgs {
     /// Data set: mnist, mnist:DIR, fashion-mnist, images:DIR, csv:FILE, npz:FILE, npy:X,Y, idx:DIR, or a path
-    #[arg(long, value_name = "DATA")]
+    #[arg(long, value_name = "DATA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) data: String,
     /// Skip samples that cannot be read, count and list them, instead of stopping
     #[arg(long)]
@@ -319,7 +333,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "K", value_delimiter = ',')]
     pub(crate) top_k: Vec<usize>,
     /// Exit with status 1 when the accuracy is below this, in percent
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = percent)]
     pub(crate) floor: Option<f64>,
     /// Write a report with charts and the wrong samples as pictures
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -366,7 +380,7 @@ pub(crate) enum IoArg {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   litesmith quantize digits.tflite --type int8 --calibrate mnist -o digits-int8.tflite
-  litesmith quantize digits.tflite --type int8 --calibrate mnist --io uint8 --mean 0 --std 255 -o digits-u8.tflite
+  litesmith quantize digits.tflite --io uint8 --calibrate mnist --mean 0 --std 255 -o u8.tflite
   litesmith quantize digits.tflite --type dynamic -o digits-dynamic.tflite
 
 docs/QUANTIZATION.md says what each type stores and how to choose.")]
@@ -404,7 +418,7 @@ pub(crate) struct QuantizeArgs {
     #[arg(long, value_name = "X", value_delimiter = ',', allow_negative_numbers = true, requires = "std")]
     pub(crate) mean: Vec<f32>,
     /// Standard deviation of the input normalisation
-    #[arg(long, value_name = "X", value_delimiter = ',', requires = "mean")]
+    #[arg(long, value_name = "X", value_delimiter = ',', allow_negative_numbers = true, requires = "mean")]
     pub(crate) std: Vec<f32>,
     /// File with the names of the classes, one a line, to pack into the model
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -21,6 +21,13 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are answers, not errors: clap knows which stream and which status.
             let _ = error.print();
+            // What was said could not be parsed, so whether it asks for JSON is looked up in the words themselves.
+            if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+                let words = error.render().to_string();
+                let first = words.lines().next().unwrap_or_default();
+                let message = first.strip_prefix("error: ").unwrap_or(first);
+                let _ = output::print_json_error("arguments", message, Some("litesmith --help says what is possible"));
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };

@@ -69,11 +69,7 @@ impl Output {
     pub(crate) fn error(&self, error: &Error) {
         if self.json {
             let report = error.report();
-            let json = serde_json::json!({
-                "error": { "place": report.place, "message": report.message, "hint": report.hint }
-            });
-            // Machines read standard output; that it is no result, the exit status says.
-            let _ = self.print_json(&json);
+            let _ = print_json_error(&report.place, &report.message, report.hint.as_deref());
         }
         eprintln!("error: {error}");
         if let Some(hint) = error.hint() {
@@ -85,6 +81,12 @@ impl Output {
     pub(crate) fn progress(&self) -> Bars {
         Bars { bar: None, draw: !self.quiet && std::io::stderr().is_terminal(), talk: !self.quiet }
     }
+}
+
+/// Prints an error as JSON. Machines read standard output; that it is no result, the exit status says.
+pub(crate) fn print_json_error(place: &str, message: &str, hint: Option<&str>) -> std::io::Result<()> {
+    let json = serde_json::json!({ "error": { "place": place, "message": message, "hint": hint } });
+    writeln!(std::io::stdout().lock(), "{json}")
 }
 
 /// One progress bar at a time.

@@ -39,6 +39,12 @@ pub fn evaluate(
     let mut evaluation = Evaluation::new(split.classes().iter().cloned())?
         .with_top_k(options.top_k.iter().copied())
         .with_wrong_limit(options.wrong_limit);
+    if let Some(k) = options.top_k.iter().find(|&&k| k == 0 || k > split.classes().len()) {
+        return Err(Error::invalid(
+            "top-k",
+            format!("got {k}, expected 1 to {}, the number of classes", split.classes().len()),
+        ));
+    }
     let mut agreement = reference.as_ref().map(|_| Agreement::new());
     let loader = |predictor: &Predictor| {
         Loader::new(split.clone(), predictor.preprocess().clone(), LoaderConfig::evaluation(options.batch.max(1)))

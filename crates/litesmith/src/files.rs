@@ -27,7 +27,8 @@ pub fn save(path: &Path, bytes: &[u8], existing: Existing) -> Result<()> {
     // Temporary files are private by default; this one becomes an ordinary file, so the umask decides.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder_of(path)).map_err(io)?;
+    // Only the kind: the rest of the message names the temporary file.
+    let mut file = builder.tempfile_in(folder_of(path)).map_err(|error| io(error.kind().into()))?;
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     match existing {

@@ -41,7 +41,7 @@ pub use predictor::Predictor;
 pub use quantize::{CalibrateOptions, calibrate_on};
 /// What serialises to JSON.
 pub use serde::Serialize;
-pub use training::{TrainJob, Trained, train_data, train_model};
+pub use training::{TrainJob, Trained, load_architecture, preprocess_for, train_data, train_model};
 
 /// Loads a `.tflite` file.
 ///

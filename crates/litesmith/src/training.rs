@@ -6,10 +6,13 @@ use std::path::Path;
 use litesmith_data::{Preprocess, Split};
 use litesmith_graph::{ColorSpace, Error, Graph, Metadata, Model, Normalization, Result, TensorMetadata};
 use litesmith_measure::{EpochRecord, Fact, Stopwatch, Training, format, peak_rss_bytes};
+use litesmith_train::arch::Architecture;
+use litesmith_train::zoo::{ZOO, ZooSpec};
 use litesmith_train::{
-    JsonLines, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
+    JsonLines, Loss, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
 };
 
+use crate::files;
 use crate::progress::{Progress, Stage};
 
 /// What to train, how, and on what.
@@ -40,12 +43,68 @@ pub struct Trained {
     pub training: Training,
 }
 
+/// The architecture behind a name of the zoo, with options, or a `.toml` file. One of the zoo has as many classes as its
+/// options say, else `classes`, else its own number.
+///
+/// # Errors
+/// Those of reading and of [`Architecture::from_toml`]; [`Error::Invalid`] for an unknown name or option.
+pub fn load_architecture(what: &str, classes: Option<usize>) -> Result<Architecture> {
+    let path = Path::new(what);
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
+        let bytes = files::load(path, 1 << 20)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|error| Error::malformed(what, format!("it is no UTF-8 text: {error}")))?;
+        return Architecture::from_toml(&text).map_err(|error| error.at(what));
+    }
+    let mut spec: ZooSpec = what.parse()?;
+    let own = ZOO.iter().find(|entry| entry.name == spec.name).map(|entry| entry.classes);
+    if spec.classes.is_none() && classes != own {
+        spec.classes = classes;
+    }
+    spec.architecture()
+}
+
+/// How the images of `split` are brought to the input of `graph`, which says how large they are: scaled to 0 to 1,
+/// images of another size resized.
+///
+/// # Errors
+/// Those of [`Split::default_preprocess`].
+pub fn preprocess_for(graph: &Graph, split: &Split) -> Result<Preprocess> {
+    let mut preprocess = split.default_preprocess()?;
+    if let Some(&input) = graph.inputs.first()
+        && let [_, height, width, rest @ ..] = graph.tensor(input).shape.as_slice()
+    {
+        (preprocess.height, preprocess.width) = (*height, *width);
+        preprocess.channels = rest.first().copied().unwrap_or(1);
+    }
+    Ok(preprocess)
+}
+
+/// Whether the network has an output for each class; fewer classes than outputs are worth a word.
+fn check_classes(graph: &Graph, loss: Loss, split: &Split, progress: &mut dyn Progress) -> Result<()> {
+    let classes = split.classes().len();
+    let outputs = graph.outputs.first().and_then(|&output| graph.tensor(output).shape.last().copied()).unwrap_or(0);
+    if !matches!(loss, Loss::SparseCategoricalCrossentropy | Loss::CategoricalCrossentropy) || classes == outputs {
+        return Ok(());
+    }
+    if classes > outputs {
+        return Err(Error::invalid(
+            "classes",
+            format!("the network has {outputs} outputs, the data {classes} classes"),
+        )
+        .with_hint(format!("give the last layer {classes} units; names of the zoo take classes={classes}")));
+    }
+    progress.note(&format!("warning: the network has {outputs} outputs, the data only {classes} classes"));
+    Ok(())
+}
+
 /// Trains and exports.
 ///
 /// # Errors
 /// Those of [`Trainer::new`], [`Trainer::resume`] and [`Trainer::train`]; [`Error::Io`] when metrics cannot be written.
 pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Trained> {
     let TrainJob { name, graph, config, options, data, resume, metrics } = job;
+    check_classes(graph, config.loss, &data.train, progress)?;
     let mut trainer = match resume {
         Some(path) => Trainer::resume(graph, config, options, path)?,
         None => Trainer::new(graph, config, options)?,
@@ -95,10 +154,11 @@ fn describe(model: &Model, name: &str, preprocess: &Preprocess, classes: &[Strin
         },
         ..TensorMetadata::default()
     };
+    let outputs = graph.outputs.first().and_then(|&id| graph.tensor(id).shape.last().copied()).unwrap_or(0);
     let output = TensorMetadata {
         name: tensor_name(&graph.outputs),
         description: "Score of each class".into(),
-        labels: classes.to_vec(),
+        labels: if classes.len() == outputs { classes.to_vec() } else { Vec::new() },
         ..TensorMetadata::default()
     };
     Ok(Metadata { name: name.into(), inputs: vec![input], outputs: vec![output], ..Metadata::default() })
@@ -225,7 +285,7 @@ pub fn train_data(
     if let Some(own) = &dataset.validation {
         return Ok(TrainData { train: train.clone(), validation: Some(own.clone()), preprocess });
     }
-    if validation <= 0.0 {
+    if validation == 0.0 {
         return Ok(TrainData { train: train.clone(), validation: None, preprocess });
     }
     let (train, validation) = train.split_validation(ValidationSplit::Fraction { fraction: validation, seed })?;

@@ -87,7 +87,13 @@ pub(crate) fn save(path: &Path, header: &CheckpointHeader, groups: &Groups<'_>) 
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| Error::invalid(path.display(), error))?;
     let io = |error| Error::io(path.display(), error);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".litesmith-").suffix(".tmp");
+    // Temporary files are private by default; this one becomes an ordinary file, so the umask decides.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // Only the kind: the rest of the message names the temporary file.
+    let mut file = builder.tempfile_in(folder).map_err(|error| io(error.kind().into()))?;
     file.write_all(&bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map_err(|error| io(error.error))?;

@@ -53,7 +53,8 @@ pub struct TrainConfig {
     pub restore_best: bool,
     /// Variables whose names begin with one of these do not learn.
     pub frozen: Vec<String>,
-    /// Random changes to each image.
+    /// Random changes to each image; a file may name a preset instead: `augment = "digits"`.
+    #[serde(deserialize_with = "preset_or_table")]
     pub augment: Augment,
     /// Leaves out the last batch of an epoch when it is smaller than the others.
     pub drop_last: bool,
@@ -87,6 +88,27 @@ impl Default for TrainConfig {
             loader_threads: 1,
         }
     }
+}
+
+/// An [`Augment`], or the name of one of its presets.
+fn preset_or_table<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Augment, D::Error> {
+    struct Visitor;
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Augment;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a table of augmentations, or one of {}", Augment::PRESETS.join(", "))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, name: &str) -> std::result::Result<Augment, E> {
+            Augment::preset(name).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(name), &self))
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> std::result::Result<Augment, A::Error> {
+            Augment::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_any(Visitor)
 }
 
 /// Factors on the loss of the samples of each class.

@@ -4,10 +4,9 @@ use litesmith::bench::{TrainBench, TrainTimes, train};
 use litesmith::data::SplitKind;
 use litesmith::measure::format;
 use litesmith::train::TrainConfig;
-use litesmith::{Error, Result};
+use litesmith::{Error, Result, load_architecture, preprocess_for};
 
 use super::open_data;
-use super::summary::architecture;
 use crate::Verdict;
 use crate::args::{BenchArgs, BenchTrainArgs, BenchWhat};
 use crate::output::Output;
@@ -19,9 +18,9 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<Verdict> {
 }
 
 fn bench_train(args: &BenchTrainArgs, output: &Output) -> Result<Verdict> {
-    let graph = architecture(&args.arch)?.graph(0)?;
     let dataset = open_data(&args.data.data, args.data.skip_bad, output)?;
     let all = dataset.require(SplitKind::Train)?;
+    let graph = load_architecture(&args.arch, Some(all.classes().len()))?.graph(0)?;
     let split = args.images.map_or_else(|| all.clone(), |images| all.take(images));
     let goal = args
         .to_accuracy
@@ -38,7 +37,7 @@ fn bench_train(args: &BenchTrainArgs, output: &Output) -> Result<Verdict> {
         config,
         threads: output.threads,
         isa: args.isa,
-        preprocess: split.default_preprocess()?,
+        preprocess: preprocess_for(&graph, &split)?,
         train: &split,
         goal,
         since_start: output.since_start,

@@ -25,6 +25,11 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
         let array = load_npy(input)?;
         let bytes = raw::run_npy(&mut session, &array).map_err(|error| error.at(input.display()))?;
         files::save(raw_path, &bytes, existing(args.force))?;
+        if output.json {
+            output.print_json(&serde_json::json!({ "output": raw_path, "file_bytes": bytes.len() }))?;
+        } else {
+            output.say(&format!("wrote {}", raw_path.display()));
+        }
         return Ok(Verdict::Good);
     }
     let mut predictor = Predictor::new(&model, options, None).map_err(at_model)?;

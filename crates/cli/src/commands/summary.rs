@@ -4,9 +4,7 @@ use std::path::Path;
 
 use litesmith::measure::{Align, ModelSummary, TextTable, format};
 use litesmith::train::Summary;
-use litesmith::train::arch::Architecture;
-use litesmith::train::zoo;
-use litesmith::{Error, Result, files};
+use litesmith::{Error, Result, load_architecture};
 
 use super::load_model;
 use crate::Verdict;
@@ -25,7 +23,7 @@ pub(crate) fn run(args: &SummaryArgs, output: &Output) -> Result<Verdict> {
         }
         return Ok(Verdict::Good);
     }
-    let summary = architecture(&args.what)?.summary()?;
+    let summary = load_architecture(&args.what, None)?.summary()?;
     if output.json {
         output.print_json(&to_json(&summary)?)?;
     } else {
@@ -65,17 +63,6 @@ fn to_text(summary: &Summary) -> String {
         format::count(summary.parameters() as u64),
         format::count(summary.macs())
     )
-}
-
-/// The architecture behind a name of the zoo or a `.toml` file.
-pub(crate) fn architecture(what: &str) -> Result<Architecture> {
-    let path = Path::new(what);
-    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
-        return zoo::architecture(what);
-    }
-    let bytes = files::load(path, 1 << 20)?;
-    let text = String::from_utf8(bytes).map_err(|error| Error::malformed(what, format!("it is no text: {error}")))?;
-    Architecture::from_toml(&text).map_err(|error| error.at(what))
 }
 
 fn to_json<T: litesmith::Serialize>(value: &T) -> Result<serde_json::Value> {

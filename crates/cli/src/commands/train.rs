@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use litesmith::data::{Augment, SplitKind};
-use litesmith::graph::Graph;
 use litesmith::measure::{Fact, Machine, ModelSummary, Report, format, render_html};
 use litesmith::train::{EarlyStopping, Ended, Optimizer, Schedule, TrainConfig, TrainOptions};
-use litesmith::{Error, Predictor, Result, SessionOptions, TrainJob, files, train_data, train_model};
+use litesmith::{
+    Error, Predictor, Result, SessionOptions, TrainJob, files, load_architecture, preprocess_for, train_data,
+    train_model,
+};
 
-use super::summary::architecture;
 use super::{existing, load_model, open_data};
 use crate::Verdict;
 use crate::args::{OptimizerArg, ScheduleArg, TrainArgs};
@@ -18,7 +19,9 @@ use crate::output::Output;
 
 pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
     // Refuse what would fail in the end before the work, not after.
-    for path in [Some(&args.out.out), args.html.as_ref(), args.metrics.as_ref()].into_iter().flatten() {
+    // Metrics of a run that goes on are added to those of its beginning.
+    let metrics = args.metrics.as_ref().filter(|_| args.resume.is_none());
+    for path in [Some(&args.out.out), args.html.as_ref(), metrics].into_iter().flatten() {
         files::check_absent(path, existing(args.out.force))?;
     }
     // A checkpoint is overwritten by the run that goes on from it, and by no other.
@@ -32,23 +35,30 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
     let train = dataset.require(SplitKind::Train)?;
     let (graph, source, preprocess) = match (&args.arch, &args.model) {
         (Some(arch), _) => {
-            let graph = architecture(arch)?.graph(config.seed)?;
-            let mut preprocess = train.default_preprocess()?;
-            fit_to_input(&graph, &mut preprocess);
-            (graph, arch.clone(), preprocess)
+            let architecture = load_architecture(arch, Some(train.classes().len()))?;
+            let graph = architecture.graph(config.seed)?;
+            let preprocess = preprocess_for(&graph, train)?;
+            (graph, architecture.name.clone(), preprocess)
         }
         (None, Some(path)) => {
             let model = load_model(path, output)?;
             let predictor = Predictor::new(&model, SessionOptions::default(), train.shape())
                 .map_err(|error| error.at(path.display()))?;
-            (model.main()?.clone(), path.display().to_string(), predictor.preprocess().clone())
+            let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = Some(model.metadata.name.clone()).filter(|name| !name.is_empty()).unwrap_or_else(stem);
+            (model.main()?.clone(), name, predictor.preprocess().clone())
         }
         (None, None) => return Err(Error::invalid("train", "got neither --arch nor --model")),
     };
     let data = train_data(&dataset, args.validation, config.seed, preprocess)?;
     let metrics = match &args.metrics {
         Some(path) => {
-            let file = std::fs::File::create(path).map_err(|error| Error::io(path.display(), error))?;
+            let mut file = std::fs::OpenOptions::new();
+            let file = match args.resume {
+                Some(_) => file.append(true).create(true),
+                None => file.write(true).create(true).truncate(true),
+            };
+            let file = file.open(path).map_err(|error| Error::io(path.display(), error))?;
             Some((Box::new(BufWriter::new(file)) as Box<dyn Write>, args.metrics_steps))
         }
         None => None,
@@ -77,6 +87,12 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
                 output.say(&format!("interrupted; the same command with --resume {} goes on from here", path.display()))
             }
             None => output.say("interrupted; with --checkpoint FILE it could be resumed"),
+        }
+        if output.json {
+            output.print_json(&serde_json::json!({
+                "model": null, "ended": report.ended, "history": report.history, "updates": report.updates,
+                "checkpoint": args.checkpoint.as_ref().or(args.resume.as_ref()),
+            }))?;
         }
         return Ok(Verdict::Bad);
     }
@@ -108,16 +124,6 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
     });
     output.print(&format!("{}: {}{chosen}", args.out.out.display(), format::bytes(bytes)))?;
     Ok(Verdict::Good)
-}
-
-/// The network says how large its images are; image files of another size are resized.
-fn fit_to_input(graph: &Graph, preprocess: &mut litesmith::data::Preprocess) {
-    if let Some(&input) = graph.inputs.first()
-        && let [_, height, width, rest @ ..] = graph.tensor(input).shape.as_slice()
-    {
-        (preprocess.height, preprocess.width) = (*height, *width);
-        preprocess.channels = rest.first().copied().unwrap_or(1);
-    }
 }
 
 fn config(args: &TrainArgs) -> Result<TrainConfig> {

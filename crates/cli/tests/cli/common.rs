@@ -37,6 +37,19 @@ impl Workplace {
         place
     }
 
+    /// A folder `name` with `train` and `test`, in each 12 images of the classes `dark` and `light`.
+    pub(crate) fn image_folder(&self, name: &str) {
+        for (split, class, grey) in
+            [("train", "dark", 40), ("train", "light", 180), ("test", "dark", 50), ("test", "light", 190)]
+        {
+            let folder = self.path(name).join(split).join(class);
+            std::fs::create_dir_all(&folder).unwrap();
+            for index in 0..12_u8 {
+                std::fs::write(folder.join(format!("{index}.bmp")), bmp(&[grey + index; 784])).unwrap();
+            }
+        }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -55,7 +68,7 @@ impl Workplace {
 /// The tool as a command, without colours or the caller's settings.
 pub(crate) fn tool() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_litesmith"));
-    command.env("NO_COLOR", "1").stdin(std::process::Stdio::null());
+    command.env("NO_COLOR", "1").env("COLUMNS", "100").stdin(std::process::Stdio::null());
     command
 }
 
@@ -105,6 +118,16 @@ fn mnist(name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+/// A `.npy` file of `count` black images, float32 `[count, 28, 28]`.
+pub(crate) fn npy(count: usize) -> Vec<u8> {
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, 28, 28), }}\n");
+    let mut array = b"\x93NUMPY\x01\x00".to_vec();
+    array.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    array.extend(header.as_bytes());
+    array.resize(array.len() + count * 784 * 4, 0);
+    array
 }
 
 /// 28 x 28 grey pixels as an uncompressed BMP of 24 bits, rows from the bottom.

@@ -92,3 +92,51 @@ fn a_changed_mnist_is_refused() {
     let error = place.run("train --arch mnist-cnn --data mnist:digits -o m.tflite").ends_with(2).stderr();
     assert!(error.contains("train-images") && error.contains("hint:"), "{error}");
 }
+
+#[test]
+fn words_that_make_no_sense_are_refused_before_the_work() {
+    let place = Workplace::with_digits();
+    let train = "train --arch mnist-cnn --data idx:digits -o m.tflite";
+    for (arguments, expected) in [
+        (format!("{train} --learning-rate -1"), "learning_rate: got -1"),
+        (format!("{train} --validation 1.5"), "less than 1"),
+        (format!("{train} --label-smoothing 2"), "label_smoothing"),
+        (format!("{train} --checkpoint nowhere/c"), "nowhere"),
+        (format!("{train} --resume missing.ckpt"), "missing.ckpt"),
+        (format!("{train} --resume digits/train-labels-idx1-ubyte"), "train-labels"),
+        (format!("{train} --config missing.toml"), "missing.toml"),
+        ("eval m.tflite --data idx:digits --floor 101".to_owned(), "0 to 100"),
+        ("run m.tflite a.png --top 0".to_owned(), "--top"),
+        ("train --arch mnist-cnn --model m.tflite --data idx:digits -o m.tflite".to_owned(), "cannot be used with"),
+    ] {
+        let said = place.run(&arguments).ends_with(2).stderr();
+        assert!(said.starts_with("error: ") && said.contains(expected), "litesmith {arguments}\n{said}");
+    }
+    std::fs::write(place.path("typo.toml"), "epochs = 1\nlearning_rat = 0.1\n").unwrap();
+    let said = place.run(&format!("{train} --config typo.toml")).ends_with(2).stderr();
+    assert!(said.contains("typo.toml: line 2") && said.contains("`learning_rate`"), "{said}");
+    std::fs::write(place.path("preset.toml"), "augment = \"cats\"\n").unwrap();
+    let said = place.run(&format!("{train} --config preset.toml")).ends_with(2).stderr();
+    assert!(said.contains("preset.toml: line 1") && said.contains("digits, objects"), "{said}");
+    let usage = place.run("eval --json --bogus").ends_with(2).json();
+    assert!(usage["error"]["message"].as_str().unwrap().contains("--bogus"), "{usage}");
+    assert!(!place.path("m.tflite").exists());
+}
+
+/// What a reader of the report of an accuracy relies on.
+#[test]
+fn a_report_for_machines_has_these_fields() {
+    let place = Workplace::with_digits();
+    place.run("train --arch lenet-5 --data idx:digits --epochs 1 -o m.tflite -q").ends_with(0);
+    let eval = place.run("eval m.tflite --data idx:digits --json --top-k 3 --floor 1 -q").ends_with(0).json();
+    let fields = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(fields(&eval), "agreement data floor_percent metrics model passed skipped_samples split");
+    assert_eq!(fields(&eval["metrics"]["classes"][0]), "correct f1 name precision predicted recall support");
+    assert_eq!(eval["metrics"]["confusion"].as_array().unwrap().len(), 10);
+    for k in ["0", "11"] {
+        let error = place.run(&format!("eval m.tflite --data idx:digits --top-k {k}")).ends_with(2).stderr();
+        assert!(error.contains("expected 1 to 10"), "{error}");
+    }
+    let failed = place.run("eval m.tflite --data idx:digits --floor 100 --json").ends_with(1).json();
+    assert_eq!(failed["passed"], false);
+}

@@ -79,12 +79,7 @@ fn a_loss_that_is_not_finite_stops_with_its_place() {
 #[test]
 fn arrays_go_in_and_come_out() {
     let place = trained();
-    let header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 28, 28), }\n";
-    let mut array = b"\x93NUMPY\x01\x00".to_vec();
-    array.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
-    array.extend(header);
-    array.resize(array.len() + 2 * 784 * 4, 0);
-    std::fs::write(place.path("x.npy"), array).unwrap();
+    std::fs::write(place.path("x.npy"), crate::common::npy(2)).unwrap();
     place.run("run f32.tflite --input x.npy --output-raw y.npy").ends_with(0);
     let bytes = std::fs::read(place.path("y.npy")).unwrap();
     assert!(bytes.windows(8).any(|window| window == b"(2, 10,)"), "{}", String::from_utf8_lossy(&bytes[..80]));
@@ -104,4 +99,79 @@ fn the_demo_writes_six_models_and_a_report() {
     }
     assert!(place.path("out/report.html").exists());
     place.run("demo --data idx:digits --epochs 1 --out out -q").ends_with(0);
+}
+
+#[test]
+fn image_folders_train_a_network_with_their_classes() {
+    let place = Workplace::new();
+    place.image_folder("lamps");
+    place.run("train --arch lenet-5 --data images:lamps --epochs 20 --batch-size 4 -o m.tflite -q").ends_with(0);
+    let eval = place.run("eval m.tflite --data images:lamps --json").ends_with(0).json();
+    let classes = eval["metrics"]["classes"].as_array().unwrap();
+    assert_eq!(classes.iter().map(|class| class["name"].as_str().unwrap()).collect::<Vec<_>>(), ["dark", "light"]);
+    assert_eq!(eval["metrics"]["accuracy"], 1.0, "{eval}");
+    let read = place.run("run m.tflite lamps/test/light/3.bmp --json --top 1").ends_with(0).json();
+    assert_eq!(read[0]["top"][0]["label"], "light");
+
+    std::fs::write(place.path("lamps/train/dark/broken.png"), "no picture").unwrap();
+    let train = "train --arch lenet-5 --data images:lamps --epochs 1 -o n.tflite --json";
+    let error = place.run(train).ends_with(2);
+    assert!(error.stderr().contains("broken.png") && !place.path("n.tflite").exists(), "{}", error.stderr());
+    let skipped = place.run(&format!("{train} --skip-bad")).ends_with(0);
+    assert!(skipped.stderr().contains("broken.png"), "{}", skipped.stderr());
+    assert_eq!(skipped.json()["skipped_samples"], 1);
+
+    let few =
+        place.run("train --arch lenet-5:classes=1 --data images:lamps -o o.tflite --skip-bad").ends_with(2).stderr();
+    assert!(few.contains("1 outputs, the data 2 classes") && few.contains("classes=2"), "{few}");
+}
+
+/// The bytes of a model say nothing about where it was written.
+#[test]
+fn names_of_files_are_not_in_the_model() {
+    let place = trained();
+    place.run(&format!("{TRAIN} -o another-name.tflite -q")).ends_with(0);
+    std::fs::write(
+        place.path("arch.toml"),
+        "name = \"tiny\"\ninput = [28, 28]\n[[layer]]\ntype = \"Flatten\"\n\
+        [[layer]]\ntype = \"Dense\"\nunits = 10\nactivation = \"softmax\"\n",
+    )
+    .unwrap();
+    place.run("train --arch arch.toml --data idx:digits --epochs 1 -o tiny.tflite -q").ends_with(0);
+    let file = |name: &str| std::fs::read(place.path(name)).unwrap();
+    assert!(file("f32.tflite") == file("another-name.tflite"));
+    assert!(!file("tiny.tflite").windows(9).any(|window| window == b"arch.toml"));
+    place.run("eval tiny.tflite --data idx:digits --top-k 2").ends_with(0);
+    place.run("run tiny.tflite seven.bmp").ends_with(0);
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_is_resumed_and_its_metrics_go_on() {
+    let place = Workplace::with_digits();
+    let train = "train --arch mnist-cnn --data idx:digits --epochs 8 --batch-size 20 --metrics m.jsonl -q";
+    let arguments = format!("{train} -o m.tflite --checkpoint run.ckpt --json");
+    let child = crate::common::tool()
+        .args(arguments.split(' '))
+        .current_dir(place.path("."))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !place.path("run.ckpt").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&said["ended"], &said["model"]), (&"cancelled".into(), &serde_json::Value::Null));
+    assert!(!place.path("m.tflite").exists(), "an interrupted run writes no model");
+
+    place.run(&format!("{train} -o m.tflite --resume run.ckpt")).ends_with(0);
+    let epochs = std::fs::read_to_string(place.path("m.jsonl")).unwrap().lines().count();
+    assert_eq!(epochs, 8, "each epoch has one line, those before the interruption too");
+    place.run(&format!("{} -o whole.tflite", train.replace(" --metrics m.jsonl", ""))).ends_with(0);
+    let file = |name: &str| std::fs::read(place.path(name)).unwrap();
+    assert!(file("m.tflite") == file("whole.tflite"), "resuming differs");
 }

@@ -36,6 +36,18 @@ impl Scheme {
     }
 }
 
+impl std::fmt::Display for Scheme {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::DynamicRange => "dynamic range",
+            Self::Int8 => "int8",
+            Self::Int16x8 => "int16x8",
+        })
+    }
+}
+
 /// Element type of the model's inputs or outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IoType {
@@ -273,11 +285,8 @@ fn check_options(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
             IoType::Int16 => options.scheme == Scheme::Int16x8,
         };
         if !fits {
-            return Err(Error::invalid(
-                "quantize",
-                format!("{} {what} do not go with the scheme {:?}", io.dtype(), options.scheme),
-            )
-            .with_hint("int8 and uint8 go with Int8, int16 with Int16x8, float32 with every scheme"));
+            return Err(Error::invalid("quantize", format!("{} {what} do not go with {}", io.dtype(), options.scheme))
+                .with_hint("int8 and uint8 go with int8, int16 with int16x8, float32 with everything"));
         }
     }
     if options.normalization.len() > graph.inputs.len() {
