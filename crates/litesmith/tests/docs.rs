@@ -45,3 +45,36 @@ fn the_zoo_and_the_layers_of_the_guide_are_all_there_are() {
         assert!(guide.contains(&format!("`{layer}`")), "{layer} is not in the guide");
     }
 }
+
+#[test]
+fn optimizers_and_losses_of_the_guide_are_those_there_are() {
+    let guide = guide();
+    for name in ["sgd", "adam", "adamw", "rmsprop"] {
+        let config = TrainConfig::from_toml(&format!("[optimizer]\nname = \"{name}\"")).unwrap();
+        let rate = config.optimizer.default_learning_rate();
+        let decay = config.optimizer.default_weight_decay();
+        let row = format!("| `{name}` | {rate} | {decay} | ");
+        let row = guide.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("no row {row}"));
+        let parameters = serde_json::to_value(config.optimizer).unwrap();
+        for (key, value) in parameters.as_object().unwrap().iter().filter(|(key, _)| *key != "name") {
+            let number = value.as_f64().map_or(value.to_string(), |number| format!("{number:?}"));
+            assert!(row.contains(&format!("`{key}` {number}")), "{row}: {key} {number}");
+        }
+    }
+    let losses = guide.split_once("| loss |").unwrap().1.split("\n\n").next().unwrap();
+    let rows: Vec<_> = losses.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(rows.len(), 4);
+    for loss in rows {
+        TrainConfig::from_toml(&format!("loss = \"{loss}\"")).unwrap();
+    }
+}
+
+#[test]
+fn a_file_names_a_preset_of_augmentation() {
+    let config = TrainConfig::from_toml("augment = \"digits\"").unwrap();
+    assert_eq!(config.augment, litesmith::data::Augment::preset("digits").unwrap());
+    let error = TrainConfig::from_toml("augment = \"cats\"").unwrap_err().to_string();
+    assert!(error.contains("digits, objects"), "{error}");
+    let error = TrainConfig::from_toml("[augment]\nshifty = 1.0").unwrap_err().to_string();
+    assert!(error.contains("shifty"), "{error}");
+}
