@@ -21,14 +21,8 @@ pub enum Existing {
 /// [`Error::Invalid`] when the file exists and is to be kept, [`Error::Io`] when the system refuses.
 pub fn save(path: &Path, bytes: &[u8], existing: Existing) -> Result<()> {
     let io = |error| Error::io(path.display(), error);
-    check_absent(path, existing)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".litesmith-").suffix(".tmp");
-    // Temporary files are private by default; this one becomes an ordinary file, so the umask decides.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    // Only the kind: the rest of the message names the temporary file.
-    let mut file = builder.tempfile_in(folder_of(path)).map_err(|error| io(error.kind().into()))?;
+    check_name(path, existing)?;
+    let mut file = temporary_beside(path)?;
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     match existing {
@@ -45,8 +39,15 @@ pub fn save(path: &Path, bytes: &[u8], existing: Existing) -> Result<()> {
 /// Refuses early, before the work, what [`save`] would refuse after it.
 ///
 /// # Errors
-/// [`Error::Invalid`] when the file exists and is to be kept, when `path` is a folder, or when its folder is missing.
+/// [`Error::Invalid`] when the file exists and is to be kept, when `path` is a folder, or when its folder is missing;
+/// [`Error::Io`] when nothing can be written there.
 pub fn check_absent(path: &Path, existing: Existing) -> Result<()> {
+    check_name(path, existing)?;
+    // Made and gone again: whether a folder can be written to, only writing tells.
+    temporary_beside(path).map(drop)
+}
+
+fn check_name(path: &Path, existing: Existing) -> Result<()> {
     let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(Error::invalid(path.display(), format!("there is no folder {}", folder.display()))
@@ -66,6 +67,16 @@ fn folder_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".litesmith-").suffix(".tmp");
+    // Temporary files are private by default; this one becomes an ordinary file, so the umask decides.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // Only the kind: the rest of the message names the temporary file.
+    builder.tempfile_in(folder_of(path)).map_err(|error| Error::io(path.display(), error.kind().into()))
 }
 
 fn exists(path: &Path) -> Error {

@@ -256,7 +256,7 @@ impl TrainObserver for Watch<'_> {
         );
         if let Some(validation) = epoch.validation {
             let accuracy = format::percent(validation.accuracy);
-            line += &format!("; validation loss {:.4}, accuracy {accuracy}", validation.loss);
+            line += &format!("; validation {:.4}, {accuracy}", validation.loss);
         }
         if let (Some(seconds), Some(rate)) = (seconds, rate) {
             line += &format!("; {seconds:.1} s, {rate:.0} images/s");

@@ -26,8 +26,11 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
     }
     // A checkpoint is overwritten by the run that goes on from it, and by no other.
     if let Some(path) = args.checkpoint.as_ref().filter(|path| Some(*path) != args.resume.as_ref()) {
-        files::check_absent(path, existing(args.out.force)).map_err(|error| {
-            error.with_hint(format!("pass --resume {0} to go on from it, or --force to replace it", path.display()))
+        files::check_absent(path, existing(args.out.force)).map_err(|error| match path.is_file() {
+            true => {
+                error.with_hint(format!("pass --resume {0} to go on from it, or --force to replace it", path.display()))
+            }
+            false => error,
         })?;
     }
     let config = config(args)?;
