@@ -216,6 +216,26 @@ impl Session {
         Ok(self.value(id))
     }
 
+    /// The bytes of input `index`, whatever its type: elements in native byte order, int4 packed two to a byte.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no such input.
+    pub fn input_bytes_mut(&mut self, index: usize) -> Result<&mut [u8]> {
+        let id = self.input_id(index)?;
+        match self.plan.places[id.0] {
+            Place::Slot { slot, bytes } => Ok(&mut self.slots[slot].as_mut_slice()[..bytes]),
+            _ => Err(Error::invalid(format!("input {index}"), "it is a constant of the model")),
+        }
+    }
+
+    /// The bytes of output `index` of the last run, laid out as [`Session::input_bytes_mut`] has them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no such output.
+    pub fn output_bytes(&self, index: usize) -> Result<&[u8]> {
+        Ok(self.value(self.output_id(index)?))
+    }
+
     fn value<T: Pod>(&self, id: TensorId) -> &[T] {
         Inputs { places: std::slice::from_ref(&self.plan.places[id.0]), slots: &self.slots }.get(0)
     }

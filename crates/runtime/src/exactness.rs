@@ -1,0 +1,74 @@
+//! How close to the true result each op's float arithmetic is promised to be.
+//!
+//! The bounds are derived from how the result is computed, not fitted to what was seen (N. J. Higham, "Accuracy and
+//! Stability of Numerical Algorithms", chapters 3 and 4). `eps` is [`f32::EPSILON`], twice the unit roundoff.
+
+use litesmith_graph::Op;
+
+/// The bound of an op's float results. Integer results have none: they are exact.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Exactness {
+    /// The correctly rounded result, or only a copy of inputs: the same bits everywhere.
+    Exact,
+    /// At most this many `eps` times the magnitude of the result.
+    Relative(f32),
+    /// At most `n / 2 * eps` times the sum of the absolute values of the `n` terms, however they are grouped, plus this many
+    /// `eps` times the result for what follows the sum.
+    Sum(f32),
+}
+
+impl Exactness {
+    /// The largest difference between a result and the true value, when that is `value`, the sum of the absolute values of its
+    /// terms is `magnitude` and there are `terms` of them.
+    #[must_use]
+    pub fn bound(self, value: f32, magnitude: f32, terms: u64) -> f32 {
+        // Below the normal range rounding is absolute.
+        let relative = |k: f32| k * (f32::EPSILON * value.abs() + f32::MIN_POSITIVE);
+        match self {
+            Self::Exact => 0.0,
+            Self::Relative(k) => relative(k),
+            Self::Sum(k) => terms as f32 / 2.0 * f32::EPSILON * magnitude + relative(k),
+        }
+    }
+}
+
+/// The bound of `op` in float32.
+#[must_use]
+pub fn exactness(op: &Op) -> Exactness {
+    match op {
+        // One operation of IEEE 754, or none.
+        Op::Add(_)
+        | Op::Concatenation(_)
+        | Op::Dequantize(_)
+        | Op::Dropout(_)
+        | Op::ExpandDims(_)
+        | Op::MaxPool2d(_)
+        | Op::Mul(_)
+        | Op::Pack(_)
+        | Op::Pad(_)
+        | Op::Quantize(_)
+        | Op::ReduceMax(_)
+        | Op::ReduceMin(_)
+        | Op::Relu(_)
+        | Op::Relu6(_)
+        | Op::ReluN1To1(_)
+        | Op::Reshape(_)
+        | Op::Shape(_)
+        | Op::Squeeze(_)
+        | Op::StridedSlice(_)
+        | Op::Sub(_)
+        | Op::LeakyRelu(_) => Exactness::Exact,
+        // x * relu6(x + 3) / 6: an addition and two multiplications, with a rounded 1/6.
+        Op::HardSwish(_) => Exactness::Relative(2.0),
+        // Polynomials of our own, and divisions, checked against f64 to 4 units in the last place.
+        Op::Elu(_) | Op::Gelu(_) | Op::Logistic(_) | Op::Tanh(_) => Exactness::Relative(4.0),
+        // exp, a sum of positive terms, a division.
+        Op::Softmax(_) => Exactness::Sum(8.0),
+        Op::AveragePool2d(_)
+        | Op::BatchNormalization(_)
+        | Op::Conv2d(_)
+        | Op::DepthwiseConv2d(_)
+        | Op::FullyConnected(_)
+        | Op::Mean(_) => Exactness::Sum(1.0),
+    }
+}
