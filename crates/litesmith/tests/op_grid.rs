@@ -111,7 +111,9 @@ fn compare(
             None => 1e-4 * range,
         };
         let same = ours == theirs || (ours.is_nan() && theirs.is_nan());
-        if !same && !((ours - theirs).abs() <= allowed) {
+        // A difference that is no number is not within the bound.
+        let within = (ours - theirs).abs() <= allowed;
+        if !(same || within) {
             return Err(format!("element {at}: {ours:e} for {theirs:e}, allowed is {allowed:e}"));
         }
     }
