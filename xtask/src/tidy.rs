@@ -27,6 +27,9 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// Where each op of the table must have a file. That the other crates handle it, the compiler sees.
 const OP_FOLDERS: &[&str] = &["crates/graph/src/ops", "crates/tflite/src/ops"];
 
+/// Files that hold several ops.
+const OP_FAMILIES: &[&str] = &["activations.rs", "control_flow.rs", "variables.rs"];
+
 /// Checks every rule and reports all violations at once.
 pub(crate) fn tidy() -> Result<(), String> {
     let files = tracked_files()?;
@@ -109,8 +112,11 @@ fn machine_paths(files: &[PathBuf], found: &mut Vec<String>) {
 
 fn op_files(files: &[PathBuf], found: &mut Vec<String>) {
     for folder in OP_FOLDERS {
-        // The activations are a line each: one file holds them all.
-        let group = std::fs::read_to_string(Path::new(folder).join("activations.rs")).unwrap_or_default();
+        // Ops of a line or two each share the file of their family.
+        let group: String = OP_FAMILIES
+            .iter()
+            .map(|family| std::fs::read_to_string(Path::new(folder).join(family)).unwrap_or_default())
+            .collect();
         for (snake, name, code) in litesmith_graph::OP_TABLE {
             let training_only = code.is_none() && folder.contains("tflite");
             let file = Path::new(folder).join(format!("{snake}.rs"));

@@ -32,11 +32,13 @@ pub struct Report {
     pub message: String,
     /// What the reader can do about it.
     pub hint: Option<String>,
+    /// The input of the node without whose elements it cannot be planned; who has them can try again.
+    pub needed_input: Option<usize>,
 }
 
 impl Report {
     fn new(place: impl fmt::Display, message: impl fmt::Display) -> Box<Self> {
-        Box::new(Self { place: place.to_string(), message: message.to_string(), hint: None })
+        Box::new(Self { place: place.to_string(), message: message.to_string(), hint: None, needed_input: None })
     }
 }
 
@@ -72,6 +74,19 @@ impl Error {
     pub fn with_hint(mut self, hint: impl fmt::Display) -> Self {
         self.report_mut().hint = Some(hint.to_string());
         self
+    }
+
+    /// Says that the node could be planned if the elements of its input `index` were known.
+    #[must_use]
+    pub fn with_needed_input(mut self, index: usize) -> Self {
+        self.report_mut().needed_input = Some(index);
+        self
+    }
+
+    /// The input of the node without whose elements it cannot be planned.
+    #[must_use]
+    pub fn needed_input(&self) -> Option<usize> {
+        self.report().needed_input
     }
 
     /// Puts `outer` before the place: `op 3: bias` becomes `model.tflite: op 3: bias`.

@@ -163,7 +163,7 @@ impl Graph {
         outputs.for_each(|id| live[id.0] = true);
         let mut keep = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate().rev() {
-            keep[index] = node.outputs.iter().any(|id| live[id.0]);
+            keep[index] = node.op.has_effects() || node.outputs.iter().any(|id| live[id.0]);
             if keep[index] {
                 node.inputs.iter().flatten().chain(&node.outputs).for_each(|id| live[id.0] = true);
             }

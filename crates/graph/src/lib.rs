@@ -17,6 +17,7 @@
 mod data;
 mod dtype;
 mod error;
+mod flexbuffer;
 mod graph;
 mod model;
 pub mod ops;
@@ -25,6 +26,7 @@ mod tensor;
 pub use data::Data;
 pub use dtype::DType;
 pub use error::{Error, Report, Result};
+pub use flexbuffer::{FlexMap, FlexValue};
 pub use graph::{Graph, Node};
 pub use model::{ColorSpace, Metadata, Model, Normalization, Signature, TensorMetadata};
 pub use ops::{Cost, OP_TABLE, Op};

@@ -135,7 +135,14 @@ impl Model {
     /// [`Error::Malformed`] with the place.
     pub fn check(&self) -> Result<()> {
         for (index, graph) in self.graphs.iter().enumerate() {
-            graph.check().map_err(|error| if index == 0 { error } else { error.at(format!("subgraph {index}")) })?;
+            let located = |error: Error| if index == 0 { error } else { error.at(format!("subgraph {index}")) };
+            graph.check().map_err(located)?;
+            for (position, node) in graph.nodes.iter().enumerate() {
+                if let Some(called) = node.op.subgraphs().into_iter().find(|&called| called >= self.graphs.len()) {
+                    let message = format!("runs subgraph {called} of {}", self.graphs.len());
+                    return Err(located(Error::malformed(graph.place(position), message)));
+                }
+            }
         }
         for signature in &self.signatures {
             let place = || format!("signature \"{}\"", signature.key);

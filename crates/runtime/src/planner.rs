@@ -5,7 +5,7 @@ use litesmith_kernels::{Buffer, Context};
 
 use crate::SessionOptions;
 use crate::kernel::{Inputs, Io, Kernel, Place};
-use crate::ops::{NodeContext, plan_node};
+use crate::ops::{NodeContext, custom, plan_node};
 
 /// One op, ready to run.
 pub(crate) struct Step {
@@ -48,8 +48,7 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
     for index in 0..graph.nodes.len() {
         let node = graph.nodes[index].clone();
         let place = graph.place(index);
-        let shapes =
-            node.op.infer_shapes(&graph.node_tensors(&node.inputs)).map_err(|error| graph.locate(index, error))?;
+        let shapes = infer(&graph, &node, options).map_err(|error| graph.locate(index, error))?;
         if shapes.len() != node.outputs.len() {
             let got = node.outputs.len();
             return Err(Error::malformed(place, format!("got {got} outputs, expected {}", shapes.len())));
@@ -91,6 +90,14 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
         }
     }
     place(graph, planned, &root, options)
+}
+
+/// The shapes of a node's outputs.
+fn infer(graph: &Graph, node: &Node, options: &SessionOptions) -> Result<Vec<Vec<usize>>> {
+    match &node.op {
+        Op::Custom(op) => custom::infer(graph, node, op, options),
+        op => op.infer_shapes(&graph.node_tensors(&node.inputs)),
+    }
 }
 
 /// Refuses inputs that have no value when the node runs: variables, whose state is not kept.

@@ -4,6 +4,7 @@ use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Graph, Model, Result, Tensor, TensorId};
 use litesmith_kernels::{Buffer, Context, Isa, Numerics, Pool};
 
+use crate::custom::CustomOps;
 use crate::kernel::{Inputs, Io, Place};
 use crate::planner::{Plan, plan};
 
@@ -18,11 +19,19 @@ pub struct SessionOptions {
     pub isa: Option<Isa>,
     /// Limit on the memory for activations, in bytes.
     pub arena_bytes_max: usize,
+    /// Custom ops of the user's own, beside those built in.
+    pub custom_ops: CustomOps,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threads: 1, numerics: Numerics::Litert, isa: None, arena_bytes_max: 4 << 30 }
+        Self {
+            threads: 1,
+            numerics: Numerics::Litert,
+            isa: None,
+            arena_bytes_max: 4 << 30,
+            custom_ops: CustomOps::new(),
+        }
     }
 }
 

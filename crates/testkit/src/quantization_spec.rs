@@ -102,7 +102,17 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         },
         Op::Dequantize(_) if output.dtype == DType::F32 => Ok(()),
         Op::Shape(_) => Ok(()),
-        Op::Dequantize(_) | Op::BatchNormalization(_) | Op::Dropout(_) => Err("it has no integer form".into()),
+        Op::Custom(_)
+        | Op::If(_)
+        | Op::While(_)
+        | Op::CallOnce(_)
+        | Op::VarHandle(_)
+        | Op::ReadVariable(_)
+        | Op::AssignVariable(_)
+        | Op::StablehloComposite(_)
+        | Op::Dequantize(_)
+        | Op::BatchNormalization(_)
+        | Op::Dropout(_) => Err("it has no integer form".into()),
     }
 }
 

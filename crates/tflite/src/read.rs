@@ -127,6 +127,10 @@ impl OpCode {
 
     /// Why the op cannot be read; `None` when it can.
     fn refusal(&self) -> Option<String> {
+        // Whether a custom op can run is known to who plans the model: its user may have registered it.
+        if self.code == operator_code::CUSTOM {
+            return None;
+        }
         let Some(versions) = ops::versions(self.code) else {
             return Some(self.name());
         };
@@ -200,10 +204,7 @@ impl<'a> Buffers<'a> {
         if offset <= 1 || size == 0 {
             return Ok(None);
         }
-        let (Ok(offset), Ok(size)) = (usize::try_from(offset), usize::try_from(size)) else {
-            return Err(Error::malformed("", format!("a buffer at {offset} of {size} bytes leaves the file")));
-        };
-        table.region(offset, size).map(|bytes| Some(Data::from_bytes(bytes)))
+        table.distant_region(offset, size).map(|bytes| Some(Data::from_bytes(bytes)))
     }
 }
 
@@ -245,10 +246,18 @@ fn read_node(table: &Table<'_>, code: Option<&OpCode>, graph: &Graph) -> Result<
     let count = graph.tensors.len();
     let inputs = optional(table, operator::INPUTS, count).map_err(|error| error.at("inputs"))?;
     let outputs = required(table, operator::OUTPUTS, count).map_err(|error| error.at("outputs"))?;
-    let tag = table.scalar(operator::OPTIONS_TYPE, 0_u8)?;
-    let options = table.table(operator::OPTIONS)?;
-    let code = code.map_or(-1, |code| code.code);
-    let op = ops::read(code, tag, options, &Tensors::of(graph, &inputs, &outputs))?;
+    let number = code.map_or(-1, |code| code.code);
+    let op = match code {
+        Some(code) if number == operator_code::CUSTOM => ops::custom::read(table, &code.custom, code.version)?.into(),
+        _ => {
+            let (tag, options) = match ops::has_options_2(number) {
+                true => (operator::OPTIONS_2_TYPE, operator::OPTIONS_2),
+                false => (operator::OPTIONS_TYPE, operator::OPTIONS),
+            };
+            let (tag, options) = (table.scalar(tag, 0_u8)?, table.table(options)?);
+            ops::read(number, tag, options, &Tensors::of(graph, &inputs, &outputs))?
+        }
+    };
     Ok(Node { op, inputs, outputs })
 }
 

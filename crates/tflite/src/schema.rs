@@ -62,6 +62,12 @@ pub(crate) mod operator {
     pub(crate) const OUTPUTS: usize = 2;
     pub(crate) const OPTIONS_TYPE: usize = 3;
     pub(crate) const OPTIONS: usize = 4;
+    pub(crate) const CUSTOM_OPTIONS: usize = 5;
+    pub(crate) const CUSTOM_OPTIONS_FORMAT: usize = 6;
+    pub(crate) const LARGE_CUSTOM_OPTIONS_OFFSET: usize = 9;
+    pub(crate) const LARGE_CUSTOM_OPTIONS_SIZE: usize = 10;
+    pub(crate) const OPTIONS_2_TYPE: usize = 11;
+    pub(crate) const OPTIONS_2: usize = 12;
 }
 
 pub(crate) mod buffer {

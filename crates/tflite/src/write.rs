@@ -55,7 +55,8 @@ pub fn write(model: &Model, options: &WriteOptions) -> Result<Vec<u8>> {
 struct Writer {
     builder: Builder,
     buffers: Vec<Offset>,
-    codes: Vec<(i32, i32)>,
+    /// Number, version, and the name of a custom op.
+    codes: Vec<(i32, i32, String)>,
     /// Release of the oldest runtime that knows every version used so far.
     since: &'static str,
 }
@@ -113,7 +114,8 @@ impl Writer {
         if release(written.since) > release(self.since) {
             self.since = written.since;
         }
-        let code = (written.code, written.version);
+        let (name, custom_options) = written.custom.unwrap_or_default();
+        let code = (written.code, written.version, name);
         let index = self.codes.iter().position(|known| *known == code).unwrap_or_else(|| {
             self.codes.push(code);
             self.codes.len() - 1
@@ -125,8 +127,15 @@ impl Writer {
             .scalar(operator::OPCODE_INDEX, u32::try_from(index).unwrap_or(u32::MAX), 0)
             .offset(operator::INPUTS, self.builder.scalars(&inputs))
             .offset(operator::OUTPUTS, self.builder.scalars(&outputs));
-        if let Some((tag, options)) = written.options {
-            fields.scalar(operator::OPTIONS_TYPE, tag, 0).offset(operator::OPTIONS, options);
+        fields.offset(operator::CUSTOM_OPTIONS, custom_options);
+        match written.options {
+            Some((tag, options)) if ops::has_options_2(written.code) => {
+                fields.scalar(operator::OPTIONS_2_TYPE, tag, 0).offset(operator::OPTIONS_2, options);
+            }
+            Some((tag, options)) => {
+                fields.scalar(operator::OPTIONS_TYPE, tag, 0).offset(operator::OPTIONS, options);
+            }
+            None => {}
         }
         Ok(self.builder.table(fields))
     }
@@ -213,8 +222,10 @@ impl Writer {
         let codes: Vec<_> = self
             .codes
             .iter()
-            .map(|&(code, version)| {
+            .map(|(code, version, name)| {
+                let (code, version) = (*code, *version);
                 let mut fields = Fields::default();
+                fields.offset(operator_code::CUSTOM_CODE, self.builder.optional_string(name));
                 fields
                     .scalar(
                         operator_code::DEPRECATED_BUILTIN_CODE,

@@ -51,6 +51,14 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::Elu(_)
         | Op::Quantize(_)
         | Op::HardSwish(_)
+        | Op::Custom(_)
+        | Op::If(_)
+        | Op::While(_)
+        | Op::CallOnce(_)
+        | Op::VarHandle(_)
+        | Op::ReadVariable(_)
+        | Op::AssignVariable(_)
+        | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::Dropout(_) => Role::Constant,
     }

@@ -95,6 +95,7 @@ fn roles(graph: &Graph, dtype: DType) -> Vec<Role> {
         } else {
             match rule(&node.op) {
                 Rule::Weights { .. } => weights_reason(graph, index),
+                Rule::Float => Some("it has no integer form".into()),
                 Rule::SameScale if !input.is_some_and(|id| is_activation(graph, id)) => {
                     Some("its input is constant".into())
                 }
@@ -152,6 +153,14 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::Elu(_)
         | Op::Quantize(Quantize)
         | Op::HardSwish(_)
+        | Op::Custom(_)
+        | Op::If(_)
+        | Op::While(_)
+        | Op::CallOnce(_)
+        | Op::VarHandle(_)
+        | Op::ReadVariable(_)
+        | Op::AssignVariable(_)
+        | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::BatchNormalization(_)
         | Op::Dropout(_) => None,

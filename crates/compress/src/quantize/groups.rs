@@ -96,7 +96,7 @@ impl<'a> Groups<'a> {
                     self.widen_hard_swish(activations.first().copied(), group);
                 }
             }
-            Rule::Shape | Rule::Converts | Rule::TrainingOnly => {}
+            Rule::Shape | Rule::Float | Rule::Converts | Rule::TrainingOnly => {}
         }
         Ok(())
     }

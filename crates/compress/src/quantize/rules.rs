@@ -25,6 +25,8 @@ pub(super) enum Rule {
     },
     /// The op looks at the shape, not at the elements.
     Shape,
+    /// The op stays as it is: LiteRT has no integer form of it, or only the file's maker knows what it computes.
+    Float,
     /// The op converts between forms: the graph is quantized already.
     Converts,
     /// The op exists only while training.
@@ -61,6 +63,14 @@ pub(super) fn rule(op: &Op) -> Rule {
         Op::Tanh(_) => Rule::Fixed { int8: (1.0 / 128.0, 0), int16: 1.0 / 32_768.0 },
         Op::Shape(_) => Rule::Shape,
         Op::Quantize(_) | Op::Dequantize(_) => Rule::Converts,
+        Op::Custom(_)
+        | Op::If(_)
+        | Op::While(_)
+        | Op::CallOnce(_)
+        | Op::VarHandle(_)
+        | Op::ReadVariable(_)
+        | Op::AssignVariable(_)
+        | Op::StablehloComposite(_) => Rule::Float,
         Op::BatchNormalization(_) | Op::Dropout(_) => Rule::TrainingOnly,
     }
 }

@@ -1,13 +1,15 @@
 //! The closed set of ops: one row each in the table below, one file each for attributes, shape inference and cost.
 
-use crate::{DType, Error, Result, Tensor, elements};
+use crate::{DType, Data, Error, Result, Tensor, elements};
 
 mod activations;
 mod add;
 mod average_pool_2d;
 mod batch_normalization;
 mod concatenation;
+mod control_flow;
 mod conv_2d;
+mod custom;
 mod depthwise_conv_2d;
 mod dequantize;
 mod dropout;
@@ -27,6 +29,7 @@ mod softmax;
 mod squeeze;
 mod strided_slice;
 mod sub;
+mod variables;
 mod window;
 
 pub use activations::{Elu, Gelu, HardSwish, LeakyRelu, Logistic, Relu, Relu6, ReluN1To1, Tanh};
@@ -34,7 +37,9 @@ pub use add::{Add, broadcast_shapes};
 pub use average_pool_2d::AveragePool2d;
 pub use batch_normalization::BatchNormalization;
 pub use concatenation::Concatenation;
+pub use control_flow::{CallOnce, If, StablehloComposite, While};
 pub use conv_2d::Conv2d;
+pub use custom::Custom;
 pub use depthwise_conv_2d::DepthwiseConv2d;
 pub use dequantize::Dequantize;
 pub use dropout::Dropout;
@@ -54,6 +59,7 @@ pub use softmax::Softmax;
 pub use squeeze::Squeeze;
 pub use strided_slice::StridedSlice;
 pub use sub::Sub;
+pub use variables::{AssignVariable, ReadVariable, VarHandle};
 pub use window::{Activation, Padding, WindowSize, window};
 
 macro_rules! op_table {
@@ -115,6 +121,7 @@ op_table! {
     Reshape "reshape" "RESHAPE" Some(22);
     Softmax "softmax" "SOFTMAX" Some(25);
     Tanh "tanh" "TANH" Some(28);
+    Custom "custom" "CUSTOM" Some(32);
     Pad "pad" "PAD" Some(34);
     Mean "mean" "MEAN" Some(40);
     Sub "sub" "SUB" Some(41);
@@ -129,7 +136,14 @@ op_table! {
     Elu "elu" "ELU" Some(111);
     Quantize "quantize" "QUANTIZE" Some(114);
     HardSwish "hard_swish" "HARD_SWISH" Some(117);
+    If "if" "IF" Some(118);
+    While "while" "WHILE" Some(119);
+    CallOnce "call_once" "CALL_ONCE" Some(129);
+    VarHandle "var_handle" "VAR_HANDLE" Some(142);
+    ReadVariable "read_variable" "READ_VARIABLE" Some(143);
+    AssignVariable "assign_variable" "ASSIGN_VARIABLE" Some(144);
     Gelu "gelu" "GELU" Some(150);
+    StablehloComposite "stablehlo_composite" "STABLEHLO_COMPOSITE" Some(206);
     BatchNormalization "batch_normalization" "BATCH_NORMALIZATION" None;
     Dropout "dropout" "DROPOUT" None;
 }
@@ -235,20 +249,30 @@ impl<'a> Inputs<'a> {
     /// The elements of constant input `index` of type int32 or int64.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] when it is not constant, [`Error::Malformed`] when it is not of an integer type.
+    /// [`Error::Unsupported`] that asks for the input ([`Error::needed_input`]) when it is not constant, [`Error::Malformed`] when it is not of an integer type.
     pub fn integers(&self, index: usize, name: &str) -> Result<Vec<i64>> {
         let tensor = self.get(index, name)?;
         let Some(data) = &tensor.data else {
-            return Err(Error::unsupported(
-                self.op,
-                format!("{name} (input {index}) is computed, expected a constant"),
-            ));
+            return Err(self.needs(index, name));
         };
         match tensor.dtype {
             DType::I32 => Ok(data.elements::<i32>()?.iter().map(|&value| i64::from(value)).collect()),
             DType::I64 => Ok(data.elements::<i64>()?.to_vec()),
             other => Err(self.malformed(format!("{name} (input {index}) is {other}, expected int32 or int64"))),
         }
+    }
+
+    /// The bytes of constant input `index`, for ops whose shape depends on them.
+    ///
+    /// # Errors
+    /// As [`Inputs::integers`].
+    pub fn data(&self, index: usize, name: &str) -> Result<&'a Data> {
+        self.get(index, name)?.data.as_ref().ok_or_else(|| self.needs(index, name))
+    }
+
+    fn needs(&self, index: usize, name: &str) -> Error {
+        Error::unsupported(self.op, format!("{name} (input {index}) is computed, expected a constant"))
+            .with_needed_input(index)
     }
 
     /// Whether input `index` is given, constant or not needed to be known.
@@ -304,6 +328,25 @@ impl Op {
             cost.macs = self.spec().macs(&Inputs::new(self, inputs.to_vec()), &output.shape);
         }
         cost
+    }
+
+    /// Whether running the op does more than compute its outputs, so that it must run though nobody reads them. What runs
+    /// other subgraphs may.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        matches!(self, Self::AssignVariable(_) | Self::CallOnce(_) | Self::If(_) | Self::While(_) | Self::Custom(_))
+    }
+
+    /// The subgraphs that the op runs.
+    #[must_use]
+    pub fn subgraphs(&self) -> Vec<usize> {
+        match self {
+            Self::If(op) => vec![op.then_graph, op.else_graph],
+            Self::While(op) => vec![op.condition_graph, op.body_graph],
+            Self::CallOnce(op) => vec![op.init_graph],
+            Self::StablehloComposite(op) => vec![op.decomposition_graph],
+            _ => Vec::new(),
+        }
     }
 
     /// Whether the op exists only while training and is folded away on export.

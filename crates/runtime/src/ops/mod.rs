@@ -17,6 +17,7 @@ mod average_pool_2d;
 mod binary;
 mod concatenation;
 mod conv_2d;
+pub(crate) mod custom;
 mod depthwise_conv_2d;
 mod dequantize;
 mod fully_connected;
@@ -70,6 +71,14 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::HardSwish(_) => activations::plan(cx, Unary::HardSwish),
         Op::Logistic(_) => activations::plan(cx, Unary::Logistic),
         Op::Tanh(_) => activations::plan(cx, Unary::Tanh),
+        Op::Custom(op) => custom::plan(cx, op),
+        Op::If(_)
+        | Op::While(_)
+        | Op::CallOnce(_)
+        | Op::VarHandle(_)
+        | Op::ReadVariable(_)
+        | Op::AssignVariable(_)
+        | Op::StablehloComposite(_) => Err(cx.no_kernel()),
         Op::BatchNormalization(_) => Err(Error::invalid("", "batch normalization exists only while training")
             .with_hint("export the model first, which folds it away")),
     }

@@ -38,6 +38,7 @@ pub(crate) fn exercise_graph(graph: &Graph, seed: u64) -> Reached {
         numerics: random.pick(&[Numerics::Litert, Numerics::Reference]),
         isa: Some(random.pick(&isas)),
         arena_bytes_max: ARENA_BYTES_MAX,
+        ..SessionOptions::default()
     };
     let Ok(mut session) = Session::from_graph(graph.clone(), options) else { return Reached::Read };
     run(&mut session, &mut random);

@@ -201,8 +201,11 @@ impl<'a> Table<'a> {
         Ok(self.bytes(field)?.map_or_else(String::new, |bytes| String::from_utf8_lossy(bytes).into_owned()))
     }
 
-    /// A part of the file outside the tables.
-    pub(crate) fn region(&self, offset: usize, size: usize) -> Result<&'a [u8]> {
-        self.file.region(offset, size)
+    /// A part of the file outside the tables, at a stored 64-bit offset.
+    pub(crate) fn distant_region(&self, offset: u64, size: u64) -> Result<&'a [u8]> {
+        match (usize::try_from(offset), usize::try_from(size)) {
+            (Ok(offset), Ok(size)) => self.file.region(offset, size),
+            _ => Err(Error::malformed("", format!("{size} bytes at {offset} leave the file"))),
+        }
     }
 }

@@ -2,9 +2,10 @@
 //! after the op, which holds both directions and the versions.
 
 use litesmith_graph::ops::{
-    Activation, Add, AveragePool2d, Concatenation, Conv2d, DepthwiseConv2d, Dequantize, Elu, ExpandDims,
-    FullyConnected, Gelu, HardSwish, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pack, Pad, Padding, Quantize,
-    ReduceMax, ReduceMin, Relu, Relu6, ReluN1To1, Reshape, Shape, Softmax, Squeeze, StridedSlice, Sub, Tanh,
+    Activation, Add, AssignVariable, AveragePool2d, CallOnce, Concatenation, Conv2d, DepthwiseConv2d, Dequantize, Elu,
+    ExpandDims, FullyConnected, Gelu, HardSwish, If, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pack, Pad, Padding,
+    Quantize, ReadVariable, ReduceMax, ReduceMin, Relu, Relu6, ReluN1To1, Reshape, Shape, Softmax, Squeeze,
+    StablehloComposite, StridedSlice, Sub, Tanh, VarHandle, While,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
@@ -14,7 +15,9 @@ mod activations;
 mod add;
 mod average_pool_2d;
 mod concatenation;
+mod control_flow;
 mod conv_2d;
+pub(crate) mod custom;
 mod depthwise_conv_2d;
 mod dequantize;
 mod expand_dims;
@@ -33,11 +36,15 @@ mod softmax;
 mod squeeze;
 mod strided_slice;
 mod sub;
+mod variables;
 
 /// How an op stands in a file.
 trait Format: Sized {
     /// Number of its options in the union `BuiltinOptions`; 0 where the op has none.
     const OPTIONS: u8;
+
+    /// Whether that number is one of the union `BuiltinOptions2`.
+    const SECOND_UNION: bool = false;
 
     /// For each version from 1 on, the TensorFlow release whose runtime first knew it (`runtime_version.cc` of LiteRT).
     /// Later versions are refused.
@@ -63,6 +70,14 @@ macro_rules! table {
             }
         }
 
+        /// Whether the op with this number has its options in the union `BuiltinOptions2`.
+        pub(crate) fn has_options_2(code: i32) -> bool {
+            match code {
+                $($code => <$variant as Format>::SECOND_UNION,)*
+                _ => false,
+            }
+        }
+
         /// The op with this number, from the table of its options.
         pub(crate) fn read(code: i32, tag: u8, options: Option<Table<'_>>, node: &Tensors<'_>) -> Result<Op> {
             match code {
@@ -78,6 +93,7 @@ macro_rules! table {
         pub(crate) fn write(op: &Op, node: &Tensors<'_>, builder: &mut Builder) -> Result<Written> {
             match op {
                 $(Op::$variant(op) => write_one(op, $code, node, builder),)*
+                Op::Custom(op) => Ok(custom::write(op, builder)),
                 Op::BatchNormalization(_) | Op::Dropout(_) => Err(Error::invalid(
                     "",
                     "the op exists only while training: a .tflite file cannot hold it",
@@ -119,7 +135,14 @@ table! {
     Elu 111;
     Quantize 114;
     HardSwish 117;
+    If 118;
+    While 119;
+    CallOnce 129;
+    VarHandle 142;
+    ReadVariable 143;
+    AssignVariable 144;
     Gelu 150;
+    StablehloComposite 206;
 }
 
 /// What the writer needs to know about an op.
@@ -128,8 +151,10 @@ pub(crate) struct Written {
     pub(crate) version: i32,
     /// The release whose runtime first knew this version.
     pub(crate) since: &'static str,
-    /// Number in the union `BuiltinOptions` and the table; `None` for ops without options.
+    /// Number in the union and the table; `None` for ops without options.
     pub(crate) options: Option<(u8, Offset)>,
+    /// Name and option bytes of a custom op.
+    pub(crate) custom: Option<(String, Option<Offset>)>,
 }
 
 fn write_one<F: Format>(op: &F, code: i32, node: &Tensors<'_>, builder: &mut Builder) -> Result<Written> {
@@ -137,12 +162,12 @@ fn write_one<F: Format>(op: &F, code: i32, node: &Tensors<'_>, builder: &mut Bui
     let since = version.checked_sub(1).and_then(|index| F::VERSIONS.get(index)).copied().unwrap_or_default();
     let version = i32::try_from(version).unwrap_or(i32::MAX);
     if F::OPTIONS == 0 {
-        return Ok(Written { code, version, since, options: None });
+        return Ok(Written { code, version, since, options: None, custom: None });
     }
     let mut options = OptionsBuilder { builder, fields: Fields::default() };
     op.write(&mut options, node)?;
     let OptionsBuilder { fields, .. } = options;
-    Ok(Written { code, version, since, options: Some((F::OPTIONS, builder.table(fields))) })
+    Ok(Written { code, version, since, options: Some((F::OPTIONS, builder.table(fields))), custom: None })
 }
 
 /// The tensors around a node, which decide versions and a few options. Missing ones give neutral answers: whether a
@@ -252,6 +277,14 @@ impl<'a> Options<'a> {
         self.table.map_or(Ok(None), |table| table.scalars(field))
     }
 
+    fn string(&self, field: usize) -> Result<String> {
+        self.table.map_or(Ok(String::new()), |table| table.string(field))
+    }
+
+    fn bytes(&self, field: usize) -> Result<&'a [u8]> {
+        Ok(self.table.map_or(Ok(None), |table| table.bytes(field))?.unwrap_or_default())
+    }
+
     fn activation(&self, field: usize) -> Result<Activation> {
         let code = self.scalar(field, 0_i8)?;
         Activation::from_code(code)
@@ -294,6 +327,18 @@ impl OptionsBuilder<'_> {
         self
     }
 
+    fn string(&mut self, field: usize, text: &str) -> &mut Self {
+        let text = self.builder.optional_string(text);
+        self.fields.offset(field, text);
+        self
+    }
+
+    fn bytes(&mut self, field: usize, bytes: &[u8]) -> &mut Self {
+        let bytes = self.builder.scalars(bytes);
+        self.fields.offset(field, bytes);
+        self
+    }
+
     fn activation(&mut self, field: usize, activation: Activation) -> &mut Self {
         self.scalar(field, activation.code(), 0)
     }
@@ -318,7 +363,8 @@ mod tests {
     #[test]
     fn every_op_of_the_graph_that_a_file_can_hold_has_a_row() {
         for (name, schema_name, code) in OP_TABLE {
-            let Some(code) = *code else { continue };
+            // A custom op has any version.
+            let Some(code) = code.filter(|&code| code != crate::schema::operator_code::CUSTOM) else { continue };
             assert!(super::versions(code).is_some(), "{name}");
             assert_eq!(crate::builtin_operators::NAMES[usize::try_from(code).unwrap()], *schema_name);
         }

@@ -262,6 +262,14 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_) => Ok(Box::new(View)),
         Op::Dequantize(_) | Op::Quantize(_) => Err(Error::unsupported("", "integers cannot be trained through")
             .with_hint("train the float model and quantize it afterwards")),
+        Op::Custom(_)
+        | Op::If(_)
+        | Op::While(_)
+        | Op::CallOnce(_)
+        | Op::VarHandle(_)
+        | Op::ReadVariable(_)
+        | Op::AssignVariable(_)
+        | Op::StablehloComposite(_) => Err(Error::unsupported("", "it has no gradient")),
         Op::Shape(_) => Err(Error::unsupported("", "a computed shape cannot be trained through")
             .with_hint("give the model a fixed shape except for the batch")),
     }
