@@ -1,15 +1,19 @@
-//! A pool of threads with static work splitting.
+//! A pool of threads that share the tasks of a call.
 
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// Threads that share the tasks of one call.
 ///
-/// The threads live as long as the pool. Between calls they spin for some tens of microseconds, as the next call is
+/// Each thread begins with its own part of the tasks, the same for each call, so that what it wrote in one op is in its
+/// cache in the next; then it takes what others have not begun. The caller never waits for a thread that has not
+/// started: a worker that sleeps, or whose core is taken by another process, delays nothing.
+///
+/// The threads live as long as the pool. Between calls they spin for a fraction of a millisecond, as the next call is
 /// usually near, then sleep. A call allocates nothing.
 pub struct Pool {
     team: Option<Team>,
@@ -22,42 +26,54 @@ struct Team {
     busy: Mutex<()>,
 }
 
-/// The task of a call and how many there are.
-#[derive(Clone, Copy)]
+/// The task of a call.
 struct Job {
     task: *const (dyn Fn(usize) + Sync),
-    tasks: usize,
 }
 
-// SAFETY: the pointee is `Sync`, and `Team::run` keeps it alive until every worker is done with it.
-unsafe impl Send for Job {}
+/// The tasks of a thread's own part that nobody has begun. On cache lines of its own.
+#[repr(align(128))]
+#[derive(Default)]
+struct Part {
+    next: AtomicUsize,
+    end: AtomicUsize,
+}
 
 struct Shared {
-    /// Counts calls; a change is the signal to start.
-    call: AtomicUsize,
-    /// Workers that have not finished the current call.
-    running: AtomicUsize,
+    /// Whether a call accepts workers ([`OPEN`]), how many are in it ([`MEMBERS`]), and above those a count of calls.
+    /// Workers join by adding 1 while it is open; the caller closes it and waits for the members.
+    gate: AtomicU32,
+    /// The open call's. Lives on the caller's stack, and only members look at it.
+    job: AtomicPtr<Job>,
+    parts: Box<[Part]>,
     stop: AtomicBool,
-    job: Mutex<Option<Job>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Threads that sleep, or are about to, on `wake` or `done`.
+    /// Workers that sleep, or are about to.
     sleepers: AtomicUsize,
     sleep: Mutex<()>,
     wake: Condvar,
-    done: Condvar,
-    threads: usize,
 }
 
-/// Rounds of spinning before sleeping, some tens of microseconds.
-const SPINS: usize = 1 << 10;
+const MEMBERS: u32 = 0x7fff;
+const OPEN: u32 = 0x8000;
+const CALL: u32 = 0x1_0000;
+/// Rounds of spinning before sleeping, some hundred microseconds: the time between two calls of one inference. Waking a
+/// sleeping thread takes about 50 microseconds on a virtual machine.
+const SPINS: usize = 1 << 13;
+/// Rounds of spinning before the caller offers its core to the member that it waits for.
+const SPINS_CALLER: usize = 1 << 10;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
-    /// Waits until `ready`: spinning, then on `signal`. Whoever makes it ready calls [`Shared::signal`] afterwards.
-    fn wait(&self, signal: &Condvar, ready: impl Fn() -> bool) {
+    fn threads(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Waits until `ready`: spinning, then asleep. Whoever makes it ready calls [`Shared::signal`] afterwards.
+    fn wait(&self, ready: impl Fn() -> bool) {
         for _ in 0..SPINS {
             if ready() {
                 return;
@@ -68,62 +84,78 @@ impl Shared {
         // Sequentially consistent with the signaller's order (state, then sleepers): one of the two sees the other.
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         while !ready() {
-            guard = signal.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn signal(&self, signal: &Condvar) {
+    fn signal(&self) {
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             drop(lock(&self.sleep));
-            signal.notify_all();
+            self.wake.notify_all();
         }
     }
 
-    /// The part of the job that is thread `thread`'s: contiguous, the same for each call.
-    fn work(&self, job: Job, thread: usize) {
-        let part = |thread: usize| thread * job.tasks / self.threads;
-        // SAFETY: the caller of `Team::run` keeps the task alive until all workers have finished it.
-        let task = unsafe { &*job.task };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (part(thread)..part(thread + 1)).for_each(task))) {
+    /// Runs the tasks of `thread`'s part, then those that are left in the others'.
+    fn work(&self, task: &(dyn Fn(usize) + Sync), thread: usize) {
+        let (before, after) = self.parts.split_at(thread);
+        let all = || {
+            for part in after.iter().chain(before) {
+                let end = part.end.load(Ordering::Relaxed);
+                loop {
+                    let index = part.next.fetch_add(1, Ordering::Relaxed);
+                    if index >= end {
+                        break;
+                    }
+                    task(index);
+                }
+            }
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(all)) {
             lock(&self.panic).get_or_insert(panic);
         }
+    }
+
+    /// Joins the call that `gate` was read from; false if it has changed meanwhile.
+    fn join(&self, gate: u32) -> bool {
+        self.gate.compare_exchange(gate, gate + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     fn worker(&self, thread: usize) {
         let mut seen = 0;
         loop {
-            self.wait(&self.wake, || self.call.load(Ordering::SeqCst) != seen);
-            seen = seen.wrapping_add(1);
+            let call = |gate: u32| gate / CALL;
+            let fresh = |gate: u32| gate & OPEN != 0 && call(gate) != seen;
+            self.wait(|| fresh(self.gate.load(Ordering::SeqCst)) || self.stop.load(Ordering::SeqCst));
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
-            let job = *lock(&self.job);
-            if let Some(job) = job {
-                self.work(job, thread);
+            let gate = self.gate.load(Ordering::SeqCst);
+            if !fresh(gate) || !self.join(gate) {
+                continue;
             }
-            if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
-                self.signal(&self.done);
-            }
+            // SAFETY: the caller of `Team::run` keeps the job and its task alive until its members have left.
+            let task = unsafe { &*(*self.job.load(Ordering::SeqCst)).task };
+            self.work(task, thread);
+            seen = call(gate);
+            self.gate.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
 
 impl Team {
     fn new(threads: usize) -> Option<Self> {
+        let threads = threads.min(MEMBERS as usize);
         let mut workers = Vec::new();
-        // The workers' parts depend on how many there are, so find that out before they start to count calls.
         let shared = Arc::new(Shared {
-            call: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
+            gate: AtomicU32::new(0),
+            job: AtomicPtr::new(std::ptr::null_mut()),
+            parts: (0..threads).map(|_| Part::default()).collect(),
             stop: AtomicBool::new(false),
-            job: Mutex::new(None),
             panic: Mutex::new(None),
             sleepers: AtomicUsize::new(0),
             sleep: Mutex::new(()),
             wake: Condvar::new(),
-            done: Condvar::new(),
-            threads,
         });
         for thread in 1..threads {
             let shared = Arc::clone(&shared);
@@ -151,19 +183,33 @@ impl Team {
             return;
         };
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes, and the job is not used after this function returns: it waits for `running` to
-        // reach 0, and nothing between here and there unwinds, as `work` catches panics.
-        let task = unsafe {
+        for (thread, part) in shared.parts.iter().enumerate() {
+            let first = |thread: usize| thread * tasks / shared.threads();
+            part.next.store(first(thread), Ordering::Relaxed);
+            part.end.store(first(thread + 1), Ordering::Relaxed);
+        }
+        // SAFETY: only the lifetime changes, and the job is not used after this function returns: it waits for the members
+        // to leave, and nothing between here and there unwinds, as `work` catches panics.
+        let eternal = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(task)
         };
-        let job = Job { task, tasks };
-        *lock(&shared.job) = Some(job);
-        shared.running.store(self.workers.len(), Ordering::SeqCst);
-        shared.call.fetch_add(1, Ordering::SeqCst);
-        shared.signal(&shared.wake);
-        shared.work(job, 0);
-        shared.wait(&shared.done, || shared.running.load(Ordering::SeqCst) == 0);
-        *lock(&shared.job) = None;
+        let mut job = Job { task: eternal };
+        shared.job.store(&raw mut job, Ordering::SeqCst);
+        // Closed and without members, so only the count of calls remains.
+        let gate = shared.gate.load(Ordering::SeqCst).wrapping_add(CALL) | OPEN;
+        shared.gate.store(gate, Ordering::SeqCst);
+        shared.signal();
+        shared.work(task, 0);
+        shared.gate.fetch_and(!OPEN, Ordering::SeqCst);
+        let mut spins = 0;
+        while shared.gate.load(Ordering::SeqCst) & MEMBERS != 0 {
+            if spins < SPINS_CALLER {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
         let panic = lock(&shared.panic).take();
         if let Some(panic) = panic {
             drop(_busy);
@@ -175,8 +221,7 @@ impl Team {
 impl Drop for Team {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.call.fetch_add(1, Ordering::SeqCst);
-        self.shared.signal(&self.shared.wake);
+        self.shared.signal();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of tasks, so joining has nothing to report.
             let _ = worker.join();
@@ -234,10 +279,10 @@ impl Pool {
     /// Threads, the caller's included.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.team.as_ref().map_or(1, |team| team.shared.threads)
+        self.team.as_ref().map_or(1, |team| team.shared.threads())
     }
 
-    /// Calls `task(0)` to `task(tasks - 1)`, each once, split over the threads, and returns when all are done. A call from
+    /// Calls `task(0)` to `task(tasks - 1)`, each once, shared by the threads, and returns when all are done. A call from
     /// within a task, or while another thread's call is under way, runs on its own thread.
     ///
     /// # Panics
