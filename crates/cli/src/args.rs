@@ -451,7 +451,7 @@ pub(crate) struct RunArgs {
     /// Replace the output if it exists
     #[arg(long, requires = "output_raw")]
     pub(crate) force: bool,
-    /// Print which kernel runs each op
+    /// Print what runs for each op: kernel, instruction set, memory; ops that fold away or that no kernel takes
     #[arg(long, conflicts_with_all = ["images", "input"])]
     pub(crate) explain: bool,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 
 mod custom;
 mod exactness;
+mod explain;
 mod kernel;
 mod ops;
 mod planner;
@@ -10,5 +11,6 @@ mod session;
 
 pub use custom::{CustomInputs, CustomIo, CustomKernel, CustomNode, CustomOp, CustomOps, CustomOutputs};
 pub use exactness::{Exactness, exactness};
+pub use explain::{Fate, MemoryUse, NodeInfo};
 pub use litesmith_kernels::{Isa, Numerics};
-pub use session::{Session, SessionOptions, StepInfo};
+pub use session::{Session, SessionOptions};

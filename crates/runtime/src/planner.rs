@@ -1,5 +1,7 @@
 //! From a graph to steps: shapes inferred, constants folded, views aliased, kernels planned, memory placed.
 
+use std::collections::BTreeMap;
+
 use litesmith_graph::{Data, Error, Graph, Node, Op, Result, Tensor, TensorId};
 use litesmith_kernels::{Buffer, Context};
 
@@ -24,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) steps: Vec<Step>,
     pub(crate) places: Vec<Place>,
+    /// The tensor whose memory each tensor shares: itself, or what it is a view of.
+    pub(crate) root: Vec<TensorId>,
     pub(crate) slot_bytes: Vec<usize>,
     pub(crate) scratch_bytes: usize,
     pub(crate) outputs_max: usize,
@@ -45,6 +49,7 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
     // The step that computes a tensor's root.
     let mut step_of: Vec<Option<usize>> = vec![None; graph.tensors.len()];
     let mut memory = PlanMemory::new(&graph, options);
+    let mut refused = Vec::new();
     for index in 0..graph.nodes.len() {
         let node = graph.nodes[index].clone();
         let place = graph.place(index);
@@ -76,8 +81,18 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
             // Nothing is computed; loops over the other sizes, which may be any, must not run.
             Kernel::new(format!("{}/empty", node.op.snake_name()), |_, _| Ok(()))
         } else {
-            plan_node(&NodeContext { graph: &graph, node: &node, options, isa: context.isa })
-                .map_err(|error| graph.locate(index, error))?
+            match plan_node(&NodeContext { graph: &graph, node: &node, options, isa: context.isa }) {
+                Ok(kernel) => kernel,
+                // One error tells of every such node; those whose shapes follow from a missing value are not reached.
+                Err(error) if matches!(error, Error::Unsupported(_)) => {
+                    refused.push((index, error));
+                    if constant || matches!(node.op, Op::Shape(_)) {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(graph.locate(index, error)),
+            }
         };
         memory.charge(kernel.plan_bytes).map_err(|error| error.at(&place))?;
         if constant || matches!(node.op, Op::Shape(_)) {
@@ -89,7 +104,28 @@ pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>
             planned.push(Planned { node: index, kernel, outputs: node.outputs.clone(), computed: node.outputs });
         }
     }
-    place(graph, planned, &root, options)
+    combine(&graph, refused)?;
+    place(graph, planned, root, options)
+}
+
+/// One error for all nodes that no kernel takes: each op and reason once, with how often and where first.
+fn combine(graph: &Graph, mut refused: Vec<(usize, Error)>) -> Result<()> {
+    const HINT: &str =
+        "docs/OPERATORS.md lists the ops and element types that run; `litesmith inspect` shows the model";
+    if refused.len() <= 1 {
+        return refused.pop().map_or(Ok(()), |(index, error)| Err(graph.locate(index, error).with_hint(HINT)));
+    }
+    let mut reasons: BTreeMap<(&str, String), (usize, usize)> = BTreeMap::new();
+    for (index, error) in &refused {
+        let key = (graph.nodes[*index].op.name(), error.to_string());
+        reasons.entry(key).or_insert((*index, 0)).1 += 1;
+    }
+    let list: Vec<_> = reasons
+        .iter()
+        .map(|((op, reason), (first, count))| format!("{op} ({count}x, first {}): {reason}", graph.place(*first)))
+        .collect();
+    let message = format!("{} ops cannot be planned: {}", refused.len(), list.join("; "));
+    Err(Error::unsupported("", message).with_hint(HINT))
 }
 
 /// The shapes of a node's outputs.
@@ -192,7 +228,7 @@ fn check_memory(bytes: &[usize], options: &SessionOptions) -> Result<()> {
 
 /// Gives each tensor a slot of the arena. Tensors whose lifetimes do not meet share one: greedy by order of execution,
 /// the free slot that fits best.
-fn place(graph: Graph, planned: Vec<Planned>, root: &[TensorId], options: &SessionOptions) -> Result<Plan> {
+fn place(graph: Graph, planned: Vec<Planned>, root: Vec<TensorId>, options: &SessionOptions) -> Result<Plan> {
     let tensors = graph.tensors.len();
     let forever = planned.len();
     let mut last_use = vec![None; tensors];
@@ -279,6 +315,7 @@ fn place(graph: Graph, planned: Vec<Planned>, root: &[TensorId], options: &Sessi
         tensors: graph.tensors,
         steps,
         places,
+        root,
         slot_bytes,
     })
 }

@@ -5,6 +5,7 @@ use litesmith_graph::{DType, Error, Graph, Model, Result, Tensor, TensorId};
 use litesmith_kernels::{Buffer, Context, Isa, Numerics, Pool};
 
 use crate::custom::CustomOps;
+use crate::explain::{self, MemoryUse, NodeInfo};
 use crate::kernel::{Inputs, Io, Place};
 use crate::planner::{Plan, plan};
 
@@ -62,17 +63,6 @@ pub struct Session {
     scratch: Buffer,
     // Output buffers of the op that runs, taken out of `slots` so that its inputs can be borrowed beside them.
     taken: Vec<Buffer>,
-}
-
-/// One planned op, as `explain` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepInfo {
-    /// Index of the node in the graph.
-    pub node: usize,
-    /// `op 3 CONV_2D "name"`.
-    pub place: String,
-    /// The kernel, as `conv_2d/f32/avx2`.
-    pub kernel: String,
 }
 
 impl Session {
@@ -278,6 +268,18 @@ impl Session {
         Ok(())
     }
 
+    /// Runs the graph and calls `after` with the index of each node whose kernel just ran: a profiler reads its clock there.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`].
+    pub fn run_stepwise(&mut self, after: &mut dyn FnMut(usize)) -> Result<()> {
+        for index in 0..self.plan.steps.len() {
+            self.run_step(index)?;
+            after(self.plan.steps[index].node);
+        }
+        Ok(())
+    }
+
     fn run_step(&mut self, index: usize) -> Result<()> {
         let step = &self.plan.steps[index];
         for (taken, &slot) in self.taken.iter_mut().zip(&step.output_slots) {
@@ -296,15 +298,37 @@ impl Session {
         result.map_err(|error| error.at(self.graph.place(step.node)))
     }
 
-    /// The planned ops in the order in which they run, with the kernel of each.
+    /// What the plan made of each node, in the order of the graph.
     #[must_use]
-    pub fn explain(&self) -> Vec<StepInfo> {
-        let info = |step: &crate::planner::Step| StepInfo {
-            node: step.node,
-            place: self.graph.place(step.node),
-            kernel: step.kernel.name.clone(),
-        };
-        self.plan.steps.iter().map(info).collect()
+    pub fn explain(&self) -> Vec<NodeInfo> {
+        explain::explain(&self.graph, &self.plan)
+    }
+
+    /// What the session holds in memory.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        explain::memory(&self.plan)
+    }
+
+    /// The instruction set that the kernels were chosen for.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The graph as it is planned: with the input shapes of now.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// A tensor of the graph with the shape of this plan.
+    ///
+    /// # Panics
+    /// When `id` is not of the graph.
+    #[must_use]
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.plan.tensors[id.0]
     }
 
     /// Bytes of memory for activations and scratch.

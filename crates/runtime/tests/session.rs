@@ -2,9 +2,10 @@
 
 use litesmith_graph::ops::{
     Activation, Add, Conv2d, FullyConnected, MaxPool2d, Pack, Padding, Relu, Reshape, Shape, Softmax, StridedSlice,
+    Tanh,
 };
 use litesmith_graph::{DType, Data, Error, Graph, Model, Quantization, Tensor, TensorId};
-use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
+use litesmith_runtime::{Fate, Isa, Numerics, Session, SessionOptions};
 
 fn constant(graph: &mut Graph, name: &str, shape: &[usize], elements: &[f32]) -> TensorId {
     graph.add_tensor(Tensor::constant(name, DType::F32, shape, Data::from_slice(elements)))
@@ -98,11 +99,46 @@ fn every_instruction_set_agrees_with_scalar() {
 #[test]
 fn shapes_are_folded_and_views_take_no_step() {
     let session = Session::new(&Model::from_graph(small()), options(1)).unwrap();
-    let places: Vec<_> = session.explain().into_iter().map(|step| step.place).collect();
+    let nodes = session.explain();
+    let of =
+        |fate: fn(&Fate) -> bool| nodes.iter().filter(move |node| fate(&node.fate)).map(|node| node.place.as_str());
     assert_eq!(
-        places,
+        of(|fate| matches!(fate, Fate::Kernel { .. })).collect::<Vec<_>>(),
         ["op 0 CONV_2D \"conv\"", "op 1 MAX_POOL_2D \"pool\"", "op 6 FULLY_CONNECTED \"dense\"", "op 7 SOFTMAX \"y\""]
     );
+    assert_eq!(of(|fate| matches!(fate, Fate::View { of } if of == "pool")).count(), 1);
+    assert_eq!(of(|fate| *fate == Fate::Folded).count(), 3);
+    let slow = nodes.iter().filter(|node| node.is_slow(session.isa())).count();
+    assert_eq!(slow, 0, "{nodes:?}");
+    let memory = session.memory();
+    assert_eq!(memory.arena_bytes + memory.scratch_bytes, session.arena_bytes());
+    assert!(memory.weight_bytes > 0);
+}
+
+#[test]
+fn every_node_without_a_kernel_is_told_of_at_once() {
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor::new("x", DType::I64, [4]));
+    let a = graph.add_node(Tanh, &[Some(x)], "a").unwrap();
+    let b = graph.add_node(Tanh, &[Some(a)], "b").unwrap();
+    let c = graph.add_node(Softmax { beta: 1.0 }, &[Some(b)], "c").unwrap();
+    graph.outputs = vec![c];
+    let error = Session::new(&Model::from_graph(graph), options(1)).err().unwrap();
+    let text = error.to_string();
+    assert!(text.starts_with("3 ops cannot be planned: "), "{text}");
+    assert!(text.contains("TANH (2x, first op 0 TANH \"a\"): no kernel takes (int64) to (int64)"), "{text}");
+    assert!(text.contains("SOFTMAX (1x, first op 2"), "{text}");
+    assert!(error.hint().unwrap().contains("docs/OPERATORS.md"));
+}
+
+#[test]
+fn stepwise_runs_give_the_same_and_name_each_node_that_ran() {
+    let mut session = Session::new(&Model::from_graph(small()), options(1)).unwrap();
+    let expected = run(&mut session, &image(1));
+    let mut ran = Vec::new();
+    session.run_stepwise(&mut |node| ran.push(node)).unwrap();
+    assert_eq!(ran, [0, 1, 6, 7]);
+    assert_eq!(session.output::<f32>(0).unwrap(), expected);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use litesmith::data::{Image, load_image, load_npy};
 use litesmith::measure::{Align, TextTable, format};
+use litesmith::runtime::Fate;
 use litesmith::{Predictor, Result, Session, files, raw};
 
 use super::{existing, load_model, session_options};
@@ -68,19 +69,60 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
 }
 
 fn explain(session: &Session, output: &Output) -> Result<Verdict> {
-    let steps = session.explain();
+    let (nodes, isa, memory) = (session.explain(), session.isa(), session.memory());
     if output.json {
-        let list = steps
-            .iter()
-            .map(|step| serde_json::json!({ "node": step.node, "place": step.place, "kernel": step.kernel }));
-        output.print_json(&list.collect())?;
+        let list = nodes.iter().map(|node| {
+            let mut json = serde_json::json!({ "node": node.node, "place": node.place, "output": node.output });
+            match &node.fate {
+                Fate::Kernel { name, slots, scratch_bytes, table_bytes } => {
+                    json["kernel"] = name.as_str().into();
+                    json["slots"] = slots.as_slice().into();
+                    json["scratch_bytes"] = (*scratch_bytes).into();
+                    json["table_bytes"] = (*table_bytes).into();
+                    json["slow"] = node.is_slow(isa).into();
+                }
+                Fate::View { of } => json["view_of"] = of.as_str().into(),
+                Fate::Folded => json["folded"] = true.into(),
+                Fate::Fused => json["fused"] = true.into(),
+                other => json["fate"] = format!("{other:?}").into(),
+            }
+            json
+        });
+        output.print_json(&serde_json::json!({
+            "isa": isa.name(), "nodes": list.collect::<Vec<_>>(),
+            "arena_bytes": memory.arena_bytes, "scratch_bytes": memory.scratch_bytes,
+            "weight_bytes": memory.weight_bytes, "table_bytes": memory.table_bytes,
+        }))?;
         return Ok(Verdict::Good);
     }
-    let mut table = TextTable::new(&[("op", Align::Left), ("kernel", Align::Left)]);
-    for step in steps {
-        table.row([step.place, step.kernel]);
+    let columns = [("op", Align::Left), ("output", Align::Left), ("runs as", Align::Left), ("memory", Align::Left)];
+    let mut table = TextTable::new(&columns);
+    let mut slow = 0;
+    for node in &nodes {
+        let (runs, memory) = match &node.fate {
+            Fate::Kernel { name, slots, .. } => {
+                let slots: Vec<_> = slots.iter().map(|slot| format!("slot {slot}")).collect();
+                let mark = if node.is_slow(isa) { "  (slow: no vector kernel)" } else { "" };
+                (format!("{name}{mark}"), slots.join(", "))
+            }
+            Fate::View { of } => (format!("nothing: a view of \"{of}\""), String::new()),
+            Fate::Folded => ("nothing: folded into a constant".into(), "constant".into()),
+            Fate::Fused => ("nothing: done by another op's kernel".into(), String::new()),
+            other => (format!("{other:?}"), String::new()),
+        };
+        slow += usize::from(node.is_slow(isa));
+        table.row([node.place.clone(), node.output.clone(), runs, memory]);
     }
-    output.print(&table.to_string())?;
+    let bytes = |bytes: usize| format::bytes(bytes as u64);
+    let slow = if slow == 0 { String::new() } else { format!(", {slow} of them slow") };
+    output.print(&format!(
+        "{table}\n{} for {isa}{slow}; activations {}, scratch {}, weights {}, tables {}\n",
+        format::plural(nodes.len() as u64, "op"),
+        bytes(memory.arena_bytes),
+        bytes(memory.scratch_bytes),
+        bytes(memory.weight_bytes),
+        bytes(memory.table_bytes),
+    ))?;
     Ok(Verdict::Good)
 }
 

@@ -1,0 +1,135 @@
+//! What a plan made of each node.
+
+use std::collections::BTreeSet;
+
+use litesmith_graph::{Graph, TensorId};
+use litesmith_kernels::Isa;
+
+use crate::kernel::Place;
+use crate::planner::Plan;
+
+/// One node, as `litesmith run --explain` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Index of the node in the graph.
+    pub node: usize,
+    /// Its op, as `CONV_2D`.
+    pub op: &'static str,
+    /// `op 3 CONV_2D "name"`.
+    pub place: String,
+    /// Type and shape of its first output in this plan, as `float32[1,28,28,32]`.
+    pub output: String,
+    /// What runs for it.
+    pub fate: Fate,
+}
+
+/// What runs for a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// A kernel.
+    Kernel {
+        /// Op, element types, instruction set, as `conv_2d/f32/avx2`.
+        name: String,
+        /// The slot of the arena of each output.
+        slots: Vec<usize>,
+        /// Memory that it works in while it runs.
+        scratch_bytes: usize,
+        /// Tables that it holds beside the model's constants.
+        table_bytes: usize,
+    },
+    /// Nothing: its output is the memory of its input under another shape.
+    View {
+        /// Name of the tensor whose memory it is.
+        of: String,
+    },
+    /// Nothing: all its inputs are constants, and its result became one while planning.
+    Folded,
+    /// Nothing of its own: the kernel of another node does its work along.
+    Fused,
+}
+
+impl NodeInfo {
+    /// Whether a plain kernel runs although `isa` has vector instructions.
+    #[must_use]
+    pub fn is_slow(&self, isa: Isa) -> bool {
+        match &self.fate {
+            Fate::Kernel { name, .. } => {
+                isa != Isa::Scalar && name.split('/').any(|part| matches!(part, "scalar" | "reference"))
+            }
+            Fate::View { .. } | Fate::Folded | Fate::Fused => false,
+        }
+    }
+}
+
+/// What a session holds in memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryUse {
+    /// Activations.
+    pub arena_bytes: usize,
+    /// Memory that ops work in while they run; one piece for all.
+    pub scratch_bytes: usize,
+    /// Constants of the model, those folded while planning included, shared ones once.
+    pub weight_bytes: usize,
+    /// Tables that kernels hold beside the model's constants.
+    pub table_bytes: usize,
+}
+
+pub(crate) fn explain(graph: &Graph, plan: &Plan) -> Vec<NodeInfo> {
+    let mut step_of = vec![None; graph.nodes.len()];
+    for step in &plan.steps {
+        if let Some(of) = step_of.get_mut(step.node) {
+            *of = Some(step);
+        }
+    }
+    let fate = |index: usize, first: Option<TensorId>| {
+        if let Some(step) = step_of[index] {
+            return Fate::Kernel {
+                name: step.kernel.name.clone(),
+                slots: step.output_slots.clone(),
+                scratch_bytes: step.kernel.scratch_bytes,
+                table_bytes: step.kernel.plan_bytes,
+            };
+        }
+        match first {
+            Some(id) if plan.tensors[id.0].data.is_some() => Fate::Folded,
+            Some(id) if plan.root[id.0] != id => Fate::View { of: plan.tensors[plan.root[id.0].0].name.clone() },
+            _ => Fate::Fused,
+        }
+    };
+    let nodes = graph.nodes.iter().enumerate();
+    nodes
+        .map(|(index, node)| {
+            let first = node.outputs.first().copied();
+            NodeInfo {
+                node: index,
+                op: node.op.name(),
+                place: graph.place(index),
+                output: first.map_or_else(String::new, |id| shape(&plan.tensors[id.0])),
+                fate: fate(index, first),
+            }
+        })
+        .collect()
+}
+
+/// The shape of this plan, where a tensor's own words would have -1.
+fn shape(tensor: &litesmith_graph::Tensor) -> String {
+    let sizes: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
+    format!("{}[{}]", tensor.dtype, sizes.join(","))
+}
+
+pub(crate) fn memory(plan: &Plan) -> MemoryUse {
+    let mut seen = BTreeSet::new();
+    let constants = plan.tensors.iter().filter_map(|tensor| tensor.data.as_ref());
+    let in_views = plan.places.iter().filter_map(|place| match place {
+        Place::Constant(data) => Some(data),
+        Place::Slot { .. } | Place::Nowhere => None,
+    });
+    let unshared = constants.chain(in_views).filter(|data| seen.insert(data.bytes().as_ptr()));
+    MemoryUse {
+        weight_bytes: unshared.map(litesmith_graph::Data::len).sum(),
+        arena_bytes: plan.slot_bytes.iter().sum(),
+        scratch_bytes: plan.scratch_bytes,
+        table_bytes: plan.steps.iter().map(|step| step.kernel.plan_bytes).sum(),
+    }
+}
