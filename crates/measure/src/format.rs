@@ -84,6 +84,18 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// A name of at most `most` characters: the middle of a longer one becomes `…`, as its end tells more than what it starts
+/// with, and converters join the names of fused ops.
+#[must_use]
+pub fn shortened(name: &str, most: usize) -> String {
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
+    }
+    let (start, end) = (most.saturating_sub(1) / 3, most.saturating_sub(1) - most.saturating_sub(1) / 3);
+    name.chars().take(start).chain(['…']).chain(name.chars().skip(length - end)).collect()
+}
+
 /// `1 image`, `2 images`.
 #[must_use]
 pub fn plural(value: u64, noun: &str) -> String {
@@ -132,6 +144,7 @@ mod tests {
             (number(0.031_271), number(2.301), number(f64::NAN)),
             ("0.03127".into(), "2.301".into(), "–".into())
         );
+        assert_eq!((shortened("conv", 4), shortened("a/b/c/conv", 7)), ("conv".into(), "a/…conv".into()));
         assert_eq!((plural(1, "image"), plural(2000, "image")), ("1 image".into(), "2,000 images".into()));
     }
 }

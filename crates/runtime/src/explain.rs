@@ -15,6 +15,8 @@ pub struct NodeInfo {
     pub node: usize,
     /// Its op, as `CONV_2D`.
     pub op: &'static str,
+    /// Name of its first output.
+    pub name: String,
     /// `op 3 CONV_2D "name"`.
     pub place: String,
     /// Type and shape of its first output in this plan, as `float32[1,28,28,32]`.
@@ -104,6 +106,7 @@ pub(crate) fn explain(graph: &Graph, plan: &Plan) -> Vec<NodeInfo> {
             NodeInfo {
                 node: index,
                 op: node.op.name(),
+                name: first.map_or_else(String::new, |id| graph.tensor(id).name.clone()),
                 place: graph.place(index),
                 output: first.map_or_else(String::new, |id| shape(&plan.tensors[id.0])),
                 fate: fate(index, first),

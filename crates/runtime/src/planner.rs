@@ -113,7 +113,9 @@ fn combine(graph: &Graph, mut refused: Vec<(usize, Error)>) -> Result<()> {
     const HINT: &str =
         "docs/OPERATORS.md lists the ops and element types that run; `litesmith inspect` shows the model";
     if refused.len() <= 1 {
-        return refused.pop().map_or(Ok(()), |(index, error)| Err(graph.locate(index, error).with_hint(HINT)));
+        let Some((index, error)) = refused.pop() else { return Ok(()) };
+        let error = graph.locate(index, error);
+        return Err(if error.hint().is_some() { error } else { error.with_hint(HINT) });
     }
     let mut reasons: BTreeMap<(&str, String), (usize, usize)> = BTreeMap::new();
     for (index, error) in &refused {

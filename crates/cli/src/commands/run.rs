@@ -95,7 +95,14 @@ fn explain(session: &Session, output: &Output) -> Result<Verdict> {
         }))?;
         return Ok(Verdict::Good);
     }
-    let columns = [("op", Align::Left), ("output", Align::Left), ("runs as", Align::Left), ("memory", Align::Left)];
+    let columns = [
+        ("#", Align::Right),
+        ("op", Align::Left),
+        ("name", Align::Left),
+        ("output", Align::Left),
+        ("runs as", Align::Left),
+        ("memory", Align::Left),
+    ];
     let mut table = TextTable::new(&columns);
     let mut slow = 0;
     for node in &nodes {
@@ -105,13 +112,14 @@ fn explain(session: &Session, output: &Output) -> Result<Verdict> {
                 let mark = if node.is_slow(isa) { "  (slow: no vector kernel)" } else { "" };
                 (format!("{name}{mark}"), slots.join(", "))
             }
-            Fate::View { of } => (format!("nothing: a view of \"{of}\""), String::new()),
-            Fate::Folded => ("nothing: folded into a constant".into(), "constant".into()),
+            Fate::View { of } => (format!("nothing: a view of \"{}\"", format::shortened(of, 40)), String::new()),
+            Fate::Folded => ("nothing: folded into a constant".into(), String::new()),
             Fate::Fused => ("nothing: done by another op's kernel".into(), String::new()),
             other => (format!("{other:?}"), String::new()),
         };
         slow += usize::from(node.is_slow(isa));
-        table.row([node.place.clone(), node.output.clone(), runs, memory]);
+        let name = format::shortened(&node.name, 40);
+        table.row([node.node.to_string(), node.op.to_owned(), name, node.output.clone(), runs, memory]);
     }
     let bytes = |bytes: usize| format::bytes(bytes as u64);
     let slow = if slow == 0 { String::new() } else { format!(", {slow} of them slow") };
