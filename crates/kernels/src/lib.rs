@@ -35,6 +35,7 @@ pub mod quantized_binary;
 pub mod quantized_concatenation;
 pub mod quantized_reduce;
 pub mod real;
+pub mod rearrange;
 pub mod reduce;
 pub mod requantize;
 pub mod shape;

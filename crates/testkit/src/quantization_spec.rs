@@ -71,9 +71,28 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::Pad(_)
         | Op::Squeeze(_)
         | Op::StridedSlice(_)
+        | Op::DepthToSpace(_)
+        | Op::SpaceToDepth(_)
+        | Op::Gather(_)
+        | Op::Transpose(_)
+        | Op::Split(_)
+        | Op::Slice(_)
+        | Op::Tile(_)
+        | Op::Unpack(_)
+        | Op::ResizeNearestNeighbor(_)
+        | Op::MirrorPad(_)
+        | Op::SplitV(_)
+        | Op::ReverseV2(_)
+        | Op::BroadcastTo(_)
         | Op::ExpandDims(_)
         | Op::ReduceMax(_)
-        | Op::ReduceMin(_) => same_parameters(first),
+        | Op::ReduceMin(_) => {
+            // SPLIT has its axis first.
+            let value = if let Op::Split(_) = node.op { input(1).unwrap_or(first) } else { first };
+            same_parameters(value)?;
+            let outputs = node.outputs.iter().map(|&id| graph.tensor(id));
+            outputs.into_iter().try_for_each(|output| same_parameters(output))
+        }
         Op::Concatenation(_) | Op::Pack(_) => inputs.iter().flatten().try_for_each(|tensor| same_parameters(tensor)),
         Op::Softmax(_) | Op::Logistic(_) => prescribed((1.0 / 256.0, -128)),
         Op::Tanh(_) => prescribed((1.0 / 128.0, 0)),

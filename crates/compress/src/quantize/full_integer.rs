@@ -9,7 +9,7 @@ use super::{
     Decision, IoType, KeptFloat, QuantizeOptions, Scheme, TensorReport, constant_weights,
     groups::{Groups, Parameters, parameters_of},
     missing_bias, normalization, params,
-    rules::{Rule, has_int16, rule},
+    rules::{Rule, has_int16, rule, value_input},
     scale_axis,
 };
 use crate::{Edit, Form, Range, Ranges};
@@ -82,7 +82,7 @@ fn roles(graph: &Graph, dtype: DType) -> Vec<Role> {
         let floats = || node.inputs.iter().flatten().filter(|id| graph.tensor(**id).dtype == DType::F32);
         let is_passive =
             rule(&node.op) == Rule::Shape || node.outputs.iter().all(|&id| graph.tensor(id).dtype != DType::F32);
-        let input = node.inputs.first().copied().flatten();
+        let input = node.inputs.get(value_input(&node.op)).copied().flatten();
         let reason = if is_passive {
             roles.push(Role::Passive);
             continue;
@@ -144,6 +144,19 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::Mean(_)
         | Op::Squeeze(_)
         | Op::StridedSlice(_)
+        | Op::DepthToSpace(_)
+        | Op::SpaceToDepth(_)
+        | Op::Gather(_)
+        | Op::Transpose(_)
+        | Op::Split(_)
+        | Op::Slice(_)
+        | Op::Tile(_)
+        | Op::Unpack(_)
+        | Op::ResizeNearestNeighbor(_)
+        | Op::MirrorPad(_)
+        | Op::SplitV(_)
+        | Op::ReverseV2(_)
+        | Op::BroadcastTo(_)
         | Op::ExpandDims(_)
         | Op::Shape(_)
         | Op::ReduceMax(_)

@@ -83,8 +83,10 @@ impl<'a> Groups<'a> {
         match rule(&node.op) {
             Rule::SameScale => {
                 let into = self.group(activations[0]);
-                self.groups[into].members.push(output);
-                self.group_of[output.0] = Some(into);
+                for &output in &node.outputs {
+                    self.groups[into].members.push(output);
+                    self.group_of[output.0] = Some(into);
+                }
             }
             Rule::Join => self.join(output, &activations, &constants)?,
             Rule::Fixed { int8, int16 } => {

@@ -12,7 +12,8 @@ pub(super) enum Rule {
     },
     /// Every input and the output have parameters of their own.
     Free,
-    /// The output has the parameters of input 0: the op only moves or selects elements, or averages them in place.
+    /// The outputs have the parameters of the input [`value_input`]: the op only moves or selects elements, or averages
+    /// them in place.
     SameScale,
     /// Every input has the parameters of the output.
     Join,
@@ -55,6 +56,19 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::Pad(_)
         | Op::Squeeze(_)
         | Op::StridedSlice(_)
+        | Op::DepthToSpace(_)
+        | Op::SpaceToDepth(_)
+        | Op::Gather(_)
+        | Op::Transpose(_)
+        | Op::Split(_)
+        | Op::Slice(_)
+        | Op::Tile(_)
+        | Op::Unpack(_)
+        | Op::ResizeNearestNeighbor(_)
+        | Op::MirrorPad(_)
+        | Op::SplitV(_)
+        | Op::ReverseV2(_)
+        | Op::BroadcastTo(_)
         | Op::ExpandDims(_)
         | Op::ReduceMax(_)
         | Op::ReduceMin(_) => Rule::SameScale,
@@ -75,7 +89,21 @@ pub(super) fn rule(op: &Op) -> Rule {
     }
 }
 
+/// The input that holds the elements; the others say what to do with them.
+pub(super) fn value_input(op: &Op) -> usize {
+    usize::from(matches!(op, Op::Split(_)))
+}
+
 /// Whether LiteRT has a kernel of `op` for int16 activations. Every op that has one for integers has one for int8.
 pub(super) fn has_int16(op: &Op) -> bool {
-    !matches!(op, Op::ReluN1To1(_) | Op::Elu(_) | Op::HardSwish(_))
+    !matches!(
+        op,
+        Op::ReluN1To1(_)
+            | Op::Elu(_)
+            | Op::HardSwish(_)
+            | Op::SpaceToDepth(_)
+            | Op::DepthToSpace(_)
+            | Op::Tile(_)
+            | Op::BroadcastTo(_)
+    )
 }

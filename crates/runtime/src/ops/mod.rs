@@ -25,6 +25,7 @@ mod max_pool_2d;
 mod pack;
 mod pad;
 mod quantize;
+mod rearrange;
 mod reduce;
 mod reshape;
 mod shape;
@@ -62,6 +63,19 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Pack(op) => pack::plan(cx, op),
         Op::Quantize(_) => quantize::plan(cx),
         Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_) | Op::Dropout(_) => reshape::plan(cx),
+        Op::DepthToSpace(_)
+        | Op::SpaceToDepth(_)
+        | Op::Gather(_)
+        | Op::Transpose(_)
+        | Op::Split(_)
+        | Op::Slice(_)
+        | Op::Tile(_)
+        | Op::Unpack(_)
+        | Op::ResizeNearestNeighbor(_)
+        | Op::MirrorPad(_)
+        | Op::SplitV(_)
+        | Op::ReverseV2(_)
+        | Op::BroadcastTo(_) => rearrange::plan(cx),
         Op::Relu(_) => activations::plan(cx, Unary::Relu),
         Op::ReluN1To1(_) => activations::plan(cx, Unary::ReluN1To1),
         Op::Relu6(_) => activations::plan(cx, Unary::Relu6),

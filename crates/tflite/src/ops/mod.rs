@@ -2,10 +2,11 @@
 //! after the op, which holds both directions and the versions.
 
 use litesmith_graph::ops::{
-    Activation, Add, AssignVariable, AveragePool2d, CallOnce, Concatenation, Conv2d, DepthwiseConv2d, Dequantize, Elu,
-    ExpandDims, FullyConnected, Gelu, HardSwish, If, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pack, Pad, Padding,
-    Quantize, ReadVariable, ReduceMax, ReduceMin, Relu, Relu6, ReluN1To1, Reshape, Shape, Softmax, Squeeze,
-    StablehloComposite, StridedSlice, Sub, Tanh, VarHandle, While,
+    Activation, Add, AssignVariable, AveragePool2d, BroadcastTo, CallOnce, Concatenation, Conv2d, DepthToSpace,
+    DepthwiseConv2d, Dequantize, Elu, ExpandDims, FullyConnected, Gather, Gelu, HardSwish, If, LeakyRelu, Logistic,
+    MaxPool2d, Mean, MirrorPad, Mul, Pack, Pad, Padding, Quantize, ReadVariable, ReduceMax, ReduceMin, Relu, Relu6,
+    ReluN1To1, Reshape, ResizeNearestNeighbor, ReverseV2, Shape, Slice, Softmax, SpaceToDepth, Split, SplitV, Squeeze,
+    StablehloComposite, StridedSlice, Sub, Tanh, Tile, Transpose, Unpack, VarHandle, While,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
@@ -28,6 +29,7 @@ mod mul;
 mod pack;
 mod pad;
 mod quantize;
+mod rearrange;
 mod reduce_max;
 mod reduce_min;
 mod reshape;
@@ -110,6 +112,7 @@ table! {
     Concatenation 2;
     Conv2d 3;
     DepthwiseConv2d 4;
+    DepthToSpace 5;
     Dequantize 6;
     FullyConnected 9;
     Logistic 14;
@@ -120,24 +123,36 @@ table! {
     Relu6 21;
     Reshape 22;
     Softmax 25;
+    SpaceToDepth 26;
     Tanh 28;
     Pad 34;
+    Gather 36;
+    Transpose 39;
     Mean 40;
     Sub 41;
     Squeeze 43;
     StridedSlice 45;
+    Split 49;
+    Slice 65;
+    Tile 69;
     ExpandDims 70;
     Shape 77;
     ReduceMax 82;
     Pack 83;
+    Unpack 88;
     ReduceMin 89;
+    ResizeNearestNeighbor 97;
     LeakyRelu 98;
+    MirrorPad 100;
+    SplitV 102;
+    ReverseV2 105;
     Elu 111;
     Quantize 114;
     HardSwish 117;
     If 118;
     While 119;
     CallOnce 129;
+    BroadcastTo 130;
     VarHandle 142;
     ReadVariable 143;
     AssignVariable 144;

@@ -23,6 +23,7 @@ mod fully_connected;
 mod max_pool_2d;
 mod pack;
 mod pad;
+mod rearrange;
 mod reduce;
 mod softmax;
 mod strided_slice;
@@ -243,6 +244,19 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         Op::Pack(op) => pack::plan(*op, node),
         Op::Pad(_) => pad::plan(node),
         Op::Mean(_) | Op::ReduceMax(_) | Op::ReduceMin(_) => reduce::plan(node),
+        Op::DepthToSpace(_)
+        | Op::SpaceToDepth(_)
+        | Op::Gather(_)
+        | Op::Transpose(_)
+        | Op::Split(_)
+        | Op::Slice(_)
+        | Op::Tile(_)
+        | Op::Unpack(_)
+        | Op::ResizeNearestNeighbor(_)
+        | Op::MirrorPad(_)
+        | Op::SplitV(_)
+        | Op::ReverseV2(_)
+        | Op::BroadcastTo(_) => rearrange::plan(node),
         Op::Softmax(op) => softmax::plan(*op, node),
         Op::StridedSlice(op) => strided_slice::plan(*op, node),
         Op::BatchNormalization(op) => {

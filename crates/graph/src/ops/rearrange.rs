@@ -1,0 +1,481 @@
+//! Ops whose outputs are elements of one input in another order: TRANSPOSE, SPLIT, SPLIT_V, UNPACK, SLICE, SPACE_TO_DEPTH,
+//! DEPTH_TO_SPACE, TILE, BROADCAST_TO, REVERSE_V2, MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, and GATHER by constant indices.
+//! Each says which element goes where; shapes, the runtime's kernel and the gradient follow from that.
+
+use super::{Inputs, Op, OpSpec, resolve_axes, resolve_axis};
+use crate::{Error, Result, Tensor};
+
+/// Where the elements of one output come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rearrangement {
+    /// Shape of the output.
+    pub shape: Vec<usize>,
+    /// Nested loops over the output in row-major order, outermost first. Each lists what it adds to the index in the
+    /// input; the sum over all loops is the element read. An axis of the output may take several loops.
+    pub loops: Vec<Vec<usize>>,
+}
+
+/// Elements of one loop, above which a shape counts as hostile: its list alone would take half a gigabyte.
+const LOOP_MAX: usize = 1 << 26;
+
+/// An op that rearranges one input.
+trait Rearranges {
+    /// Which input holds the elements.
+    const VALUE: usize = 0;
+
+    /// One entry for each output.
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>>;
+}
+
+macro_rules! rearranging {
+    ($($variant:ident),* $(,)?) => {
+        $(impl OpSpec for $variant {
+            fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+                Ok(self.rearrange(inputs)?.into_iter().map(|output| output.shape).collect())
+            }
+        })*
+
+        impl Op {
+            /// For an op that only rearranges elements: the input that holds them, and where each output takes its own
+            /// from. `None` for other ops.
+            ///
+            /// # Errors
+            /// As [`Op::infer_shapes`].
+            pub fn rearrangement(&self, inputs: &[Option<&Tensor>]) -> Option<Result<(usize, Vec<Rearrangement>)>> {
+                let inputs = Inputs::new(self, inputs.to_vec());
+                $(if let Self::$variant(op) = self {
+                    return Some(op.rearrange(&inputs).map(|outputs| (<$variant as Rearranges>::VALUE, outputs)));
+                })*
+                None
+            }
+        }
+    };
+}
+
+rearranging! {
+    DepthToSpace, ResizeNearestNeighbor, SpaceToDepth, Gather, Transpose, Split, Slice, Tile, Unpack, MirrorPad, SplitV,
+    ReverseV2, BroadcastTo,
+}
+
+/// A loop of `count` steps of `step`.
+fn steps(op: &str, count: usize, step: usize) -> Result<Vec<usize>> {
+    if count > LOOP_MAX {
+        return Err(Error::limit(op, format!("an axis of {count} elements, at most {LOOP_MAX} can be rearranged")));
+    }
+    Ok((0..count).map(|index| index.saturating_mul(step)).collect())
+}
+
+/// The value's shape, whose size does not overflow, and the distance of neighbours along each axis.
+fn value<'a>(inputs: &Inputs<'a>, index: usize) -> Result<(&'a [usize], Vec<usize>)> {
+    let tensor = inputs.get(index, "value")?;
+    tensor.elements()?;
+    let mut strides = vec![1_usize; tensor.shape.len()];
+    for axis in (1..strides.len()).rev() {
+        strides[axis - 1] = strides[axis].saturating_mul(tensor.shape[axis]);
+    }
+    Ok((&tensor.shape, strides))
+}
+
+/// The loops that take a tensor as it is.
+fn identity(op: &str, shape: &[usize], strides: &[usize]) -> Result<Vec<Vec<usize>>> {
+    shape.iter().zip(strides).map(|(&size, &stride)| steps(op, size, stride)).collect()
+}
+
+/// Checks an attribute or element that must not be negative.
+fn size(inputs: &Inputs<'_>, name: &str, value: i64) -> Result<usize> {
+    usize::try_from(value).map_err(|_| inputs.malformed(format!("got {name} {value}, expected 0 or more")))
+}
+
+/// Input `index`, which must have one entry for each axis.
+fn for_each_axis(inputs: &Inputs<'_>, index: usize, name: &str, rank: usize) -> Result<Vec<i64>> {
+    let entries = inputs.integers(index, name)?;
+    if entries.len() == rank {
+        return Ok(entries);
+    }
+    Err(inputs.malformed(format!("got {} entries of {name} for a tensor of rank {rank}", entries.len())))
+}
+
+/// Input `index`, which must be one number.
+fn one(inputs: &Inputs<'_>, index: usize, name: &str) -> Result<i64> {
+    match *inputs.integers(index, name)?.as_slice() {
+        [one] => Ok(one),
+        ref all => Err(inputs.malformed(format!("{name} has {} elements, expected one", all.len()))),
+    }
+}
+
+/// TRANSPOSE: axis `permutation[i]` becomes axis `i`; the permutation is the second input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Transpose;
+
+impl Rearranges for Transpose {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(2..=2)?;
+        let (shape, strides) = value(inputs, 0)?;
+        let entries = for_each_axis(inputs, 1, "permutation", shape.len())?;
+        let axes =
+            entries.iter().map(|&axis| resolve_axis("TRANSPOSE", axis, shape.len())).collect::<Result<Vec<_>>>()?;
+        let mut sorted = axes.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..shape.len()) {
+            return Err(inputs.malformed(format!("{entries:?} is no permutation of {} axes", shape.len())));
+        }
+        let loops = axes.iter().map(|&axis| steps("TRANSPOSE", shape[axis], strides[axis])).collect::<Result<_>>()?;
+        Ok(vec![Rearrangement { shape: axes.iter().map(|&axis| shape[axis]).collect(), loops }])
+    }
+}
+
+/// SLICE: a box of the input; where it begins and its sizes (-1: up to the end) are inputs 1 and 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Slice;
+
+impl Rearranges for Slice {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(3..=3)?;
+        let (shape, strides) = value(inputs, 0)?;
+        let begins = for_each_axis(inputs, 1, "begin", shape.len())?;
+        let sizes = for_each_axis(inputs, 2, "size", shape.len())?;
+        let mut loops = identity("SLICE", shape, &strides)?;
+        for (axis, steps) in loops.iter_mut().enumerate() {
+            let begin = size(inputs, "begin", begins[axis])?;
+            let rest = shape[axis].checked_sub(begin);
+            let count = if sizes[axis] == -1 { rest } else { Some(size(inputs, "size", sizes[axis])?) };
+            let (Some(rest), Some(count)) = (rest, count) else {
+                return Err(inputs.malformed(format!("begin {begin} of axis {axis}, which has {}", shape[axis])));
+            };
+            if count > rest {
+                return Err(inputs
+                    .malformed(format!("{count} elements from {begin} on of axis {axis}, which has {}", shape[axis])));
+            }
+            *steps = steps[begin..begin + count].to_vec();
+        }
+        Ok(vec![Rearrangement { shape: loops.iter().map(Vec::len).collect(), loops }])
+    }
+}
+
+/// The parts of `sizes` along `axis`, one output each.
+fn parts(op: &str, inputs: &Inputs<'_>, index: usize, axis: usize, sizes: &[usize]) -> Result<Vec<Rearrangement>> {
+    let (shape, strides) = value(inputs, index)?;
+    let loops = identity(op, shape, &strides)?;
+    let total = sizes.iter().fold(0_usize, |sum, &size| sum.saturating_add(size));
+    if total != shape[axis] {
+        return Err(inputs.malformed(format!("parts of {sizes:?} along axis {axis}, which has {}", shape[axis])));
+    }
+    let mut start = 0;
+    Ok(sizes
+        .iter()
+        .map(|&size| {
+            let mut part = Rearrangement { shape: shape.to_vec(), loops: loops.clone() };
+            part.shape[axis] = size;
+            part.loops[axis] = loops[axis][start..start + size].to_vec();
+            start += size;
+            part
+        })
+        .collect())
+}
+
+/// Attributes of SPLIT: equal parts along the axis in input 0, of the value in input 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Split {
+    /// Parts, at least 1.
+    pub num_splits: usize,
+}
+
+impl Rearranges for Split {
+    const VALUE: usize = 1;
+
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(2..=2)?;
+        let shape = &inputs.get(1, "value")?.shape;
+        let axis = resolve_axis("SPLIT", one(inputs, 0, "axis")?, shape.len())?;
+        if self.num_splits == 0 || self.num_splits > LOOP_MAX || !shape[axis].is_multiple_of(self.num_splits) {
+            return Err(inputs.malformed(format!("{} equal parts of {}", self.num_splits, shape[axis])));
+        }
+        parts("SPLIT", inputs, 1, axis, &vec![shape[axis] / self.num_splits; self.num_splits])
+    }
+}
+
+/// SPLIT_V: parts of given sizes (input 1; one may be -1: the rest) along the axis in input 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SplitV;
+
+impl Rearranges for SplitV {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(3..=3)?;
+        let shape = &inputs.get(0, "value")?.shape;
+        let axis = resolve_axis("SPLIT_V", one(inputs, 2, "axis")?, shape.len())?;
+        let given = inputs.integers(1, "sizes")?;
+        let known = given
+            .iter()
+            .filter(|&&size| size >= 0)
+            .fold(0_usize, |sum, &size| sum.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)));
+        let rest = shape[axis].saturating_sub(known);
+        if given.iter().filter(|&&size| size == -1).count() > 1 {
+            return Err(inputs.malformed(format!("more than one open size in {given:?}")));
+        }
+        let sizes = given
+            .iter()
+            .map(|&part| if part == -1 { Ok(rest) } else { size(inputs, "size", part) })
+            .collect::<Result<Vec<_>>>()?;
+        parts("SPLIT_V", inputs, 0, axis, &sizes)
+    }
+}
+
+/// Attributes of UNPACK: one output for each index of an axis, which is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unpack {
+    /// Outputs: the size of the axis.
+    pub num: usize,
+    /// The axis; may count from the end.
+    pub axis: i32,
+}
+
+impl Rearranges for Unpack {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(1..=1)?;
+        let shape = &inputs.get(0, "value")?.shape;
+        let axis = resolve_axis("UNPACK", i64::from(self.axis), shape.len())?;
+        if self.num != shape[axis] || self.num > LOOP_MAX {
+            return Err(inputs.malformed(format!("{} outputs for axis {axis} of {shape:?}", self.num)));
+        }
+        let mut outputs = parts("UNPACK", inputs, 0, axis, &vec![1; self.num])?;
+        for output in &mut outputs {
+            output.shape.remove(axis);
+        }
+        Ok(outputs)
+    }
+}
+
+/// The block size of SPACE_TO_DEPTH and DEPTH_TO_SPACE, with the shape it applies to.
+fn block(inputs: &Inputs<'_>, block_size: usize) -> Result<([usize; 4], usize)> {
+    inputs.expect_count(1..=1)?;
+    let shape = inputs.shape::<4>(0, "value")?;
+    inputs.get(0, "value")?.elements()?;
+    match block_size.checked_mul(block_size) {
+        Some(area) if area > 0 => Ok((shape, area)),
+        _ => Err(inputs.malformed(format!("got block size {block_size}"))),
+    }
+}
+
+fn loops_of<const N: usize>(op: &str, loops: [(usize, usize); N]) -> Result<Vec<Vec<usize>>> {
+    loops.iter().map(|&(count, step)| steps(op, count, step)).collect()
+}
+
+/// Attributes of SPACE_TO_DEPTH: the pixels of each block become channels of one pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpaceToDepth {
+    /// Pixels along each side of a block, at least 1.
+    pub block_size: usize,
+}
+
+impl Rearranges for SpaceToDepth {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        let ([batch, height, width, channels], area) = block(inputs, self.block_size)?;
+        let side = self.block_size;
+        if !height.is_multiple_of(side) || !width.is_multiple_of(side) {
+            return Err(inputs.malformed(format!("blocks of {side} x {side} in an image of {height} x {width}")));
+        }
+        let row = width.saturating_mul(channels);
+        let loops = [
+            (batch, height.saturating_mul(row)),
+            (height / side, row.saturating_mul(side)),
+            (width / side, channels.saturating_mul(side)),
+            (side, row),
+            (side, channels),
+            (channels, 1),
+        ];
+        let shape = vec![batch, height / side, width / side, channels.saturating_mul(area)];
+        Ok(vec![Rearrangement { shape, loops: loops_of("SPACE_TO_DEPTH", loops)? }])
+    }
+}
+
+/// Attributes of DEPTH_TO_SPACE: the channels of each pixel become the pixels of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DepthToSpace {
+    /// Pixels along each side of a block, at least 1.
+    pub block_size: usize,
+}
+
+impl Rearranges for DepthToSpace {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        let ([batch, height, width, channels], area) = block(inputs, self.block_size)?;
+        let side = self.block_size;
+        if !channels.is_multiple_of(area) {
+            return Err(inputs.malformed(format!("blocks of {side} x {side} from {channels} channels")));
+        }
+        let (row, out) = (width.saturating_mul(channels), channels / area);
+        let loops = [
+            (batch, height.saturating_mul(row)),
+            (height, row),
+            (side, out.saturating_mul(side)),
+            (width, channels),
+            (side, out),
+            (out, 1),
+        ];
+        let shape = vec![batch, height.saturating_mul(side), width.saturating_mul(side), out];
+        Ok(vec![Rearrangement { shape, loops: loops_of("DEPTH_TO_SPACE", loops)? }])
+    }
+}
+
+/// TILE: the input repeated as often along each axis as input 1 says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tile;
+
+impl Rearranges for Tile {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(2..=2)?;
+        let (shape, strides) = value(inputs, 0)?;
+        let multiples = for_each_axis(inputs, 1, "multiples", shape.len())?;
+        let mut tiled = Vec::with_capacity(shape.len());
+        let mut loops = Vec::with_capacity(2 * shape.len());
+        for (axis, &multiple) in multiples.iter().enumerate() {
+            let multiple = size(inputs, "multiple", multiple)?;
+            tiled.push(shape[axis].saturating_mul(multiple));
+            loops.push(steps("TILE", multiple, 0)?);
+            loops.push(steps("TILE", shape[axis], strides[axis])?);
+        }
+        Ok(vec![Rearrangement { shape: tiled, loops }])
+    }
+}
+
+/// BROADCAST_TO: the input repeated along axes of size 1, to the shape in input 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BroadcastTo;
+
+impl Rearranges for BroadcastTo {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(2..=2)?;
+        let (shape, strides) = value(inputs, 0)?;
+        let target = inputs.integers(1, "shape")?;
+        let target = target.iter().map(|&axis| size(inputs, "size", axis)).collect::<Result<Vec<_>>>()?;
+        let new_axes = target.len().checked_sub(shape.len());
+        let fits = |new_axes: usize| shape.iter().zip(&target[new_axes..]).all(|(&from, &to)| from == to || from == 1);
+        let Some(new_axes) = new_axes.filter(|&new_axes| fits(new_axes)) else {
+            return Err(inputs.malformed(format!("{shape:?} does not broadcast to {target:?}")));
+        };
+        let step = |axis: usize| match axis.checked_sub(new_axes) {
+            Some(axis) if shape[axis] != 1 => strides[axis],
+            _ => 0,
+        };
+        let loops = target
+            .iter()
+            .enumerate()
+            .map(|(axis, &count)| steps("BROADCAST_TO", count, step(axis)))
+            .collect::<Result<_>>()?;
+        Ok(vec![Rearrangement { shape: target, loops }])
+    }
+}
+
+/// REVERSE_V2: the axes in input 1 run backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReverseV2;
+
+impl Rearranges for ReverseV2 {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(2..=2)?;
+        let (shape, strides) = value(inputs, 0)?;
+        let mut loops = identity("REVERSE_V2", shape, &strides)?;
+        for axis in resolve_axes("REVERSE_V2", &inputs.integers(1, "axes")?, shape.len())? {
+            loops[axis].reverse();
+        }
+        Ok(vec![Rearrangement { shape: shape.to_vec(), loops }])
+    }
+}
+
+/// Attributes of MIRROR_PAD; paddings as for PAD are input 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MirrorPad {
+    /// Whether the mirror stands outside the border element, which is then repeated (SYMMETRIC), or on it (REFLECT).
+    pub symmetric: bool,
+}
+
+impl Rearranges for MirrorPad {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(2..=2)?;
+        let (shape, strides) = value(inputs, 0)?;
+        let paddings = for_each_axis(inputs, 1, "paddings", 2 * shape.len())?;
+        let mut loops = identity("MIRROR_PAD", shape, &strides)?;
+        for (steps, pair) in loops.iter_mut().zip(paddings.chunks_exact(2)) {
+            let (before, after) = (size(inputs, "padding", pair[0])?, size(inputs, "padding", pair[1])?);
+            let skip = usize::from(!self.symmetric);
+            let most = steps.len().saturating_sub(skip);
+            if before > most || after > most {
+                return Err(inputs.malformed(format!("paddings {pair:?} of {} elements, at most {most}", steps.len())));
+            }
+            let left = steps.iter().skip(skip).take(before).rev();
+            let right = steps.iter().rev().skip(skip).take(after);
+            *steps = left.chain(steps.iter()).chain(right).copied().collect();
+        }
+        Ok(vec![Rearrangement { shape: loops.iter().map(Vec::len).collect(), loops }])
+    }
+}
+
+/// Attributes of GATHER: the entries of one axis that the constant indices (input 1) name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gather {
+    /// The axis; may count from the end.
+    pub axis: i32,
+    /// Leading axes that value and indices share; only 0 can be run.
+    pub batch_dims: i32,
+}
+
+impl Rearranges for Gather {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(2..=2)?;
+        if self.batch_dims != 0 {
+            return Err(Error::unsupported("GATHER", format!("batch_dims {}, expected 0", self.batch_dims)));
+        }
+        let (shape, strides) = value(inputs, 0)?;
+        let axis = resolve_axis("GATHER", i64::from(self.axis), shape.len())?;
+        let mut loops = identity("GATHER", shape, &strides)?;
+        let pick = |&index: &i64| {
+            let place = usize::try_from(index).ok().and_then(|index| loops[axis].get(index));
+            place.copied().ok_or_else(|| inputs.malformed(format!("index {index} of axis {axis} of {shape:?}")))
+        };
+        loops[axis] = inputs.integers(1, "indices")?.iter().map(pick).collect::<Result<_>>()?;
+        let indices = &inputs.get(1, "indices")?.shape;
+        Ok(vec![Rearrangement { shape: [&shape[..axis], indices, &shape[axis + 1..]].concat(), loops }])
+    }
+}
+
+/// Attributes of RESIZE_NEAREST_NEIGHBOR; height and width of the result are input 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResizeNearestNeighbor {
+    /// Whether the corner pixels of both images lie on each other.
+    pub align_corners: bool,
+    /// Whether coordinates are those of pixel centers.
+    pub half_pixel_centers: bool,
+}
+
+impl ResizeNearestNeighbor {
+    /// The pixel of `input` that pixel `index` of `output` takes, in f32 as LiteRT computes it.
+    fn nearest(self, index: usize, input: usize, output: usize) -> usize {
+        let scale = if self.align_corners && output > 1 {
+            (input - 1) as f32 / (output - 1) as f32
+        } else {
+            input as f32 / output as f32
+        };
+        let place = (index as f32 + if self.half_pixel_centers { 0.5 } else { 0.0 }) * scale;
+        let place = if self.align_corners { place.round() } else { place.floor() };
+        (place as usize).min(input - 1)
+    }
+}
+
+impl Rearranges for ResizeNearestNeighbor {
+    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
+        inputs.expect_count(2..=2)?;
+        let shape = inputs.shape::<4>(0, "value")?;
+        let strides = value(inputs, 0)?.1;
+        let sizes = for_each_axis(inputs, 1, "size", 2)?;
+        let mut loops = identity("RESIZE_NEAREST_NEIGHBOR", &shape, &strides)?;
+        for axis in [1, 2] {
+            let count = size(inputs, "size", sizes[axis - 1])?;
+            if shape[axis] == 0 {
+                return Err(inputs.malformed(format!("an image of shape {shape:?}")));
+            }
+            let pixels = steps("RESIZE_NEAREST_NEIGHBOR", count, 1)?;
+            loops[axis] =
+                pixels.into_iter().map(|pixel| self.nearest(pixel, shape[axis], count) * strides[axis]).collect();
+        }
+        Ok(vec![Rearrangement { shape: loops.iter().map(Vec::len).collect(), loops }])
+    }
+}
