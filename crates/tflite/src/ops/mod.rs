@@ -58,6 +58,12 @@ trait Format: Sized {
     /// Fills the options table.
     fn write(&self, options: &mut OptionsBuilder<'_>, node: &Tensors<'_>) -> Result<()>;
 
+    /// Whether this op needs its table of options. TensorFlow leaves out one that would say nothing, and some readers, as
+    /// tf2onnx, fail on a table without the vector they look for.
+    fn has_options(&self) -> bool {
+        true
+    }
+
     /// The version that the file asks for (`op_version.cc` of LiteRT).
     fn version(&self, node: &Tensors<'_>) -> usize;
 }
@@ -176,7 +182,7 @@ fn write_one<F: Format>(op: &F, code: i32, node: &Tensors<'_>, builder: &mut Bui
     let version = op.version(node);
     let since = version.checked_sub(1).and_then(|index| F::VERSIONS.get(index)).copied().unwrap_or_default();
     let version = i32::try_from(version).unwrap_or(i32::MAX);
-    if F::OPTIONS == 0 {
+    if F::OPTIONS == 0 || !op.has_options() {
         return Ok(Written { code, version, since, options: None, custom: None });
     }
     let mut options = OptionsBuilder { builder, fields: Fields::default() };

@@ -20,6 +20,10 @@ impl Format for Reshape {
         Ok(())
     }
 
+    fn has_options(&self) -> bool {
+        self.new_shape.is_some()
+    }
+
     fn version(&self, _: &Tensors<'_>) -> usize {
         1
     }
