@@ -57,7 +57,7 @@ class Graph:
         if data is not None:
             if dtype == "i4":
                 nibbles = np.asarray(data, np.int64).reshape(-1) & 15
-                nibbles = np.append(nibbles, [0] * (len(nibbles) % 2))
+                nibbles = np.append(nibbles, np.zeros(len(nibbles) % 2, np.int64))
                 raw = (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8)
             else:
                 raw = np.frombuffer(np.ascontiguousarray(data, TYPES[dtype][0]).reshape(shape).tobytes(), np.uint8)

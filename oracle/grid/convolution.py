@@ -1,0 +1,268 @@
+"""Convolutions, matrix products with constant weights, and pooling."""
+
+import numpy as np
+
+from grid.binary import QUANTIZED, quantized
+from grid.model import ACTIVATIONS, OPS as BUILTIN, options
+from grid.record import T, single
+
+# Activations and weights, then the bias: what LiteRT registers.
+TYPES = {
+    "f32": ("f32", "f32", "f32"),
+    "i8": ("i8", "i8", "i32"),
+    "u8": ("u8", "u8", "i32"),
+    "i16_b64": ("i16", "i8", "i64"),
+    "i16_b32": ("i16", "i8", "i32"),
+    "hybrid": ("f32", "i8", "f32"),
+    "hybrid_i4": ("f32", "i4", "f32"),
+    "i8_i4": ("i8", "i4", "i32"),
+    "i16_i4": ("i16", "i4", "i64"),
+}
+WEIGHTS = {"i8": (-127, 127), "u8": (0, 255), "i4": (-7, 7)}
+
+
+def floats(rng, shape, scale):
+    """Floats of few bits, which pack well."""
+    return np.round(rng.standard_normal(shape) * scale * 64) / 64
+
+
+def spread(low, high):
+    """The standard deviation of an evenly distributed integer."""
+    return (high - low + 1) / np.sqrt(12)
+
+
+def weights(rng, dtype, shape, axis, per_channel, key="data"):
+    """Weights, quantized for each index along `axis` or as a whole; `key` is "feed" to have them computed."""
+    if dtype == "f32":
+        return T("f32", shape, **{key: floats(rng, shape, 1)})
+    low, high = WEIGHTS[dtype]
+    count = shape[axis] if per_channel else 1
+    scale = np.exp(rng.uniform(-6, -5, count)).astype(np.float32)
+    point = int(rng.integers(100, 150)) if dtype == "u8" else 0
+    return T(dtype, shape, scale, point, axis if per_channel else 0, **{key: rng.integers(low, high, shape, endpoint=True)})
+
+
+def product(rng, kind, x_shape, w_shape, out_shape, axis, terms, per_channel, bias=True, key="data"):
+    """Input, weights, bias and output of a product that sums `terms` terms for each element of the output."""
+    x_type, w_type, bias_type = TYPES[kind]
+    channels = w_shape[axis]
+    w = weights(rng, w_type, w_shape, axis, per_channel, key)
+    if x_type == "f32":
+        x = T("f32", x_shape, feed=floats(rng, x_shape, 3))
+        b = T("f32", (channels,), data=floats(rng, channels, 2)) if bias else None
+        return [x, w, b], T("f32", out_shape)
+    x = quantized(rng, x_type, x_shape)
+    size = spread(*QUANTIZED[x_type]) * spread(*WEIGHTS[w_type]) * np.sqrt(terms)
+    b = None
+    if bias:
+        data = (rng.standard_normal(channels) * size / 3).astype(np.int64)
+        b = T(bias_type, (channels,), x.scale * np.asarray(w.scale, np.float32), 0, data=data)
+    low, high = QUANTIZED[x_type]
+    scale = np.float32(x.scale * np.mean(w.scale) * size * 5 / (high - low))
+    point = 0 if x_type == "i16" else int(rng.integers(low // 4, high // 4))
+    return [x, w, b], T(x_type, out_shape, scale, point)
+
+
+def reach(size, kernel, stride, dilation, padding):
+    """Output size along one axis."""
+    kernel = (kernel - 1) * dilation + 1
+    return -(-size // stride) if padding == "same" else (size - kernel) // stride + 1
+
+
+def bias_type(kind):
+    """The bias type as an option: only int16 needs it."""
+    return {"i16_b64": 4, "i16_b32": 2, "i16_i4": 4}.get(kind, 0)
+
+
+# Name; batch, height, width, channels in and out; kernel, stride, dilation (each vertical, horizontal); groups.
+CONVOLUTIONS = [
+    ("3x3", 1, 4, 5, 3, 5, (3, 3), (1, 1), (1, 1), 1),
+    ("3x3_stride2", 1, 5, 6, 4, 3, (3, 3), (2, 2), (1, 1), 1),
+    ("1x1", 2, 3, 2, 5, 7, (1, 1), (1, 1), (1, 1), 1),
+    ("1x1_stride2", 1, 5, 3, 6, 4, (1, 1), (2, 2), (1, 1), 1),
+    ("2x5_stride3x1", 1, 6, 7, 2, 3, (2, 5), (3, 1), (1, 1), 1),
+    ("dilated", 1, 5, 7, 3, 4, (3, 3), (1, 1), (2, 3), 1),
+    ("dilated_stride2", 1, 6, 7, 2, 3, (2, 3), (2, 2), (2, 2), 1),
+    ("grouped", 1, 3, 4, 6, 9, (3, 3), (1, 1), (1, 1), 3),
+    ("grouped_dilated", 1, 4, 5, 4, 2, (2, 2), (1, 1), (2, 1), 2),
+    ("whole_image", 2, 3, 2, 5, 4, (3, 2), (1, 1), (1, 1), 1),
+    ("one_channel", 1, 5, 4, 1, 1, (3, 3), (1, 1), (1, 1), 1),
+    ("deep", 1, 2, 2, 17, 33, (2, 2), (1, 1), (1, 1), 1),
+]
+
+
+def conv_2d(rng):
+    """Cases of CONV_2D."""
+    for kind in TYPES:
+        for at, (label, batch, height, width, c_in, c_out, kernel, stride, dilation, groups) in enumerate(CONVOLUTIONS):
+            if label == "deep" and kind not in ("f32", "i8", "hybrid_i4"):
+                continue
+            padding = ("same", "valid")[(at + len(kind)) % 2]
+            activation = ("none", "relu", "relu6", "none", "relu_n1_to_1")[(at + len(kind)) % 5]
+            sizes = [reach(s, k, t, d, padding) for s, k, t, d in zip((height, width), kernel, stride, dilation)]
+            opts = options(
+                "Conv2DOptions",
+                padding=0 if padding == "same" else 1,
+                strideH=stride[0],
+                strideW=stride[1],
+                dilationHFactor=dilation[0],
+                dilationWFactor=dilation[1],
+                fusedActivationFunction=ACTIVATIONS[activation],
+                quantizedBiasType=bias_type(kind),
+            )
+            x, w = (batch, height, width, c_in), (c_out, *kernel, c_in // groups)
+            terms = np.prod(w[1:])
+            inputs, y = product(rng, kind, x, w, (batch, *sizes, c_out), 0, terms, kind != "u8" and at % 4 != 1)
+            yield single(f"{kind}_{label}", BUILTIN.CONV_2D, inputs, [y], opts, 8, kind == "f32")
+    opts = options("Conv2DOptions", padding=0, strideH=1, strideW=2, dilationHFactor=1, dilationWFactor=1)
+    for kind in ("f32", "i8", "u8"):
+        shapes = (1, 4, 5, 3), (4, 2, 3, 3), (1, 4, 3, 4)
+        inputs, y = product(rng, kind, *shapes, 0, 18, kind == "i8", key="feed")
+        yield single(f"{kind}_computed_filter", BUILTIN.CONV_2D, inputs, [y], opts, 3, kind == "f32")
+    for kind in ("f32", "hybrid"):
+        inputs, y = product(rng, kind, *shapes, 0, 18, False, bias=False)
+        yield single(f"{kind}_no_bias", BUILTIN.CONV_2D, inputs[:2], [y], opts, 3, kind == "f32")
+
+
+# Name; batch, height, width, channels in, multiplier; kernel, stride, dilation.
+DEPTHWISE = [
+    ("3x3", 1, 4, 5, 8, 1, (3, 3), (1, 1), (1, 1)),
+    ("3x3_odd", 2, 3, 4, 5, 1, (3, 3), (1, 1), (1, 1)),
+    ("3x3_stride2", 1, 5, 6, 16, 1, (3, 3), (2, 2), (1, 1)),
+    ("5x5", 1, 5, 6, 3, 1, (5, 5), (1, 1), (1, 1)),
+    ("multiplier2", 1, 4, 4, 3, 2, (3, 3), (1, 1), (1, 1)),
+    ("multiplier8", 1, 4, 5, 1, 8, (3, 2), (2, 2), (1, 1)),
+    ("dilated", 1, 6, 5, 6, 1, (3, 3), (1, 1), (2, 2)),
+    ("dilated_multiplier", 1, 5, 6, 2, 3, (2, 3), (1, 1), (3, 2)),
+    ("1x1", 1, 3, 3, 7, 1, (1, 1), (1, 1), (1, 1)),
+    ("2x4_stride1x2", 1, 4, 7, 4, 1, (2, 4), (1, 2), (1, 1)),
+    ("channels33", 1, 3, 3, 33, 1, (3, 3), (1, 1), (1, 1)),
+]
+
+
+def depthwise_conv_2d(rng):
+    """Cases of DEPTHWISE_CONV_2D."""
+    for kind in ("f32", "i8", "u8", "i16_b64", "hybrid", "i8_i4"):
+        for at, (label, batch, height, width, c_in, multiplier, kernel, stride, dilation) in enumerate(DEPTHWISE):
+            padding = ("same", "valid")[(at + len(kind)) % 2]
+            activation = ("none", "relu", "relu6", "none", "relu_n1_to_1")[(at + len(kind)) % 5]
+            sizes = [reach(s, k, t, d, padding) for s, k, t, d in zip((height, width), kernel, stride, dilation)]
+            opts = options(
+                "DepthwiseConv2DOptions",
+                padding=0 if padding == "same" else 1,
+                strideH=stride[0],
+                strideW=stride[1],
+                dilationHFactor=dilation[0],
+                dilationWFactor=dilation[1],
+                depthMultiplier=multiplier,
+                fusedActivationFunction=ACTIVATIONS[activation],
+            )
+            x, w = (batch, height, width, c_in), (1, *kernel, c_in * multiplier)
+            terms = np.prod(kernel)
+            inputs, y = product(rng, kind, x, w, (batch, *sizes, w[3]), 3, terms, kind != "u8" and at % 4 != 1)
+            yield single(f"{kind}_{label}", BUILTIN.DEPTHWISE_CONV_2D, inputs, [y], opts, 6, kind == "f32")
+    opts = options(
+        "DepthwiseConv2DOptions", padding=0, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1, depthMultiplier=1
+    )
+    shapes = (1, 4, 5, 6), (1, 2, 3, 6), (1, 4, 5, 6)
+    for kind in ("f32", "i8", "u8"):
+        inputs, y = product(rng, kind, *shapes, 3, 6, kind == "i8", key="feed")
+        yield single(f"{kind}_computed_filter", BUILTIN.DEPTHWISE_CONV_2D, inputs, [y], opts, 3, kind == "f32")
+    for kind in ("f32", "i8"):
+        inputs, y = product(rng, kind, *shapes, 3, 6, True, bias=False)
+        yield single(f"{kind}_no_bias", BUILTIN.DEPTHWISE_CONV_2D, inputs[:2], [y], opts, 3, kind == "f32")
+
+
+# Name; shape of the input; inputs and outputs of a row; whether the outer sizes are kept.
+DENSE = [
+    ("one_row", (1, 20), 20, 9, False),
+    ("rows", (7, 33), 33, 16, False),
+    ("flattened", (2, 3, 10), 15, 4, False),
+    ("kept", (2, 3, 10), 10, 5, True),
+    ("odd", (3, 7), 7, 3, False),
+    ("wide", (2, 64), 64, 20, False),
+]
+
+
+def fully_connected(rng):
+    """Cases of FULLY_CONNECTED."""
+    for kind in TYPES:
+        for at, (label, shape, depth, units, keep) in enumerate(DENSE):
+            for per_channel in (False, True):
+                for bias in (True, False):
+                    if (kind == "u8" and per_channel) or (not bias and at % 3):
+                        continue
+                    batch = int(np.prod(shape)) // depth
+                    activation = ("none", "relu", "relu6")[(at + len(kind)) % 3]
+                    opts = options(
+                        "FullyConnectedOptions",
+                        fusedActivationFunction=ACTIVATIONS[activation],
+                        keepNumDims=keep,
+                        asymmetricQuantizeInputs=bool(at % 2),
+                        quantizedBiasType=bias_type(kind) if bias else 0,
+                    )
+                    out = (*shape[:-1], units) if keep else (batch, units)
+                    inputs, y = product(rng, kind, shape, (units, depth), out, 0, depth, per_channel, bias)
+                    name = f"{kind}_{label}{'_channels' if per_channel else ''}{'' if bias else '_no_bias'}"
+                    yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12, kind == "f32")
+    for kind in ("f32", "i8", "u8", "i16_b64", "hybrid"):
+        for per_channel in (False, True):
+            if per_channel and kind in ("f32", "u8"):
+                continue
+            opts = options("FullyConnectedOptions", quantizedBiasType=bias_type(kind))
+            inputs, y = product(rng, kind, (4, 18), (6, 18), (4, 6), 0, 18, per_channel, key="feed")
+            name = f"{kind}_computed_weights{'_channels' if per_channel else ''}"
+            yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12, kind == "f32")
+
+
+# Name; shape; window, stride.
+POOLS = [
+    ("2x2", (1, 4, 6, 5), (2, 2), (2, 2)),
+    ("3x3", (2, 4, 5, 3), (3, 3), (1, 1)),
+    ("3x2_stride2x1", (1, 5, 4, 16), (3, 2), (2, 1)),
+    ("whole_image", (1, 4, 5, 9), (4, 5), (1, 1)),
+    ("larger", (1, 3, 3, 4), (5, 5), (2, 2)),
+    ("stride_over", (1, 9, 9, 2), (1, 2), (3, 3)),
+    ("channels33", (1, 3, 3, 33), (2, 2), (1, 1)),
+]
+
+
+def pool(builtin, version, types):
+    """Cases of a pooling."""
+
+    def cases(rng):
+        for dtype in types:
+            for at, (label, shape, window, stride) in enumerate(POOLS):
+                for padding in ("same", "valid"):
+                    if label == "larger" and padding == "valid":
+                        continue
+                    activation = ("none", "relu", "relu6", "relu_n1_to_1")[(at + (padding == "same")) % 4]
+                    sizes = [reach(s, k, t, 1, padding) for s, k, t in zip(shape[1:3], window, stride)]
+                    opts = options(
+                        "Pool2DOptions",
+                        padding=0 if padding == "same" else 1,
+                        filterHeight=window[0],
+                        filterWidth=window[1],
+                        strideH=stride[0],
+                        strideW=stride[1],
+                        fusedActivationFunction=ACTIVATIONS[activation],
+                    )
+                    out = (shape[0], *sizes, shape[3])
+                    if dtype == "f32":
+                        x, y = T("f32", shape, feed=floats(rng, shape, 4)), T("f32", out)
+                    else:
+                        x = quantized(rng, dtype, shape)
+                        y = T(dtype, out, x.scale, x.zero_point)
+                    yield single(f"{dtype}_{label}_{padding}", builtin, [x], [y], opts, version, dtype == "f32")
+
+    return cases
+
+
+OPS = {
+    "conv_2d": conv_2d,
+    "depthwise_conv_2d": depthwise_conv_2d,
+    "fully_connected": fully_connected,
+    "average_pool_2d": pool(BUILTIN.AVERAGE_POOL_2D, 3, ("f32", "i8", "u8", "i16")),
+    "max_pool_2d": pool(BUILTIN.MAX_POOL_2D, 3, ("f32", "i8", "u8", "i16")),
+    "l2_pool_2d": pool(BUILTIN.L2_POOL_2D, 1, ("f32",)),
+}
