@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 
 /// Immutable, shared bytes of a constant tensor, little-endian, aligned for every element type of at most 8 bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,6 +47,29 @@ impl Data {
         })
     }
 
+    /// The first `count` signed elements of 2, 4 or 8 bits, each as one byte.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when there are fewer, [`Error::Invalid`] for another element type.
+    pub fn narrow_integers(&self, dtype: DType, count: usize) -> Result<Vec<i8>> {
+        let bits = match dtype {
+            DType::I2 | DType::I4 | DType::I8 => dtype.bits(),
+            other => return Err(Error::invalid("constant", format!("{other} is not int2, int4 or int8"))),
+        };
+        let per_byte = 8 / bits;
+        let bytes = self.bytes();
+        if bytes.len().checked_mul(per_byte).is_none_or(|held| held < count) {
+            return Err(Error::malformed(
+                "constant",
+                format!("got {} bytes for {count} elements of {dtype}", self.len),
+            ));
+        }
+        let unused = 8 - bits;
+        // Up to the top of the byte, then down again with the sign.
+        let at = |index: usize| (bytes[index / per_byte] << (unused - index % per_byte * bits)) as i8 >> unused;
+        Ok((0..count).map(at).collect())
+    }
+
     /// Bytes.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -63,5 +86,20 @@ impl Data {
 impl std::fmt::Debug for Data {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Data({} bytes)", self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrow_integers_come_from_the_low_bits_first() {
+        let data = Data::from_bytes(&[0x8f, 0x27]);
+        assert_eq!(data.narrow_integers(DType::I4, 3).unwrap(), [-1, -8, 7]);
+        assert_eq!(data.narrow_integers(DType::I2, 8).unwrap(), [-1, -1, 0, -2, -1, 1, -2, 0]);
+        assert_eq!(data.narrow_integers(DType::I8, 2).unwrap(), [-113, 39]);
+        assert!(data.narrow_integers(DType::I4, 5).is_err());
+        assert!(data.narrow_integers(DType::U8, 1).is_err());
     }
 }

@@ -21,6 +21,15 @@ pub struct HybridSpec<'a> {
     pub asymmetric_inputs: bool,
     /// Whose arithmetic.
     pub numerics: Numerics,
+    /// Whether LiteRT's default resolver may hand the op to XNNPACK, which takes constant weights.
+    pub delegated: bool,
+}
+
+impl HybridSpec<'_> {
+    /// Whether LiteRT hands the op to XNNPACK.
+    pub(crate) fn takes_xnnpack(&self) -> bool {
+        self.delegated && self.numerics == Numerics::Litert
+    }
 }
 
 /// How one row or image is quantized.

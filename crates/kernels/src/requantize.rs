@@ -121,6 +121,9 @@ pub enum Rounding {
     Reference(Vec<FixedPoint>),
     /// [`FixedPoint::round_up_twice`].
     UpTwice(Vec<FixedPoint>),
+    /// [`FixedPoint::round_up_twice`] for whole groups of 8 channels, [`FixedPoint::round_twice`] for the last `channels % 8`
+    /// (LiteRT `optimized_ops.h`, `Quantize` with a multiplier for each channel).
+    UpTwiceBy8(Vec<FixedPoint>),
 }
 
 /// The end of a matrix product: scale, round, add the zero point, clamp.
@@ -155,6 +158,13 @@ impl OutputStage {
             Rounding::UpTwice(scales) => {
                 store_each(&scales[channels], ends, accumulators, output, FixedPoint::round_up_twice);
             }
+            Rounding::UpTwiceBy8(scales) => {
+                let whole = (scales.len() / 8 * 8).saturating_sub(channel).min(output.len());
+                let scales = &scales[channels];
+                let (output, rest) = output.split_at_mut(whole);
+                store_each(&scales[..whole], ends, accumulators, output, FixedPoint::round_up_twice);
+                store_each(&scales[whole..], ends, &accumulators[whole..], rest, FixedPoint::round_twice);
+            }
         }
     }
 
@@ -166,7 +176,9 @@ impl OutputStage {
             let rounded = match &self.rounding {
                 Rounding::Float(scales) => (acc as f32 * scales[channel + at]).round_ties_even() as i32,
                 Rounding::Double(scales) => (acc as f64 * scales[channel + at]).round() as i32,
-                Rounding::Reference(scales) | Rounding::UpTwice(scales) => scales[channel + at].round_wide(acc),
+                Rounding::Reference(scales) | Rounding::UpTwice(scales) | Rounding::UpTwiceBy8(scales) => {
+                    scales[channel + at].round_wide(acc)
+                }
             };
             *out = T::narrow(rounded.wrapping_add(zero_point).clamp(min, max));
         }

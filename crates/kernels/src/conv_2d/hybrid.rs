@@ -26,16 +26,19 @@ impl HybridConv2d {
     /// A bad geometry, or sizes or scales that do not fit it.
     pub fn new(geometry: Conv2dGeometry, spec: &HybridSpec<'_>) -> Result<Self, Unsupported> {
         geometry.check()?;
+        let per_channel =
+            geometry.groups != 1 || spec.weight_scales.iter().any(|&scale| scale != spec.weight_scales[0]);
         let (quantizer, order) = match spec.numerics {
-            Numerics::Litert => (RowQuantizer::Xnnpack, Order::FusedWeight),
-            Numerics::Reference if spec.weight_scales.len() > 1 => (RowQuantizer::Asymmetric, Order::WeightThenRow),
-            Numerics::Reference => (RowQuantizer::Symmetric, Order::Product),
+            _ if spec.takes_xnnpack() => (RowQuantizer::Xnnpack, Order::FusedWeight),
+            _ if !per_channel => (RowQuantizer::Symmetric, Order::Product),
+            Numerics::Litert if geometry.groups == 1 => (RowQuantizer::Asymmetric, Order::Product),
+            Numerics::Litert | Numerics::Reference => (RowQuantizer::Asymmetric, Order::WeightThenRow),
         };
         // XNNPACK makes a 1x1 convolution a FULLY_CONNECTED, which quantizes each pixel on its own.
         let unit = |window: &Window| (window.kernel, window.stride, window.input) == (1, 1, window.output);
         let pointwise = geometry.groups == 1 && unit(&geometry.height) && unit(&geometry.width);
         let wide_enough = geometry.in_channels + geometry.out_channels > 2;
-        let geometry = if spec.numerics == Numerics::Litert && pointwise && wide_enough {
+        let geometry = if spec.takes_xnnpack() && pointwise && wide_enough {
             let batch = geometry.batch * geometry.height.input * geometry.width.input;
             let one = Window { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
             Conv2dGeometry { batch, height: one, width: one, ..geometry }

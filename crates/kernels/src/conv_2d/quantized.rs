@@ -30,6 +30,8 @@ pub struct QuantizedSpec<'a> {
     pub activation: Activation,
     /// Whose arithmetic.
     pub numerics: Numerics,
+    /// Whether LiteRT's default resolver may hand the op to XNNPACK, which takes constant weights of 8 bits.
+    pub delegated: bool,
 }
 
 impl QuantizedSpec<'_> {
@@ -53,7 +55,7 @@ impl QuantizedSpec<'_> {
 
     /// Whether LiteRT hands the op to XNNPACK.
     pub(crate) fn takes_xnnpack<T: Quantized>(&self) -> bool {
-        self.numerics == Numerics::Litert && T::BITS == 8 && !matches!(self.bias, Bias::I64(_))
+        self.delegated && self.numerics == Numerics::Litert && T::BITS == 8 && !matches!(self.bias, Bias::I64(_))
     }
 
     /// XNNPACK's multipliers: `input * weight / output` in f32, in this order.
@@ -284,6 +286,7 @@ mod tests {
                     output: QuantParams { scale: 0.37, zero_point: zero_points.1 },
                     activation: Activation::Relu6,
                     numerics,
+                    delegated: true,
                 };
                 check::<i8>(geometry, &spec, &bytes(geometry.input_len(), &mut seed));
                 spec.input = QuantParams { scale: 1e-4, zero_point: 0 };
@@ -313,6 +316,7 @@ mod tests {
                 output: params,
                 activation: Activation::None,
                 numerics: Numerics::Litert,
+                delegated: true,
             };
             check::<i16>(geometry, &spec, &vec![1; geometry.input_len()]);
         }
@@ -332,6 +336,7 @@ mod tests {
             output: params,
             activation: Activation::None,
             numerics: Numerics::Litert,
+            delegated: true,
         };
         assert!(QuantizedConv2d::<i8>::new(geometry, &spec).is_ok());
         let refused = |spec: &QuantizedSpec<'_>| QuantizedConv2d::<i8>::new(geometry, spec).unwrap_err().reason;

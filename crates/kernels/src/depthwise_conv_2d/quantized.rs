@@ -4,7 +4,7 @@ use super::DepthwiseConv2dGeometry;
 use super::sums::DepthwiseSums;
 use crate::conv_2d::quantized::{Bias, QuantizedSpec};
 use crate::integer_conv::{channel_scales, scratch_bytes, typed_scratch};
-use crate::numerics::{Quantized, builtin_range, xnnpack_range};
+use crate::numerics::{Numerics, Quantized, builtin_range, xnnpack_range};
 use crate::requantize::{OutputStage, Rounding};
 use crate::{Context, Unsupported};
 use std::marker::PhantomData;
@@ -13,7 +13,8 @@ const KERNEL: &str = "depthwise_conv_2d";
 
 /// A planned integer DEPTHWISE_CONV_2D on activations of type `T` (`i8`, `u8` or `i16`).
 ///
-/// Litert: 8-bit runs in XNNPACK ([`Rounding::Float`]). Reference, and int16: [`Rounding::Reference`]. LiteRT refuses an
+/// Litert: 8-bit runs in XNNPACK ([`Rounding::Float`]), int4 or computed weights in the builtin
+/// ([`Rounding::UpTwiceBy8`]). Reference, and int16: [`Rounding::Reference`]. LiteRT refuses an
 /// int16 one without an int64 bias; here a 32-bit bias is widened.
 #[derive(Debug, Clone)]
 pub struct QuantizedDepthwiseConv2d<T> {
@@ -46,6 +47,8 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
         let xnnpack = spec.takes_xnnpack::<T>();
         let rounding = if xnnpack {
             Rounding::Float(spec.float_scales(&scales))
+        } else if spec.numerics == Numerics::Litert && T::BITS == 8 && T::MIN != 0 {
+            Rounding::UpTwiceBy8(spec.fixed_scales(&scales, false))
         } else {
             Rounding::Reference(spec.fixed_scales(&scales, T::MIN == 0))
         };

@@ -4,7 +4,6 @@ use super::FullyConnectedGeometry;
 use crate::conv_2d::hybrid::{hybrid_scratch_bytes, run_hybrid};
 use crate::hybrid::{HybridSpec, HybridStage, Order, RowQuantizer};
 use crate::integer_conv::{Bias, IntegerConv, Weights};
-use crate::numerics::Numerics;
 use crate::{Context, Unsupported};
 
 /// A planned dynamic-range FULLY_CONNECTED; each row of the input has its own scale and zero point.
@@ -24,10 +23,12 @@ impl HybridFullyConnected {
     /// A bad geometry, or sizes or scales that do not fit it.
     pub fn new(geometry: FullyConnectedGeometry, spec: &HybridSpec<'_>) -> Result<Self, Unsupported> {
         geometry.check()?;
-        let (quantizer, order) = match spec.numerics {
-            Numerics::Litert => (RowQuantizer::Xnnpack, Order::FusedWeight),
-            Numerics::Reference if spec.asymmetric_inputs => (RowQuantizer::Asymmetric, Order::Product),
-            Numerics::Reference => (RowQuantizer::Symmetric, Order::Product),
+        let (quantizer, order) = if spec.takes_xnnpack() {
+            (RowQuantizer::Xnnpack, Order::FusedWeight)
+        } else if spec.asymmetric_inputs {
+            (RowQuantizer::Asymmetric, Order::Product)
+        } else {
+            (RowQuantizer::Symmetric, Order::Product)
         };
         let stage = HybridStage::new("fully_connected", spec, geometry.out_features, order)?;
         let conv = IntegerConv::new(geometry.as_conv_2d(), Weights::I8(spec.weights), 0, Bias::None)?;

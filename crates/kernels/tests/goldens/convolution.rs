@@ -43,6 +43,7 @@ fn with_spec<R>(case: &Case<'_>, numerics: Numerics, run: impl Fn(&QuantizedSpec
         output: case.params("output"),
         activation: case.activation(),
         numerics,
+        delegated: true,
     })
 }
 

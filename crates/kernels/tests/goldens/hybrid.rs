@@ -18,6 +18,7 @@ fn with_spec<R>(case: &Case<'_>, numerics: Numerics, run: impl Fn(&HybridSpec<'_
         activation: case.activation(),
         asymmetric_inputs: case.attribute("asymmetric") == true,
         numerics,
+        delegated: true,
     })
 }
 

@@ -1,12 +1,14 @@
 //! DEPTHWISE_CONV_2D.
 
 use litesmith_graph::{DType, Result, ops::DepthwiseConv2d};
+use litesmith_kernels::conv_2d::quantized::QuantizedSpec;
 use litesmith_kernels::depthwise_conv_2d::hybrid::HybridDepthwiseConv2d;
 use litesmith_kernels::depthwise_conv_2d::quantized::QuantizedDepthwiseConv2d;
 use litesmith_kernels::depthwise_conv_2d::{DepthwiseConv2dGeometry, float};
+use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 
-use super::conv_2d::{hybrid_spec, integer_spec};
+use super::weights::{FloatBias, FloatWeights, Operands, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
 use crate::kernel::Kernel;
 
@@ -14,12 +16,24 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Kernel>
     let geometry = geometry(cx, op)?;
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, op, geometry),
-        (DType::F32, DType::I8, DType::F32) => plan_hybrid(cx, op, geometry),
-        (DType::I8, DType::I8, DType::I8) => plan_integer::<i8>(cx, op, geometry),
-        (DType::U8, DType::U8, DType::U8) => plan_integer::<u8>(cx, op, geometry),
-        (DType::I16, DType::I8, DType::I16) => plan_integer::<i16>(cx, op, geometry),
+        (DType::F32, DType::I8 | DType::I4, DType::F32) => {
+            let make = move |spec: &HybridSpec<'_>| HybridDepthwiseConv2d::new(geometry, spec);
+            plan_hybrid(cx, Operands::of(&cx.node.op), op.activation, true, make)
+        }
+        (DType::I8, DType::I8 | DType::I4, DType::I8) => integer::<i8>(cx, op, geometry),
+        (DType::U8, DType::U8, DType::U8) => integer::<u8>(cx, op, geometry),
+        (DType::I16, DType::I8 | DType::I4, DType::I16) => integer::<i16>(cx, op, geometry),
         _ => Err(cx.no_kernel()),
     }
+}
+
+fn integer<T: Quantized>(
+    cx: &NodeContext<'_>,
+    op: &DepthwiseConv2d,
+    geometry: DepthwiseConv2dGeometry,
+) -> Result<Kernel> {
+    let make = move |spec: &QuantizedSpec<'_>| QuantizedDepthwiseConv2d::new(geometry, spec);
+    plan_integer::<T, _>(cx, Operands::of(&cx.node.op), op.activation, make)
 }
 
 fn geometry(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<DepthwiseConv2dGeometry> {
@@ -37,38 +51,15 @@ fn geometry(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<DepthwiseConv2
 
 fn plan_float(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseConv2dGeometry) -> Result<Kernel> {
     let conv = float::DepthwiseConv2d::new(geometry, cx.isa).map_err(refused)?;
-    let weights = cx.constant::<f32>(1, "filter")?.to_vec();
-    let bias = cx.optional_constant::<f32>(2, "bias")?.map(<[f32]>::to_vec);
+    let pack = |weights: &[f32], packed: &mut Vec<f32>| weights.clone_into(packed);
+    let weights = FloatWeights::new(cx, 1, pack)?;
+    let bias = FloatBias::new(cx, 2)?;
     let activation = fused_activation(op.activation)?;
     Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split();
-        conv.forward(context.pool, &weights, bias.as_deref(), activation, inputs.get(0), y);
+        weights.with(inputs, pack, |weights| {
+            conv.forward(context.pool, weights, bias.get(inputs), activation, inputs.get(0), y);
+        });
         Ok(())
     }))
-}
-
-fn plan_hybrid(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseConv2dGeometry) -> Result<Kernel> {
-    let conv = HybridDepthwiseConv2d::new(geometry, &hybrid_spec(cx, op.activation, true)?).map_err(refused)?;
-    let bytes = conv.scratch_bytes();
-    let kernel = Kernel::new(cx.hybrid_name(), move |context, mut io| {
-        let (inputs, y, scratch) = io.split_scratch();
-        conv.run(context, inputs.get(0), y, &mut scratch.as_mut_slice()[..bytes]);
-        Ok(())
-    });
-    Ok(kernel.with_scratch(bytes))
-}
-
-fn plan_integer<T: Quantized>(
-    cx: &NodeContext<'_>,
-    op: &DepthwiseConv2d,
-    geometry: DepthwiseConv2dGeometry,
-) -> Result<Kernel> {
-    let conv = QuantizedDepthwiseConv2d::<T>::new(geometry, &integer_spec::<T>(cx, op.activation)?).map_err(refused)?;
-    let bytes = conv.scratch_bytes();
-    let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
-        let (inputs, y, scratch) = io.split_scratch();
-        conv.run(context, inputs.get(0), y, &mut scratch.as_mut_slice()[..bytes]);
-        Ok(())
-    });
-    Ok(kernel.with_scratch(bytes))
 }

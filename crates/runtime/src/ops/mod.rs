@@ -31,6 +31,7 @@ mod reshape;
 mod shape;
 mod softmax;
 mod strided_slice;
+mod weights;
 
 /// What a planning function sees of its node.
 pub(crate) struct NodeContext<'a> {
@@ -139,11 +140,6 @@ impl<'a> NodeContext<'a> {
             Some(data) => data.elements(),
             None => Err(Error::unsupported("", format!("the {name} (input {index}) is computed, expected a constant"))),
         }
-    }
-
-    /// The elements of constant input `index`, or `None` when it is left out.
-    pub(crate) fn optional_constant<T: Element>(&self, index: usize, name: &str) -> Result<Option<&'a [T]>> {
-        self.optional(index).map(|_| self.constant(index, name)).transpose()
     }
 
     /// The integers of constant input `index`, int32 or int64.

@@ -1,0 +1,366 @@
+//! What CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED share: weights and bias, which are packed when the
+//! graph is planned if they are constant, and in each run if they are computed.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+use bytemuck::Pod;
+use litesmith_graph::{DType, Error, Op, Quantization, Result, Tensor, ops::Activation};
+use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
+use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
+use litesmith_kernels::depthwise_conv_2d::{hybrid::HybridDepthwiseConv2d, quantized::QuantizedDepthwiseConv2d};
+use litesmith_kernels::fully_connected::{hybrid::HybridFullyConnected, quantized::QuantizedFullyConnected};
+use litesmith_kernels::hybrid::HybridSpec;
+use litesmith_kernels::numerics::{QuantParams, Quantized};
+use litesmith_kernels::{Activation as Fused, Context, Numerics, Unsupported};
+
+use super::{NodeContext, fused_activation, quant_params, refused};
+use crate::kernel::{Inputs, Kernel};
+
+/// Float weights in the order in which a kernel reads them.
+pub(super) struct FloatWeights {
+    input: usize,
+    packed: Mutex<Vec<f32>>,
+    computed: bool,
+}
+
+impl FloatWeights {
+    /// The weights, input `input`, packed by `pack` if they are constant.
+    pub(super) fn new(cx: &NodeContext<'_>, input: usize, pack: impl FnOnce(&[f32], &mut Vec<f32>)) -> Result<Self> {
+        let mut packed = Vec::new();
+        let computed = cx.input(input)?.data.is_none();
+        if !computed {
+            pack(cx.constant(input, "weights")?, &mut packed);
+        }
+        Ok(Self { input, packed: Mutex::new(packed), computed })
+    }
+
+    /// Lets `run` use the packed weights.
+    pub(super) fn with<R>(
+        &self,
+        inputs: Inputs<'_>,
+        pack: impl FnOnce(&[f32], &mut Vec<f32>),
+        run: impl FnOnce(&[f32]) -> R,
+    ) -> R {
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.computed {
+            pack(inputs.get(self.input), &mut packed);
+        }
+        run(&packed)
+    }
+}
+
+/// An optional float bias.
+pub(super) struct FloatBias {
+    input: usize,
+    given: bool,
+}
+
+impl FloatBias {
+    /// The bias, input `input`.
+    pub(super) fn new(cx: &NodeContext<'_>, input: usize) -> Result<Self> {
+        match cx.optional(input) {
+            Some(bias) if bias.dtype != DType::F32 => Err(cx.no_kernel()),
+            bias => Ok(Self { input, given: bias.is_some() }),
+        }
+    }
+
+    pub(super) fn get<'a>(&self, inputs: Inputs<'a>) -> Option<&'a [f32]> {
+        self.given.then(|| inputs.get(self.input))
+    }
+}
+
+/// Which inputs of an op are what.
+#[derive(Clone, Copy)]
+pub(super) struct Operands {
+    pub(super) input: usize,
+    pub(super) weights: usize,
+    pub(super) bias: usize,
+    /// Axis of the weights that their scales belong to.
+    pub(super) axis: usize,
+}
+
+impl Operands {
+    /// Of CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED.
+    pub(super) fn of(op: &Op) -> Self {
+        let axis = if matches!(op, Op::DepthwiseConv2d(_)) { 3 } else { 0 };
+        Self { input: 0, weights: 1, bias: 2, axis }
+    }
+}
+
+/// Whether LiteRT's XNNPACK delegate takes these weights and this bias.
+fn is_delegated(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
+    let weights = cx.input(operands.weights)?;
+    let is_constant = weights.data.is_some() && cx.optional(operands.bias).is_none_or(|bias| bias.data.is_some());
+    let takes_type = match (weights.dtype, &cx.node.op) {
+        (DType::I8 | DType::U8, _) => true,
+        (DType::I4, Op::FullyConnected(_)) => weights.shape.last().is_some_and(|depth| depth % 2 == 0),
+        (DType::I2, Op::FullyConnected(_)) => weights.shape.last().is_some_and(|depth| depth % 4 == 0),
+        _ => false,
+    };
+    Ok(is_constant && takes_type)
+}
+
+fn weight_quantization(weights: &Tensor, axis: usize) -> Result<&Quantization> {
+    let Some(quantization) = &weights.quantization else {
+        return Err(Error::malformed("", format!("weights \"{}\" have no scale", weights.name)));
+    };
+    if quantization.scales.len() > 1 && quantization.axis != axis {
+        let got = quantization.axis;
+        return Err(Error::malformed(
+            "",
+            format!("weights quantized along axis {got}, expected that of outputs, {axis}"),
+        ));
+    }
+    Ok(quantization)
+}
+
+/// Signed weights of at most 8 bits as they are, unpacked where they are narrower; zeros where they are computed.
+fn signed_weights(weights: &Tensor) -> Result<Cow<'_, [i8]>> {
+    match (&weights.data, weights.dtype) {
+        (Some(data), DType::I8) => Ok(Cow::Borrowed(data.elements()?)),
+        (Some(data), dtype) => Ok(Cow::Owned(data.narrow_integers(dtype, weights.elements()?)?)),
+        (None, DType::I8) => Ok(Cow::Owned(vec![0; weights.elements()?])),
+        (None, dtype) => Err(Error::unsupported("", format!("computed weights of type {dtype}"))),
+    }
+}
+
+/// An integer bias, or what stands for one that is computed.
+enum IntegerBias {
+    None,
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+}
+
+impl IntegerBias {
+    fn new(bias: Option<&Tensor>) -> Result<Self> {
+        let Some(bias) = bias else { return Ok(Self::None) };
+        let elements = bias.elements()?;
+        match (bias.dtype, &bias.data) {
+            (DType::I32, Some(data)) => Ok(Self::I32(data.elements()?.to_vec())),
+            (DType::I64, Some(data)) => Ok(Self::I64(data.elements()?.to_vec())),
+            (DType::I32, None) => Ok(Self::I32(vec![0; elements])),
+            (DType::I64, None) => Ok(Self::I64(vec![0; elements])),
+            (other, _) => Err(Error::unsupported("", format!("a bias of type {other}, expected int32 or int64"))),
+        }
+    }
+
+    fn view(&self) -> Bias<'_> {
+        match self {
+            Self::None => Bias::None,
+            Self::I32(bias) => Bias::I32(bias),
+            Self::I64(bias) => Bias::I64(bias),
+        }
+    }
+
+    /// The elements of this run.
+    fn of_run<'a>(&self, input: usize, inputs: Inputs<'a>) -> Bias<'a> {
+        match self {
+            Self::None => Bias::None,
+            Self::I32(_) => Bias::I32(inputs.get(input)),
+            Self::I64(_) => Bias::I64(inputs.get(input)),
+        }
+    }
+}
+
+/// A planned kernel: its scratch, and how it runs.
+pub(super) trait Planned<I, O>: Send + 'static {
+    fn scratch_bytes(&self) -> usize;
+    fn run(&self, context: Context<'_>, input: &[I], output: &mut [O], scratch: &mut [u8]);
+}
+
+macro_rules! planned {
+    ($($type:ident$(<$element:ident>)?: $in:ty => $out:ty;)*) => {$(
+        impl$(<$element: Quantized>)? Planned<$in, $out> for $type$(<$element>)? {
+            fn scratch_bytes(&self) -> usize {
+                self.scratch_bytes()
+            }
+
+            fn run(&self, context: Context<'_>, input: &[$in], output: &mut [$out], scratch: &mut [u8]) {
+                self.run(context, input, output, scratch);
+            }
+        }
+    )*};
+}
+
+planned! {
+    QuantizedConv2d<T>: T => T;
+    QuantizedDepthwiseConv2d<T>: T => T;
+    QuantizedFullyConnected<T>: T => T;
+    HybridConv2d: f32 => f32;
+    HybridDepthwiseConv2d: f32 => f32;
+    HybridFullyConnected: f32 => f32;
+}
+
+/// Plans an integer op whose kernel `make` makes from its quantization, weights and bias.
+pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
+    cx: &NodeContext<'_>,
+    operands: Operands,
+    activation: Activation,
+    make: impl Fn(&QuantizedSpec<'_>) -> Result<P, Unsupported> + Send + 'static,
+) -> Result<Kernel> {
+    let weights = cx.input(operands.weights)?;
+    let quantization = weight_quantization(weights, operands.axis)?;
+    let zero_point = quantization.zero_points.first().copied().unwrap_or(0);
+    if quantization.zero_points.iter().any(|&other| other != zero_point) {
+        return Err(Error::unsupported("", "weights with several zero points"));
+    }
+    let bias = IntegerBias::new(cx.optional(operands.bias))?;
+    let unsigned = weights.dtype == DType::U8;
+    let (signed, zeros);
+    let view = if unsigned {
+        zeros = match &weights.data {
+            Some(data) => Cow::Borrowed(data.elements()?),
+            None => Cow::Owned(vec![0_u8; weights.elements()?]),
+        };
+        Weights::U8(&zeros)
+    } else {
+        signed = signed_weights(weights)?;
+        Weights::I8(&signed)
+    };
+    let parts = IntegerParts {
+        input: quant_params::<T>(cx.input(operands.input)?)?,
+        weight_scales: quantization.scales.clone(),
+        weight_zero_point: i32::try_from(zero_point).unwrap_or(i32::MAX),
+        output: quant_params::<T>(cx.output()?)?,
+        activation: fused_activation(activation)?,
+        numerics: cx.numerics(),
+        delegated: is_delegated(cx, operands)?,
+    };
+    let planned = make(&parts.spec(view, bias.view())).map_err(refused)?;
+    let bytes = planned.scratch_bytes();
+    let name = cx.kernel_name(cx.output()?.dtype);
+    if is_constant(cx, operands)? {
+        return Ok(kernel_of(name, planned, operands.input));
+    }
+    let kernel = Kernel::new(name, move |context, mut io| {
+        let (inputs, y, scratch) = io.split_scratch();
+        let weights = match unsigned {
+            true => Weights::U8(inputs.get(operands.weights)),
+            false => Weights::I8(inputs.get(operands.weights)),
+        };
+        let planned = make(&parts.spec(weights, bias.of_run(operands.bias, inputs))).map_err(refused)?;
+        planned.run(context, inputs.get(operands.input), y, &mut scratch.as_mut_slice()[..bytes]);
+        Ok(())
+    });
+    Ok(kernel.with_scratch(bytes))
+}
+
+/// A kernel that needs nothing but its input.
+fn kernel_of<I: Pod, O: Pod>(name: String, planned: impl Planned<I, O>, input: usize) -> Kernel {
+    let bytes = planned.scratch_bytes();
+    let kernel = Kernel::new(name, move |context, mut io| {
+        let (inputs, y, scratch) = io.split_scratch();
+        planned.run(context, inputs.get(input), y, &mut scratch.as_mut_slice()[..bytes]);
+        Ok(())
+    });
+    kernel.with_scratch(bytes)
+}
+
+/// An integer spec without its weights and bias.
+struct IntegerParts {
+    input: QuantParams,
+    weight_scales: Vec<f32>,
+    weight_zero_point: i32,
+    output: QuantParams,
+    activation: Fused,
+    numerics: Numerics,
+    delegated: bool,
+}
+
+impl IntegerParts {
+    fn spec<'a>(&'a self, weights: Weights<'a>, bias: Bias<'a>) -> QuantizedSpec<'a> {
+        QuantizedSpec {
+            input: self.input,
+            weights,
+            weight_scales: &self.weight_scales,
+            weight_zero_point: self.weight_zero_point,
+            bias,
+            output: self.output,
+            activation: self.activation,
+            numerics: self.numerics,
+            delegated: self.delegated,
+        }
+    }
+}
+
+fn is_constant(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
+    let weights = cx.input(operands.weights)?;
+    let bias = cx.optional(operands.bias);
+    if weights.data.is_some() && bias.is_some_and(|bias| bias.data.is_none()) && weights.dtype.bits() < 8 {
+        return Err(Error::unsupported("", format!("{} weights with a computed bias", weights.dtype)));
+    }
+    Ok(weights.data.is_some() && bias.is_none_or(|bias| bias.data.is_some()))
+}
+
+/// Plans a dynamic-range op, floats outside and integer weights, whose kernel `make` makes from its weights and bias.
+pub(super) fn plan_hybrid<P: Planned<f32, f32>>(
+    cx: &NodeContext<'_>,
+    operands: Operands,
+    activation: Activation,
+    asymmetric_inputs: bool,
+    make: impl Fn(&HybridSpec<'_>) -> Result<P, Unsupported> + Send + 'static,
+) -> Result<Kernel> {
+    let weights = cx.input(operands.weights)?;
+    let quantization = weight_quantization(weights, operands.axis)?;
+    if quantization.zero_points.iter().any(|&zero_point| zero_point != 0) {
+        return Err(Error::unsupported("", "integer weights with a zero point other than 0 and float activations"));
+    }
+    let signed = signed_weights(weights)?;
+    let zeros;
+    let bias = match cx.optional(operands.bias) {
+        None => None,
+        Some(bias) if bias.dtype != DType::F32 => return Err(cx.no_kernel()),
+        Some(bias) => match &bias.data {
+            Some(data) => Some(data.elements()?),
+            None => {
+                zeros = vec![0.0; bias.elements()?];
+                Some(zeros.as_slice())
+            }
+        },
+    };
+    let parts = HybridParts {
+        weight_scales: quantization.scales.clone(),
+        activation: fused_activation(activation)?,
+        asymmetric_inputs,
+        numerics: cx.numerics(),
+        delegated: is_delegated(cx, operands)?,
+    };
+    let planned = make(&parts.spec(&signed, bias)).map_err(refused)?;
+    let bytes = planned.scratch_bytes();
+    if is_constant(cx, operands)? {
+        return Ok(kernel_of(cx.hybrid_name(), planned, operands.input));
+    }
+    let has_bias = bias.is_some();
+    let kernel = Kernel::new(cx.hybrid_name(), move |context, mut io| {
+        let (inputs, y, scratch) = io.split_scratch();
+        let bias = has_bias.then(|| inputs.get(operands.bias));
+        let planned = make(&parts.spec(inputs.get(operands.weights), bias)).map_err(refused)?;
+        planned.run(context, inputs.get(operands.input), y, &mut scratch.as_mut_slice()[..bytes]);
+        Ok(())
+    });
+    Ok(kernel.with_scratch(bytes))
+}
+
+/// A dynamic-range spec without its weights and bias.
+struct HybridParts {
+    weight_scales: Vec<f32>,
+    activation: Fused,
+    asymmetric_inputs: bool,
+    numerics: Numerics,
+    delegated: bool,
+}
+
+impl HybridParts {
+    fn spec<'a>(&'a self, weights: &'a [i8], bias: Option<&'a [f32]>) -> HybridSpec<'a> {
+        HybridSpec {
+            weights,
+            weight_scales: &self.weight_scales,
+            bias,
+            activation: self.activation,
+            asymmetric_inputs: self.asymmetric_inputs,
+            numerics: self.numerics,
+            delegated: self.delegated,
+        }
+    }
+}
