@@ -6,7 +6,7 @@ use litesmith_kernels::conv_2d::quantized::QuantizedConv2d;
 use litesmith_kernels::conv_2d::{Conv2dGeometry, float};
 use litesmith_kernels::numerics::Quantized;
 
-use super::weights::{FloatBias, FloatWeights, Operands, plan_hybrid, plan_integer};
+use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
 use crate::kernel::Kernel;
 
@@ -45,6 +45,8 @@ fn geometry(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Conv2dGeometry> {
 }
 
 fn plan_float(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Result<Kernel> {
+    // First, as it bounds the sizes of the plan.
+    check_size(cx, 1)?;
     let conv = float::Conv2d::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, |weights, packed| conv.pack(weights, packed))?;
     let bias = FloatBias::new(cx, 2)?;

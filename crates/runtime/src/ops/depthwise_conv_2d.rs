@@ -8,7 +8,7 @@ use litesmith_kernels::depthwise_conv_2d::{DepthwiseConv2dGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 
-use super::weights::{FloatBias, FloatWeights, Operands, plan_hybrid, plan_integer};
+use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
 use crate::kernel::Kernel;
 
@@ -50,6 +50,8 @@ fn geometry(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<DepthwiseConv2
 }
 
 fn plan_float(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseConv2dGeometry) -> Result<Kernel> {
+    // First, as it bounds the sizes of the plan.
+    check_size(cx, 1)?;
     let conv = float::DepthwiseConv2d::new(geometry, cx.isa).map_err(refused)?;
     let pack = |weights: &[f32], packed: &mut Vec<f32>| weights.clone_into(packed);
     let weights = FloatWeights::new(cx, 1, pack)?;

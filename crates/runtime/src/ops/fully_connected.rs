@@ -8,7 +8,7 @@ use litesmith_kernels::fully_connected::{FullyConnectedGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 
-use super::weights::{FloatBias, FloatWeights, Operands, plan_hybrid, plan_integer};
+use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, refused};
 use crate::kernel::Kernel;
 
@@ -44,6 +44,8 @@ fn geometry(cx: &NodeContext<'_>) -> Result<FullyConnectedGeometry> {
 }
 
 fn plan_float(cx: &NodeContext<'_>, op: &FullyConnected, geometry: FullyConnectedGeometry) -> Result<Kernel> {
+    // First, as it bounds the sizes of the plan.
+    check_size(cx, 1)?;
     let dense = float::FullyConnected::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, |weights, packed| dense.pack(weights, packed))?;
     let bias = FloatBias::new(cx, 2)?;

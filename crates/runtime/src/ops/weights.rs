@@ -60,7 +60,10 @@ impl FloatBias {
     /// The bias, input `input`.
     pub(super) fn new(cx: &NodeContext<'_>, input: usize) -> Result<Self> {
         match cx.optional(input) {
-            Some(bias) if bias.dtype != DType::F32 => Err(cx.no_kernel()),
+            Some(bias) if bias.dtype != DType::F32 => {
+                let message = format!("the bias (input {input}) is {}, expected float32", bias.dtype);
+                Err(Error::unsupported("", message))
+            }
             bias => Ok(Self { input, given: bias.is_some() }),
         }
     }
@@ -68,6 +71,16 @@ impl FloatBias {
     pub(super) fn get<'a>(&self, inputs: Inputs<'a>) -> Option<&'a [f32]> {
         self.given.then(|| inputs.get(self.input))
     }
+}
+
+/// Bounds what planning allocates for weights that are computed; constant ones are bounded by the file.
+pub(super) fn check_size(cx: &NodeContext<'_>, input: usize) -> Result<()> {
+    let weights = cx.input(input)?;
+    let (bytes, allowed) = (weights.byte_size()?, cx.options.arena_bytes_max);
+    if weights.data.is_some() || bytes <= allowed {
+        return Ok(());
+    }
+    Err(Error::limit("", format!("computed weights (input {input}) of {bytes} bytes, allowed are {allowed}")))
 }
 
 /// Which inputs of an op are what.
@@ -199,6 +212,7 @@ pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
     activation: Activation,
     make: impl Fn(&QuantizedSpec<'_>) -> Result<P, Unsupported> + Send + 'static,
 ) -> Result<Kernel> {
+    check_size(cx, operands.weights)?;
     let weights = cx.input(operands.weights)?;
     let quantization = weight_quantization(weights, operands.axis)?;
     let zero_point = quantization.zero_points.first().copied().unwrap_or(0);
@@ -301,6 +315,7 @@ pub(super) fn plan_hybrid<P: Planned<f32, f32>>(
     asymmetric_inputs: bool,
     make: impl Fn(&HybridSpec<'_>) -> Result<P, Unsupported> + Send + 'static,
 ) -> Result<Kernel> {
+    check_size(cx, operands.weights)?;
     let weights = cx.input(operands.weights)?;
     let quantization = weight_quantization(weights, operands.axis)?;
     if quantization.zero_points.iter().any(|&zero_point| zero_point != 0) {
