@@ -34,7 +34,7 @@ use crate::kernel::{Inputs, Io};
 ///         let exponent = node.op.options_map()?.float("exponent")?.unwrap_or(2.0) as f32;
 ///         Ok(Box::new(move |io| {
 ///             let (inputs, mut outputs) = io.split();
-///             for (y, x) in outputs.next::<f32>().iter_mut().zip(inputs.get::<f32>(0)) {
+///             for (y, x) in outputs.take::<f32>().iter_mut().zip(inputs.get::<f32>(0)) {
 ///                 *y = x.powf(exponent);
 ///             }
 ///             Ok(())
@@ -175,7 +175,7 @@ pub struct CustomOutputs<'a> {
 
 impl<'a> CustomOutputs<'a> {
     /// The elements of the next output; none after the last. `T` must have the size of its element type.
-    pub fn next<T: Pod>(&mut self) -> &'a mut [T] {
+    pub fn take<T: Pod>(&mut self) -> &'a mut [T] {
         match (self.buffers.next(), self.bytes.next()) {
             (Some(buffer), Some(bytes)) => &mut buffer.as_mut_slice::<T>()[..bytes / size_of::<T>()],
             _ => &mut [],
