@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use litesmith_graph::{Graph, TensorId};
+use litesmith_graph::{DType, TensorId};
 use litesmith_kernels::Isa;
 
+use crate::env::Subgraph;
 use crate::kernel::Place;
-use crate::planner::Plan;
+use crate::runner::Runner;
 
 /// One node, as `litesmith run --explain` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeInfo {
-    /// Index of the node in the graph.
+    /// Index of the node in [`Session::graph`](crate::Session::graph).
     pub node: usize,
     /// Its op, as `CONV_2D`.
     pub op: &'static str,
@@ -45,10 +46,12 @@ pub enum Fate {
         /// Name of the tensor whose memory it is.
         of: String,
     },
-    /// Nothing: all its inputs are constants, and its result became one while planning.
+    /// Nothing: all its inputs are constants, or it names a variable or initialises one, which planning did.
     Folded,
     /// Nothing of its own: the kernel of another node does its work along.
     Fused,
+    /// It is planned while running: its shape, or that of an op before it, depends on values.
+    Later,
 }
 
 impl NodeInfo {
@@ -59,7 +62,7 @@ impl NodeInfo {
             Fate::Kernel { name, .. } => {
                 isa != Isa::Scalar && name.split('/').any(|part| matches!(part, "scalar" | "reference"))
             }
-            Fate::View { .. } | Fate::Folded | Fate::Fused => false,
+            Fate::View { .. } | Fate::Folded | Fate::Fused | Fate::Later => false,
         }
     }
 }
@@ -77,14 +80,20 @@ pub struct MemoryUse {
     pub table_bytes: usize,
 }
 
-pub(crate) fn explain(graph: &Graph, plan: &Plan) -> Vec<NodeInfo> {
+pub(crate) fn explain(subgraph: &Subgraph, runner: &Runner) -> Vec<NodeInfo> {
+    let graph = runner.graph();
     let mut step_of = vec![None; graph.nodes.len()];
-    for step in &plan.steps {
+    for step in runner.plans().flat_map(|plan| &plan.steps) {
         if let Some(of) = step_of.get_mut(step.node) {
             *of = Some(step);
         }
     }
+    let planned = runner.pause().unwrap_or(graph.nodes.len());
+    let view_of = |id: TensorId| runner.plans().map(|plan| plan.root[id.0]).find(|&root| root != id);
     let fate = |index: usize, first: Option<TensorId>| {
+        if index >= planned {
+            return Fate::Later;
+        }
         if let Some(step) = step_of[index] {
             return Fate::Kernel {
                 name: step.kernel.name.clone(),
@@ -93,9 +102,11 @@ pub(crate) fn explain(graph: &Graph, plan: &Plan) -> Vec<NodeInfo> {
                 table_bytes: step.kernel.plan_bytes,
             };
         }
-        match first {
-            Some(id) if plan.tensors[id.0].data.is_some() => Fate::Folded,
-            Some(id) if plan.root[id.0] != id => Fate::View { of: plan.tensors[plan.root[id.0].0].name.clone() },
+        match (first, first.and_then(view_of)) {
+            (Some(id), _) if runner.tensor(id).data.is_some() => Fate::Folded,
+            (_, Some(root)) => Fate::View { of: runner.tensor(root).name.clone() },
+            (Some(id), None) if graph.tensor(id).dtype == DType::Resource => Fate::Folded,
+            (None, _) => Fate::Folded,
             _ => Fate::Fused,
         }
     };
@@ -107,8 +118,8 @@ pub(crate) fn explain(graph: &Graph, plan: &Plan) -> Vec<NodeInfo> {
                 node: index,
                 op: node.op.name(),
                 name: first.map_or_else(String::new, |id| graph.tensor(id).name.clone()),
-                place: graph.place(index),
-                output: first.map_or_else(String::new, |id| shape(&plan.tensors[id.0])),
+                place: subgraph.place(index),
+                output: first.map_or_else(String::new, |id| shape(runner.tensor(id))),
                 fate: fate(index, first),
             }
         })
@@ -121,18 +132,20 @@ fn shape(tensor: &litesmith_graph::Tensor) -> String {
     format!("{}[{}]", tensor.dtype, sizes.join(","))
 }
 
-pub(crate) fn memory(plan: &Plan) -> MemoryUse {
+pub(crate) fn memory(runner: &Runner) -> MemoryUse {
     let mut seen = BTreeSet::new();
-    let constants = plan.tensors.iter().filter_map(|tensor| tensor.data.as_ref());
-    let in_views = plan.places.iter().filter_map(|place| match place {
-        Place::Constant(data) => Some(data),
-        Place::Slot { .. } | Place::Nowhere => None,
-    });
-    let unshared = constants.chain(in_views).filter(|data| seen.insert(data.bytes().as_ptr()));
-    MemoryUse {
-        weight_bytes: unshared.map(litesmith_graph::Data::len).sum(),
-        arena_bytes: plan.slot_bytes.iter().sum(),
-        scratch_bytes: plan.scratch_bytes,
-        table_bytes: plan.steps.iter().map(|step| step.kernel.plan_bytes).sum(),
+    let mut memory = MemoryUse::default();
+    for plan in runner.plans() {
+        let constants = plan.tensors.iter().filter_map(|tensor| tensor.data.as_ref());
+        let in_views = plan.places.iter().filter_map(|place| match place {
+            Place::Constant(data) => Some(data),
+            Place::Slot { .. } | Place::Nowhere => None,
+        });
+        let unshared = constants.chain(in_views).filter(|data| seen.insert(data.bytes().as_ptr()));
+        memory.weight_bytes += unshared.map(litesmith_graph::Data::len).sum::<usize>();
+        memory.arena_bytes += plan.slot_bytes.iter().sum::<usize>();
+        memory.scratch_bytes += plan.scratch_bytes;
+        memory.table_bytes += plan.steps.iter().map(|step| step.kernel.plan_bytes).sum::<usize>();
     }
+    memory
 }

@@ -4,6 +4,10 @@ use bytemuck::Pod;
 use litesmith_graph::{Data, Result};
 use litesmith_kernels::{Buffer, Context};
 
+use crate::control::Control;
+use crate::env::Env;
+use crate::runner::Runner;
+
 /// A planned op: sizes checked, weights packed, kernel chosen. It runs without looking at the CPU or allocating, and fails
 /// only on data that no plan can foresee, as an index outside its range.
 pub(crate) struct Kernel {
@@ -13,15 +17,25 @@ pub(crate) struct Kernel {
     pub(crate) scratch_bytes: usize,
     /// Size of tables that the plan holds and that no constant of the model stands for.
     pub(crate) plan_bytes: usize,
-    body: Box<Body>,
+    body: Body,
 }
 
-type Body = dyn Fn(Context<'_>, Io<'_>) -> Result<()> + Send;
+enum Body {
+    Plain(Box<Plain>),
+    Control(Box<Control>),
+}
+
+type Plain = dyn Fn(Context<'_>, Io<'_>) -> Result<()> + Send;
 
 impl Kernel {
     /// A kernel that needs no scratch.
     pub(crate) fn new(name: String, body: impl Fn(Context<'_>, Io<'_>) -> Result<()> + Send + 'static) -> Self {
-        Self { name, scratch_bytes: 0, plan_bytes: 0, body: Box::new(body) }
+        Self { name, scratch_bytes: 0, plan_bytes: 0, body: Body::Plain(Box::new(body)) }
+    }
+
+    /// What runs other subgraphs or reads and changes variables.
+    pub(crate) fn control(name: String, control: Box<Control>) -> Self {
+        Self { name, scratch_bytes: 0, plan_bytes: 0, body: Body::Control(control) }
     }
 
     /// The same with scratch.
@@ -34,8 +48,19 @@ impl Kernel {
         Self { plan_bytes, ..self }
     }
 
-    pub(crate) fn run(&self, context: Context<'_>, io: Io<'_>) -> Result<()> {
-        (self.body)(context, io)
+    pub(crate) fn run(&mut self, env: &mut Env<'_>, io: Io<'_>) -> Result<()> {
+        match &mut self.body {
+            Body::Plain(body) => body(env.context, io),
+            Body::Control(control) => control.run(env, io),
+        }
+    }
+
+    /// The subgraphs that it runs.
+    pub(crate) fn runners(&mut self) -> Vec<&mut Runner> {
+        match &mut self.body {
+            Body::Plain(_) => Vec::new(),
+            Body::Control(control) => control.runners(),
+        }
     }
 }
 

@@ -1,16 +1,21 @@
 //! Plans and runs a graph on the CPU: [`Session`].
 #![forbid(unsafe_code)]
 
+mod control;
 mod custom;
+mod env;
 mod exactness;
 mod explain;
+mod inline;
 mod kernel;
 mod ops;
+mod place;
 mod planner;
+mod runner;
 mod session;
 
 pub use custom::{CustomInputs, CustomIo, CustomKernel, CustomNode, CustomOp, CustomOps, CustomOutputs};
 pub use exactness::{Exactness, exactness};
 pub use explain::{Fate, MemoryUse, NodeInfo};
 pub use litesmith_kernels::{Isa, Numerics};
-pub use session::{Session, SessionOptions};
+pub use session::{Session, SessionLimits, SessionOptions};

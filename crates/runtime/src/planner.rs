@@ -1,26 +1,31 @@
-//! From a graph to steps: shapes inferred, constants folded, views aliased, kernels planned, memory placed.
+//! From a part of a graph to steps: shapes inferred, constants folded, views aliased, kernels planned.
 
 use std::collections::BTreeMap;
 
 use litesmith_graph::{Data, Error, Graph, Node, Op, Result, Tensor, TensorId};
-use litesmith_kernels::{Buffer, Context};
+use litesmith_kernels::Buffer;
 
 use crate::SessionOptions;
+use crate::control::{self, Control, PlannedCall};
+use crate::env::{Env, Reservation, Value, over_limit};
 use crate::kernel::{Inputs, Io, Kernel, Place};
 use crate::ops::{NodeContext, custom, plan_node};
+use crate::place::place;
+use crate::runner::{Runner, State, Watch};
 
 /// One op, ready to run.
 pub(crate) struct Step {
     pub(crate) node: usize,
     pub(crate) kernel: Kernel,
     pub(crate) inputs: Vec<Place>,
+    /// Slots of the outputs, and of the states that the op changes.
     pub(crate) output_slots: Vec<usize>,
     pub(crate) output_bytes: Vec<usize>,
     /// What has its value once the step ran: its outputs, and the views of them that follow.
     pub(crate) computed: Vec<TensorId>,
 }
 
-/// A graph, ready to run.
+/// A stage of a graph, ready to run.
 pub(crate) struct Plan {
     /// The graph's tensors with the shapes of this plan, folded constants filled in.
     pub(crate) tensors: Vec<Tensor>,
@@ -31,103 +36,430 @@ pub(crate) struct Plan {
     pub(crate) slot_bytes: Vec<usize>,
     pub(crate) scratch_bytes: usize,
     pub(crate) outputs_max: usize,
+    /// Tensors that earlier stages give.
+    pub(crate) given: Vec<TensorId>,
+    /// Values of earlier stages that this plan took for constants.
+    pub(crate) assumed: Vec<(TensorId, Data)>,
+    /// Whether planning ran something with effects, so that every run must plan anew.
+    pub(crate) has_run: bool,
+    /// Where the stage ends, when it is not the last.
+    pub(crate) next: Option<Pause>,
+    /// Weights, tables and constants that the plan holds.
+    pub(crate) packed: Vec<Reservation>,
+}
+
+/// The end of a stage.
+pub(crate) struct Pause {
+    /// The node that cannot be planned before values are known.
+    pub(crate) node: usize,
 }
 
 /// A step whose memory is not placed yet.
-struct Planned {
-    node: usize,
-    kernel: Kernel,
-    outputs: Vec<TensorId>,
-    computed: Vec<TensorId>,
+pub(crate) struct Planned {
+    pub(crate) node: usize,
+    pub(crate) kernel: Kernel,
+    pub(crate) outputs: Vec<TensorId>,
+    /// States that the kernel changes, as outputs behind its own.
+    pub(crate) states: Vec<TensorId>,
+    pub(crate) computed: Vec<TensorId>,
 }
 
-pub(crate) fn plan(graph: &Graph, options: &SessionOptions, context: Context<'_>) -> Result<Plan> {
-    let mut graph = graph.clone();
-    let mut planned: Vec<Planned> = Vec::with_capacity(graph.nodes.len());
-    // The tensor whose memory a tensor shares: itself, or what it is a view of.
-    let mut root: Vec<TensorId> = (0..graph.tensors.len()).map(TensorId).collect();
-    // The step that computes a tensor's root.
-    let mut step_of: Vec<Option<usize>> = vec![None; graph.tensors.len()];
-    let mut memory = PlanMemory::new(&graph, options);
-    let mut refused = Vec::new();
-    for index in 0..graph.nodes.len() {
-        let node = graph.nodes[index].clone();
-        let place = graph.place(index);
-        let shapes = infer(&graph, &node, options).map_err(|error| graph.locate(index, error))?;
+/// What is planned.
+pub(crate) struct PlanInput<'a> {
+    pub(crate) subgraph: usize,
+    /// The graph, its tensors as the stages before left them.
+    pub(crate) graph: &'a mut Graph,
+    /// Whether this is the first stage, which holds the graph's inputs.
+    pub(crate) first: bool,
+    /// The first node of the stage.
+    pub(crate) from: usize,
+    pub(crate) states: &'a [State],
+    pub(crate) handles: &'a mut [Option<usize>],
+    /// Values of earlier stages, while running.
+    pub(crate) values: Option<&'a dyn Fn(TensorId) -> Option<Data>>,
+}
+
+/// What became of a node.
+enum Outcome {
+    /// It is a step, or nothing.
+    Done,
+    /// These values must be known first.
+    Needs(Vec<TensorId>),
+    /// No kernel takes it, and what follows cannot be planned without its value.
+    Refused,
+}
+
+struct Planner<'a, 'e, 's> {
+    input: PlanInput<'a>,
+    env: &'e mut Env<'s>,
+    planned: Vec<Planned>,
+    /// The tensor whose memory a tensor shares: itself, or what it is a view of.
+    root: Vec<TensorId>,
+    /// The step that computes a tensor's root.
+    step_of: Vec<Option<usize>>,
+    assumed: Vec<(TensorId, Data)>,
+    packed: Vec<Reservation>,
+    has_run: bool,
+    /// Nodes that no kernel takes.
+    refused: Vec<(usize, Error)>,
+}
+
+pub(crate) fn plan(input: PlanInput<'_>, env: &mut Env<'_>) -> Result<Plan> {
+    let tensors = input.graph.tensors.len();
+    let mut planner = Planner {
+        input,
+        env,
+        planned: Vec::new(),
+        root: (0..tensors).map(TensorId).collect(),
+        step_of: vec![None; tensors],
+        assumed: Vec::new(),
+        packed: Vec::new(),
+        has_run: false,
+        refused: Vec::new(),
+    };
+    let next = planner.plan_nodes()?;
+    planner.combine()?;
+    let Planner { input, env, planned, root, assumed, packed, has_run, .. } = planner;
+    let placed = place(&input, planned, &root, next.as_ref().map(|pause| pause.node), env.options)?;
+    Ok(Plan { tensors: input.graph.tensors.clone(), root, assumed, packed, has_run, next, ..placed })
+}
+
+impl Planner<'_, '_, '_> {
+    fn locate(&self, index: usize, error: Error) -> Error {
+        match self.env.subgraphs.get(self.input.subgraph) {
+            Some(subgraph) => subgraph.locate(index, error),
+            None => self.input.graph.locate(index, error),
+        }
+    }
+
+    /// Plans nodes up to the first whose values are not known.
+    fn plan_nodes(&mut self) -> Result<Option<Pause>> {
+        for index in self.input.from..self.input.graph.nodes.len() {
+            let node = self.input.graph.nodes[index].clone();
+            loop {
+                let needed = match self.plan_one(index, &node) {
+                    Ok(Outcome::Done) => break,
+                    Ok(Outcome::Refused) => return Ok(None),
+                    Ok(Outcome::Needs(ids)) => ids,
+                    Err(error) => {
+                        let id = error.needed_input().and_then(|input| node.inputs.get(input).copied().flatten());
+                        match id.filter(|&id| self.input.graph.tensor(id).data.is_none()) {
+                            Some(id) if self.can_wait(index, id) => vec![id],
+                            _ => return Err(self.locate(index, error)),
+                        }
+                    }
+                };
+                if !self.assume(&needed).map_err(|error| self.locate(index, error))? {
+                    return Ok(Some(Pause { node: index }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// One error for all nodes that no kernel takes: each op and reason once, with how often and where first.
+    fn combine(&mut self) -> Result<()> {
+        const HINT: &str =
+            "docs/OPERATORS.md lists the ops and element types that run; `litesmith inspect` shows the model";
+        let mut refused = std::mem::take(&mut self.refused);
+        if refused.len() <= 1 {
+            let Some((index, error)) = refused.pop() else { return Ok(()) };
+            let error = self.locate(index, error);
+            return Err(if error.hint().is_some() { error } else { error.with_hint(HINT) });
+        }
+        let graph = &*self.input.graph;
+        let mut reasons: BTreeMap<(&str, String), (usize, usize)> = BTreeMap::new();
+        for (index, error) in &refused {
+            let key = (graph.nodes[*index].op.name(), error.to_string());
+            reasons.entry(key).or_insert((*index, 0)).1 += 1;
+        }
+        let list: Vec<_> = reasons
+            .iter()
+            .map(|((op, reason), (first, count))| format!("{op} ({count}x, first {}): {reason}", graph.place(*first)))
+            .collect();
+        let message = format!("{} ops cannot be planned: {}", refused.len(), list.join("; "));
+        Err(Error::unsupported("", message).with_hint(HINT))
+    }
+
+    /// Whether the value of `id` will be known in a later stage.
+    fn can_wait(&self, index: usize, id: TensorId) -> bool {
+        // Within a run the values of earlier stages are there: what is not will never be.
+        let is_resource = self.input.graph.tensor(id).dtype.bits() == 0;
+        !is_resource && (self.input.values.is_none() || index > self.input.from || self.value(id).is_some())
+    }
+
+    /// The value that an earlier stage computed.
+    fn value(&self, id: TensorId) -> Option<Data> {
+        let root = self.root[id.0];
+        if self.step_of[root.0].is_some() {
+            return None;
+        }
+        self.input.values.and_then(|values| values(id).or_else(|| values(root)))
+    }
+
+    /// Takes values for constants; false when one is not known yet.
+    fn assume(&mut self, ids: &[TensorId]) -> Result<bool> {
+        let values: Option<Vec<_>> = ids.iter().map(|&id| self.value(id).map(|data| (id, data))).collect();
+        let Some(values) = values else { return Ok(false) };
+        if self.input.values.is_none() {
+            return Ok(false);
+        }
+        for (id, data) in values {
+            self.packed.push(self.env.charge(data.len())?);
+            self.input.graph.tensor_mut(id).data = Some(data.clone());
+            self.assumed.push((id, data));
+        }
+        Ok(true)
+    }
+
+    fn plan_one(&mut self, index: usize, node: &Node) -> Result<Outcome> {
+        match &node.op {
+            Op::VarHandle(op) => {
+                let variable = self.env.variables.find(&op.container, &op.shared_name);
+                for &id in &node.outputs {
+                    self.input.handles[id.0] = Some(variable);
+                }
+                Ok(Outcome::Done)
+            }
+            Op::ReadVariable(_) => self.plan_read(index, node),
+            Op::AssignVariable(_) => self.plan_assign(index, node),
+            Op::CallOnce(op) => {
+                if self.env.variables.initialized.insert(op.init_graph) {
+                    Runner::new(self.env, op.init_graph, Some(&[]))?.run(self.env, &mut Watch::Nothing)?;
+                }
+                Ok(Outcome::Done)
+            }
+            Op::If(_) | Op::While(_) => self.plan_call(index, node),
+            _ => self.plan_kernel(index, node),
+        }
+    }
+
+    fn handle(&self, node: &Node) -> Result<usize> {
+        let id = node.inputs.first().copied().flatten();
+        let handle = id.and_then(|id| self.input.handles.get(id.0).copied().flatten());
+        handle.ok_or_else(|| Error::malformed("", "its first input does not come from a VAR_HANDLE"))
+    }
+
+    fn plan_read(&mut self, index: usize, node: &Node) -> Result<Outcome> {
+        let variable = self.handle(node)?;
+        let &[output] = node.outputs.as_slice() else {
+            return Err(Error::malformed("", format!("got {} outputs, expected 1", node.outputs.len())));
+        };
+        let known = self.env.variables.get(variable).and_then(|variable| variable.form.clone());
+        let tensor = self.input.graph.tensor_mut(output);
+        if let Some((dtype, shape)) = known {
+            if dtype != tensor.dtype {
+                return Err(Error::malformed("", format!("the variable is {dtype}, the output {}", tensor.dtype)));
+            }
+            tensor.shape = shape;
+        }
+        let control = Box::new(Control::Read { variable, shape: tensor.shape.clone() });
+        self.push(index, node, Kernel::control("read_variable".into(), control), Vec::new());
+        Ok(Outcome::Done)
+    }
+
+    fn plan_assign(&mut self, index: usize, node: &Node) -> Result<Outcome> {
+        infer(self.input.graph, node, self.env.options)?;
+        let variable = self.handle(node)?;
+        let Some(&Some(value)) = node.inputs.get(1) else {
+            return Err(Error::malformed("", "it has no value"));
+        };
+        let tensor = self.input.graph.tensor(value);
+        let known = self.env.variables.get(variable).and_then(|variable| variable.form.as_ref());
+        if let Some((dtype, _)) = known.filter(|(dtype, _)| *dtype != tensor.dtype) {
+            return Err(Error::malformed("", format!("the variable is {dtype}, its value {}", tensor.dtype)));
+        }
+        let (form, bytes) = ((tensor.dtype, tensor.shape.clone()), tensor.byte_size()?);
+        let shape = tensor.shape.clone();
+        let allowed = self.env.options.arena_bytes_max;
+        self.env.variables.plan_assignment(variable, form, bytes, self.env.arena, allowed)?;
+        let kernel = Kernel::control("assign_variable".into(), Box::new(Control::Assign { variable, shape }));
+        self.push(index, node, kernel, Vec::new());
+        Ok(Outcome::Done)
+    }
+
+    fn plan_call(&mut self, index: usize, node: &Node) -> Result<Outcome> {
+        let graph = &*self.input.graph;
+        let given = node.inputs.iter().flatten().count() == node.inputs.len();
+        if !given {
+            return Err(Error::malformed("", "an input is left out"));
+        }
+        let ids: Vec<_> = node.inputs.iter().flatten().copied().collect();
+        let inputs: Vec<_> = ids.iter().map(|id| (graph.tensor(*id), self.input.handles[id.0])).collect();
+        let outputs: Vec<_> = node.outputs.iter().map(|&id| graph.tensor(id)).collect();
+        let called = node.op.subgraphs();
+        let has_effects =
+            called.iter().any(|&called| self.env.subgraphs.get(called).is_some_and(|called| called.has_effects));
+        let unknown: Vec<_> = ids
+            .iter()
+            .copied()
+            .filter(|id| graph.tensor(*id).data.is_none() && self.input.handles[id.0].is_none())
+            .collect();
+        let planned = match (&node.op, inputs.split_first()) {
+            (Op::If(op), Some(((condition, _), inputs))) => {
+                control::plan_if(self.env, *op, condition, inputs, &outputs)?
+            }
+            (Op::While(op), _) => control::plan_while(self.env, *op, &inputs, &outputs)?,
+            _ => return Err(Error::malformed("", "it has no condition")),
+        };
+        match planned {
+            PlannedCall::Static { control, shapes, handles } => {
+                for ((&id, shape), handle) in node.outputs.iter().zip(shapes).zip(handles) {
+                    self.input.graph.tensor_mut(id).shape = shape;
+                    self.input.handles[id.0] = handle;
+                }
+                let kernel = Kernel::control(format!("{}/subgraphs", node.op.snake_name()), control);
+                if unknown.is_empty() && !has_effects && !node.outputs.is_empty() {
+                    self.fold(node, kernel)?;
+                } else {
+                    self.push(index, node, kernel, Vec::new());
+                }
+                Ok(Outcome::Done)
+            }
+            // Only a run can tell the shapes: it takes place when everything before has run, and what follows is planned for
+            // what it gave.
+            PlannedCall::Dynamic if !unknown.is_empty() => Ok(Outcome::Needs(unknown)),
+            PlannedCall::Dynamic if has_effects && (self.input.values.is_none() || !self.planned.is_empty()) => {
+                Ok(Outcome::Needs(ids))
+            }
+            PlannedCall::Dynamic => {
+                let values = match (&node.op, inputs.split_first()) {
+                    (Op::If(op), Some(((condition, _), inputs))) => {
+                        control::run_if(self.env, *op, condition, inputs, &outputs)?
+                    }
+                    (Op::While(op), _) => control::run_while(self.env, *op, &inputs, &outputs)?,
+                    _ => Vec::new(),
+                };
+                self.has_run |= has_effects;
+                for (&id, Value { shape, data }) in node.outputs.iter().zip(values) {
+                    self.packed.push(self.env.charge(data.len())?);
+                    let tensor = self.input.graph.tensor_mut(id);
+                    tensor.shape = shape;
+                    tensor.data = Some(data);
+                }
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    fn plan_kernel(&mut self, index: usize, node: &Node) -> Result<Outcome> {
+        let options = self.env.options;
+        let graph = &mut *self.input.graph;
+        let shapes = infer(graph, node, options)?;
         if shapes.len() != node.outputs.len() {
             let got = node.outputs.len();
-            return Err(Error::malformed(place, format!("got {got} outputs, expected {}", shapes.len())));
+            return Err(Error::malformed("", format!("got {got} outputs, expected {}", shapes.len())));
         }
         for (&id, shape) in node.outputs.iter().zip(shapes) {
             graph.tensor_mut(id).shape = shape;
         }
-        check_values(&graph, &node).map_err(|error| error.at(&place))?;
+        let graph = &*self.input.graph;
         let constant = node.inputs.iter().flatten().all(|&id| graph.tensor(id).data.is_some());
         if is_view(&node.op) && !constant {
-            if let (Some(&Some(input)), Some(&output)) = (node.inputs.first(), node.outputs.first()) {
-                let (from, to) = (graph.tensor(input), graph.tensor(output));
-                if from.dtype != to.dtype {
-                    return Err(Error::malformed(place, format!("turns {from} into {to}: the types differ")));
-                }
-                root[output.0] = root[input.0];
-                if let Some(step) = step_of[root[input.0].0] {
-                    planned[step].computed.push(output);
-                }
-            }
-            continue;
+            return self.plan_view(node);
         }
-        memory.charge_constants(&graph, &node).map_err(|error| error.at(&place))?;
+        // The constants that the node may pack for itself.
+        let inputs = node.inputs.iter().flatten().filter_map(|&id| graph.tensor(id).data.as_ref());
+        self.packed.push(self.env.charge(inputs.map(Data::len).fold(0, usize::saturating_add))?);
+        let states = self.states(node)?;
         let kernel = if node.outputs.iter().all(|&id| graph.tensor(id).shape.contains(&0)) {
             // Nothing is computed; loops over the other sizes, which may be any, must not run.
             Kernel::new(format!("{}/empty", node.op.snake_name()), |_, _| Ok(()))
         } else {
-            match plan_node(&NodeContext { graph: &graph, node: &node, options, isa: context.isa }) {
+            match plan_node(&NodeContext { graph, node, options, isa: self.env.context.isa }) {
                 Ok(kernel) => kernel,
                 // One error tells of every such node; those whose shapes follow from a missing value are not reached.
-                Err(error) if matches!(error, Error::Unsupported(_)) => {
-                    refused.push((index, error));
-                    if constant || matches!(node.op, Op::Shape(_)) {
-                        break;
-                    }
-                    continue;
+                Err(error) if matches!(error, Error::Unsupported(_)) && error.needed_input().is_none() => {
+                    self.refused.push((index, error));
+                    let folds = constant || matches!(node.op, Op::Shape(_));
+                    return Ok(if folds { Outcome::Refused } else { Outcome::Done });
                 }
-                Err(error) => return Err(graph.locate(index, error)),
+                Err(error) => return Err(error),
             }
         };
-        memory.charge(kernel.plan_bytes).map_err(|error| error.at(&place))?;
-        if constant || matches!(node.op, Op::Shape(_)) {
-            memory.charge_folded(&graph, &node).map_err(|error| error.at(&place))?;
-            check_memory(&[kernel.scratch_bytes], options).map_err(|error| error.at(&place))?;
-            fold(&mut graph, &node, &kernel, context).map_err(|error| error.at(&place))?;
+        self.packed.push(self.env.charge(kernel.plan_bytes)?);
+        if (constant && states.is_empty()) || matches!(node.op, Op::Shape(_)) {
+            self.fold(node, kernel)?;
         } else {
-            node.outputs.iter().for_each(|id| step_of[id.0] = Some(planned.len()));
-            planned.push(Planned { node: index, kernel, outputs: node.outputs.clone(), computed: node.outputs });
+            self.push(index, node, kernel, states);
         }
+        Ok(Outcome::Done)
     }
-    combine(&graph, refused)?;
-    place(graph, planned, root, options)
+
+    fn plan_view(&mut self, node: &Node) -> Result<Outcome> {
+        if let (Some(&Some(input)), Some(&output)) = (node.inputs.first(), node.outputs.first()) {
+            let (from, to) = (self.input.graph.tensor(input), self.input.graph.tensor(output));
+            if from.dtype != to.dtype {
+                return Err(Error::malformed("", format!("turns {from} into {to}: the types differ")));
+            }
+            self.root[output.0] = self.root[input.0];
+            if let Some(step) = self.step_of[self.root[input.0].0] {
+                self.planned[step].computed.push(output);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The states that a node changes: variable tensors among its inputs.
+    fn states(&self, node: &Node) -> Result<Vec<TensorId>> {
+        let mut states = Vec::new();
+        for &index in state_inputs(&node.op) {
+            let Some(&Some(id)) = node.inputs.get(index) else { continue };
+            let is_state = self.input.states.iter().any(|state| state.tensor == id);
+            let uses = node.inputs.iter().flatten().filter(|&&other| other == id).count();
+            if !is_state || uses != 1 {
+                let name = &self.input.graph.tensor(id).name;
+                return Err(Error::malformed("", format!("input {index} \"{name}\" is no variable of its own")));
+            }
+            states.push(id);
+        }
+        Ok(states)
+    }
+
+    fn push(&mut self, index: usize, node: &Node, kernel: Kernel, states: Vec<TensorId>) {
+        node.outputs.iter().for_each(|id| self.step_of[id.0] = Some(self.planned.len()));
+        // Variables are no values.
+        let is_value = |id: &&TensorId| self.input.graph.tensor(**id).dtype.bits() != 0;
+        let outputs: Vec<_> = node.outputs.iter().filter(is_value).copied().collect();
+        self.planned.push(Planned { node: index, kernel, computed: outputs.clone(), outputs, states });
+    }
+
+    /// Runs a node whose inputs are known and stores its outputs as constants.
+    fn fold(&mut self, node: &Node, mut kernel: Kernel) -> Result<()> {
+        let graph = &mut *self.input.graph;
+        let bytes = node.outputs.iter().map(|&id| graph.tensor(id).byte_size()).collect::<Result<Vec<_>>>()?;
+        for &bytes in &bytes {
+            self.packed.push(self.env.charge(bytes)?);
+        }
+        check_memory(&[kernel.scratch_bytes], self.env.options)?;
+        let places: Vec<_> = node
+            .inputs
+            .iter()
+            .map(|id| id.and_then(|id| graph.tensor(id).data.clone()).map_or(Place::Nowhere, Place::Constant))
+            .collect();
+        let mut buffers: Vec<_> = bytes.iter().map(|&bytes| Buffer::new(bytes)).collect();
+        let mut scratch = Buffer::new(kernel.scratch_bytes);
+        kernel.run(
+            self.env,
+            Io {
+                inputs: Inputs { places: &places, slots: &[] },
+                outputs: &mut buffers,
+                output_bytes: &bytes,
+                scratch: &mut scratch,
+            },
+        )?;
+        for (&id, buffer) in node.outputs.iter().zip(&buffers) {
+            graph.tensor_mut(id).data = Some(Data::from_bytes(buffer.as_slice()));
+        }
+        Ok(())
+    }
 }
 
-/// One error for all nodes that no kernel takes: each op and reason once, with how often and where first.
-fn combine(graph: &Graph, mut refused: Vec<(usize, Error)>) -> Result<()> {
-    const HINT: &str =
-        "docs/OPERATORS.md lists the ops and element types that run; `litesmith inspect` shows the model";
-    if refused.len() <= 1 {
-        let Some((index, error)) = refused.pop() else { return Ok(()) };
-        let error = graph.locate(index, error);
-        return Err(if error.hint().is_some() { error } else { error.with_hint(HINT) });
-    }
-    let mut reasons: BTreeMap<(&str, String), (usize, usize)> = BTreeMap::new();
-    for (index, error) in &refused {
-        let key = (graph.nodes[*index].op.name(), error.to_string());
-        reasons.entry(key).or_insert((*index, 0)).1 += 1;
-    }
-    let list: Vec<_> = reasons
-        .iter()
-        .map(|((op, reason), (first, count))| format!("{op} ({count}x, first {}): {reason}", graph.place(*first)))
-        .collect();
-    let message = format!("{} ops cannot be planned: {}", refused.len(), list.join("; "));
-    Err(Error::unsupported("", message).with_hint(HINT))
+/// The inputs of an op that are states which it changes. Its kernel finds them, with their present value, behind its own
+/// outputs, and not among its inputs.
+fn state_inputs(op: &Op) -> &'static [usize] {
+    let _ = op;
+    &[]
 }
 
 /// The shapes of a node's outputs.
@@ -138,186 +470,12 @@ fn infer(graph: &Graph, node: &Node, options: &SessionOptions) -> Result<Vec<Vec
     }
 }
 
-/// Refuses inputs that have no value when the node runs: variables, whose state is not kept.
-fn check_values(graph: &Graph, node: &Node) -> Result<()> {
-    for &id in node.inputs.iter().flatten() {
-        let tensor = graph.tensor(id);
-        if tensor.is_variable && tensor.data.is_none() {
-            return Err(Error::unsupported("", format!("it reads the variable \"{}\"", tensor.name)));
-        }
-    }
-    Ok(())
-}
-
-/// What planning may allocate beside the arena. Nodes may name one constant many times and fold it into larger ones, by
-/// which a small file could ask for any amount of memory.
-struct PlanMemory {
-    left: usize,
-    allowed: usize,
-}
-
-impl PlanMemory {
-    fn new(graph: &Graph, options: &SessionOptions) -> Self {
-        let stored: usize = graph.tensors.iter().filter_map(|tensor| tensor.data.as_ref()).map(Data::len).sum();
-        // 8 times: float16 unpacked and then packed takes 4.
-        let allowed = stored.saturating_mul(8).saturating_add(options.arena_bytes_max).saturating_add(64 << 20);
-        Self { left: allowed, allowed }
-    }
-
-    fn charge(&mut self, bytes: usize) -> Result<()> {
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => {
-                let message = format!("weights and tables need more than the {} bytes that are allowed", self.allowed);
-                Err(Error::limit("", message))
-            }
-        }
-    }
-
-    /// The constants that a node may pack for itself.
-    fn charge_constants(&mut self, graph: &Graph, node: &Node) -> Result<()> {
-        let inputs = node.inputs.iter().flatten().filter_map(|&id| graph.tensor(id).data.as_ref());
-        self.charge(inputs.map(Data::len).fold(0, usize::saturating_add))
-    }
-
-    /// The constants that a node folds into.
-    fn charge_folded(&mut self, graph: &Graph, node: &Node) -> Result<()> {
-        node.outputs.iter().try_for_each(|&id| self.charge(graph.tensor(id).byte_size()?))
-    }
-}
-
 /// Ops that only give the same elements another shape.
 fn is_view(op: &Op) -> bool {
     matches!(op, Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_) | Op::Dropout(_))
 }
 
-/// Runs a node whose inputs are known and stores its outputs as constants.
-fn fold(graph: &mut Graph, node: &Node, kernel: &Kernel, context: Context<'_>) -> Result<()> {
-    let places: Vec<_> = node
-        .inputs
-        .iter()
-        .map(|id| id.and_then(|id| graph.tensor(id).data.clone()).map_or(Place::Nowhere, Place::Constant))
-        .collect();
-    let bytes = node.outputs.iter().map(|&id| graph.tensor(id).byte_size()).collect::<Result<Vec<_>>>()?;
-    let mut buffers: Vec<_> = bytes.iter().map(|&bytes| Buffer::new(bytes)).collect();
-    let mut scratch = Buffer::new(kernel.scratch_bytes);
-    kernel.run(
-        context,
-        Io {
-            inputs: Inputs { places: &places, slots: &[] },
-            outputs: &mut buffers,
-            output_bytes: &bytes,
-            scratch: &mut scratch,
-        },
-    )?;
-    for (&id, buffer) in node.outputs.iter().zip(&buffers) {
-        graph.tensor_mut(id).data = Some(Data::from_bytes(buffer.as_slice()));
-    }
-    Ok(())
-}
-
-fn check_memory(bytes: &[usize], options: &SessionOptions) -> Result<()> {
+pub(crate) fn check_memory(bytes: &[usize], options: &SessionOptions) -> Result<()> {
     let total = bytes.iter().fold(0_usize, |sum, &bytes| sum.saturating_add(bytes));
-    if total <= options.arena_bytes_max {
-        return Ok(());
-    }
-    Err(Error::limit("activations", format!("they need {total} bytes, allowed are {}", options.arena_bytes_max))
-        .with_hint("run a smaller batch, or raise the limit"))
-}
-
-/// Gives each tensor a slot of the arena. Tensors whose lifetimes do not meet share one: greedy by order of execution,
-/// the free slot that fits best.
-fn place(graph: Graph, planned: Vec<Planned>, root: Vec<TensorId>, options: &SessionOptions) -> Result<Plan> {
-    let tensors = graph.tensors.len();
-    let forever = planned.len();
-    let mut last_use = vec![None; tensors];
-    let mut touch = |id: TensorId, step: usize| last_use[root[id.0].0] = last_use[root[id.0].0].max(Some(step));
-    for (step, planned) in planned.iter().enumerate() {
-        graph.nodes[planned.node].inputs.iter().flatten().chain(&planned.outputs).for_each(|&id| touch(id, step));
-    }
-    // Inputs keep their value between runs, outputs until the next.
-    graph.inputs.iter().chain(&graph.outputs).for_each(|&id| touch(id, forever));
-
-    let mut slot_bytes: Vec<usize> = Vec::new();
-    let mut free: Vec<usize> = Vec::new();
-    let mut slot_of = vec![None; tensors];
-    let mut assign = |id: TensorId, free: &mut Vec<usize>| -> Result<usize> {
-        let bytes = graph.tensor(id).byte_size()?;
-        // A slot that is large enough with least to spare; else the largest, to grow least.
-        let best = (0..free.len()).min_by_key(|&at| {
-            let size = slot_bytes[free[at]];
-            if size >= bytes { (0, size - bytes) } else { (1, bytes - size) }
-        });
-        let slot = match best {
-            Some(at) => free.swap_remove(at),
-            None => {
-                slot_bytes.push(0);
-                slot_bytes.len() - 1
-            }
-        };
-        slot_bytes[slot] = slot_bytes[slot].max(bytes);
-        Ok(slot)
-    };
-    for &id in &graph.inputs {
-        if graph.tensor(id).data.is_none() && slot_of[id.0].is_none() {
-            slot_of[id.0] = Some(assign(id, &mut Vec::new())?);
-        }
-    }
-    let mut dying: Vec<Vec<usize>> = vec![Vec::new(); planned.len()];
-    for (id, step) in last_use.iter().enumerate() {
-        if let Some(ids) = step.and_then(|step| dying.get_mut(step)) {
-            ids.push(id);
-        }
-    }
-    for (planned, dying) in planned.iter().zip(dying) {
-        for &id in &planned.outputs {
-            slot_of[id.0] = Some(assign(id, &mut free)?);
-        }
-        free.extend(dying.into_iter().filter_map(|id| slot_of[id]));
-    }
-    let scratch_bytes = planned.iter().map(|planned| planned.kernel.scratch_bytes).max().unwrap_or(0);
-    slot_bytes.push(scratch_bytes);
-    check_memory(&slot_bytes, options)?;
-    slot_bytes.pop();
-    let place_of = |id: TensorId| -> Result<Place> {
-        let tensor = graph.tensor(id);
-        if let Some(data) = &tensor.data {
-            return Ok(Place::Constant(data.clone()));
-        }
-        let root = root[id.0];
-        match (&graph.tensor(root).data, slot_of[root.0]) {
-            (Some(data), _) => Ok(Place::Constant(data.clone())),
-            (None, Some(slot)) => Ok(Place::Slot { slot, bytes: tensor.byte_size()? }),
-            (None, None) => Ok(Place::Nowhere),
-        }
-    };
-    let places = (0..tensors).map(|id| place_of(TensorId(id))).collect::<Result<Vec<_>>>()?;
-    if let Some(id) = graph.outputs.iter().find(|id| matches!(places[id.0], Place::Nowhere)) {
-        let message = format!("\"{}\" is a variable that nothing computes", graph.tensor(*id).name);
-        return Err(Error::unsupported("graph outputs", message));
-    }
-    let mut steps = Vec::with_capacity(planned.len());
-    for planned in planned {
-        let inputs = graph.nodes[planned.node].inputs.iter();
-        steps.push(Step {
-            node: planned.node,
-            kernel: planned.kernel,
-            inputs: inputs.map(|id| id.map_or(Place::Nowhere, |id| places[id.0].clone())).collect(),
-            output_slots: planned.outputs.iter().filter_map(|id| slot_of[id.0]).collect(),
-            output_bytes: planned.outputs.iter().map(|&id| graph.tensor(id).byte_size()).collect::<Result<_>>()?,
-            computed: planned.computed,
-        });
-    }
-    Ok(Plan {
-        scratch_bytes,
-        outputs_max: steps.iter().map(|step| step.output_slots.len()).max().unwrap_or(0),
-        tensors: graph.tensors,
-        steps,
-        places,
-        root,
-        slot_bytes,
-    })
+    if total <= options.arena_bytes_max { Ok(()) } else { Err(over_limit(total, options.arena_bytes_max)) }
 }

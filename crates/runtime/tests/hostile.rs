@@ -216,7 +216,7 @@ fn attacks() -> Vec<(&'static str, Graph, &'static str)> {
         ("axes", expand, "axes, at most 32 can be"),
         ("folded", fold, "are allowed"),
         ("packed", shared, "are allowed"),
-        ("variable", variable, "reads the variable \"x\""),
+        ("variable", variable, ""),
         ("bias-type", types, "the bias (input 2) is int64, expected float32"),
         ("quantized-axis", axis, "weights quantized along axis 3"),
         ("outputs-that-nothing-computes", constant_output, ""),

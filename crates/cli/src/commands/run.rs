@@ -84,6 +84,7 @@ fn explain(session: &Session, output: &Output) -> Result<Verdict> {
                 Fate::View { of } => json["view_of"] = of.as_str().into(),
                 Fate::Folded => json["folded"] = true.into(),
                 Fate::Fused => json["fused"] = true.into(),
+                Fate::Later => json["later"] = true.into(),
                 other => json["fate"] = format!("{other:?}").into(),
             }
             json
@@ -115,6 +116,7 @@ fn explain(session: &Session, output: &Output) -> Result<Verdict> {
             Fate::View { of } => (format!("nothing: a view of \"{}\"", format::shortened(of, 40)), String::new()),
             Fate::Folded => ("nothing: folded into a constant".into(), String::new()),
             Fate::Fused => ("nothing: done by another op's kernel".into(), String::new()),
+            Fate::Later => ("planned while running, for the values it depends on".into(), String::new()),
             other => (format!("{other:?}"), String::new()),
         };
         slow += usize::from(node.is_slow(isa));
