@@ -1,6 +1,6 @@
 //! Ops of two operands with broadcasting: ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE.
 
-use crate::broadcast::Broadcast;
+use crate::broadcast::{self, Broadcast};
 use crate::dispatch::multiversion;
 use crate::{Activation, Context, Isa, Real};
 
@@ -23,9 +23,6 @@ pub enum Binary {
     SquaredDifference,
 }
 
-/// Rows per task are chosen so that a task has about this many elements.
-const TASK: usize = 16 * 1024;
-
 impl Binary {
     /// y = activation(a op b) on the planned shapes.
     ///
@@ -40,7 +37,6 @@ impl Binary {
         b: &[T],
         y: &mut [T],
     ) {
-        assert_eq!([a.len(), b.len(), y.len()], plan.lens(), "operands and result have the planned shapes");
         match self {
             Self::Add => rows(ctx, plan, activation, a, b, y, |a, b| a + b),
             Self::Sub => rows(ctx, plan, activation, a, b, y, |a, b| a - b),
@@ -101,7 +97,7 @@ impl Binary {
     }
 }
 
-/// All rows of the forward pass, split over the pool; a single long row is split as well.
+/// The forward pass, with the activation applied to what is still in the cache.
 fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
     ctx: Context,
     plan: &Broadcast,
@@ -111,59 +107,13 @@ fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
     y: &mut [T],
     f: F,
 ) {
-    let (len, a_step, b_step) = plan.inner();
-    if y.is_empty() {
-        return;
-    }
-    let serial = Context { pool: &crate::Pool::serial(), isa: ctx.isa };
-    if plan.rows() == 1 {
-        let chunk = if ctx.pool.threads() == 1 { len } else { TASK };
-        ctx.pool.chunks_mut(y, chunk, |index, y| {
-            let at = index * chunk;
-            row(ctx.isa, &a[at * a_step..], a_step, &b[at * b_step..], b_step, y, &f);
-            activation.apply_in_place(serial, y);
-        });
-        return;
-    }
-    let rows_per_task = if ctx.pool.threads() == 1 { plan.rows() } else { TASK.div_ceil(len) };
-    ctx.pool.chunks_mut(y, rows_per_task * len, |index, y| {
-        let first = index * rows_per_task;
-        plan.for_rows(first..first + y.len() / len, |at, a_at, b_at| {
-            let y = &mut y[(at - first) * len..][..len];
-            row(ctx.isa, &a[a_at..], a_step, &b[b_at..], b_step, y, &f);
-        });
-        activation.apply_in_place(serial, y);
-    });
-}
-
-multiversion! {
-    /// One row of the forward pass; a step of 0 repeats the first element.
-    fn row<T: Real, F: Fn(T, T) -> T>(a: &[T], a_step: usize, b: &[T], b_step: usize, y: &mut [T], f: &F) {
-        match (a_step, b_step) {
-            (0, 0) => y.fill(f(a[0], b[0])),
-            (0, _) => {
-                let a = a[0];
-                for (y, &b) in y.iter_mut().zip(b) {
-                    *y = f(a, b);
-                }
-            }
-            (_, 0) => {
-                let b = b[0];
-                for (y, &a) in y.iter_mut().zip(a) {
-                    *y = f(a, b);
-                }
-            }
-            _ => {
-                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                    *y = f(a, b);
-                }
-            }
-        }
-    }
+    let serial = crate::Pool::serial();
+    let serial = Context { pool: &serial, isa: ctx.isa };
+    broadcast::zip(ctx, plan, a, b, y, f, |y| activation.apply_in_place(serial, y));
 }
 
 /// The gradient of operand `OPERAND`, summed in the order of the result's elements.
-fn reduce<T: Real, F: Fn(T, T, T) -> T, const OPERAND: usize>(
+pub(crate) fn reduce<T: Real, F: Fn(T, T, T) -> T, const OPERAND: usize>(
     isa: Isa,
     plan: &Broadcast,
     a: &[T],

@@ -1,8 +1,12 @@
 //! NumPy broadcasting of two operands, planned once; shared by float and integer kernels.
 
-use crate::Unsupported;
+use crate::dispatch::multiversion;
 use crate::shape::{Dim, Walk, len, strides};
+use crate::{Context, Unsupported};
 use std::ops::Range;
+
+/// Rows per task are chosen so that a task has about this many elements.
+const TASK: usize = 16 * 1024;
 
 /// How two operands broadcast against each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,5 +73,77 @@ impl Broadcast {
     /// Calls `visit(row, offset of a, offset of b)` for each of `rows` in order.
     pub fn for_rows(&self, rows: Range<usize>, visit: impl FnMut(usize, usize, usize)) {
         self.walk.for_rows(rows, visit);
+    }
+}
+
+/// What lies in tensors.
+pub(crate) trait Value: Copy + Send + Sync {}
+
+impl<T: Copy + Send + Sync> Value for T {}
+
+/// y = f(a, b) on the planned shapes, split over the pool; a single long row is split as well. `finish` is called on each
+/// piece of `y` when it is computed.
+///
+/// # Panics
+/// If a length is not the planned one.
+pub(crate) fn zip<A: Value, B: Value, Y: Value>(
+    ctx: Context,
+    plan: &Broadcast,
+    a: &[A],
+    b: &[B],
+    y: &mut [Y],
+    f: impl Fn(A, B) -> Y + Sync,
+    finish: impl Fn(&mut [Y]) + Sync,
+) {
+    assert_eq!([a.len(), b.len(), y.len()], plan.lens(), "operands and result have the planned shapes");
+    let (len, a_step, b_step) = plan.inner();
+    if y.is_empty() {
+        return;
+    }
+    if plan.rows() == 1 {
+        let chunk = if ctx.pool.threads() == 1 { len } else { TASK };
+        ctx.pool.chunks_mut(y, chunk, |index, y| {
+            let at = index * chunk;
+            zip_row(ctx.isa, &a[at * a_step..], a_step, &b[at * b_step..], b_step, y, &f);
+            finish(y);
+        });
+        return;
+    }
+    let rows_per_task = if ctx.pool.threads() == 1 { plan.rows() } else { TASK.div_ceil(len) };
+    ctx.pool.chunks_mut(y, rows_per_task * len, |index, y| {
+        let first = index * rows_per_task;
+        plan.for_rows(first..first + y.len() / len, |at, a_at, b_at| {
+            let y = &mut y[(at - first) * len..][..len];
+            zip_row(ctx.isa, &a[a_at..], a_step, &b[b_at..], b_step, y, &f);
+        });
+        finish(y);
+    });
+}
+
+multiversion! {
+    /// One row of [`zip`]; a step of 0 repeats the first element.
+    fn zip_row<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
+        a: &[A], a_step: usize, b: &[B], b_step: usize, y: &mut [Y], f: &F,
+    ) {
+        match (a_step, b_step) {
+            (0, 0) => y.fill(f(a[0], b[0])),
+            (0, _) => {
+                let a = a[0];
+                for (y, &b) in y.iter_mut().zip(b) {
+                    *y = f(a, b);
+                }
+            }
+            (_, 0) => {
+                let b = b[0];
+                for (y, &a) in y.iter_mut().zip(a) {
+                    *y = f(a, b);
+                }
+            }
+            _ => {
+                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                    *y = f(a, b);
+                }
+            }
+        }
     }
 }

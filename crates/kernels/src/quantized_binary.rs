@@ -1,8 +1,10 @@
-//! Integer ADD, SUB and MUL with broadcasting: int8, uint8 and int16, all three tensors of one type.
+//! Quantized ADD, SUB, MUL, DIV and SQUARED_DIFFERENCE with broadcasting: int8, uint8 and int16, all three tensors of one
+//! type.
 
 use crate::binary::Binary;
 use crate::broadcast::Broadcast;
 use crate::dispatch::multiversion;
+use crate::fixed_point::one_over_one_plus;
 use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::requantize::{FixedPoint, doubling_high_product, round_even_small};
@@ -16,7 +18,7 @@ const TASK: usize = 16 << 10;
 /// Elements of LiteRT's vector loop for int16 ADD.
 const VECTOR: usize = 16;
 
-/// A planned integer ADD, SUB or MUL on `i8`, `u8` or `i16`.
+/// A planned quantized op of two operands on `i8`, `u8` or `i16`.
 #[derive(Debug, Clone)]
 pub struct QuantizedBinary<T> {
     broadcast: Broadcast,
@@ -44,6 +46,10 @@ enum Formula {
     FusedSum { shifts: [i32; 2], multipliers: [i32; 2], output: FixedPoint },
     /// The product scaled with [`FixedPoint::round_twice`] (LiteRT `reference/integer_ops/mul.h`).
     FixedProduct { zero_points: [i32; 2], output: FixedPoint },
+    /// The quotient by way of a fixed-point reciprocal (LiteRT `reference/div.h`).
+    Quotient { zero_points: [i32; 2], output: FixedPoint },
+    /// As [`Formula::FixedSum`], the difference squared before it is scaled (LiteRT `kernels/squared_difference.cc`).
+    FixedSquare { zero_points: [i32; 2], left_shift: u32, scales: [FixedPoint; 2], output: FixedPoint },
 }
 
 impl<T: Quantized> QuantizedBinary<T> {
@@ -53,8 +59,8 @@ impl<T: Quantized> QuantizedBinary<T> {
     /// the builtin.
     ///
     /// # Errors
-    /// Another op than [`Binary::Add`], [`Binary::Sub`] and [`Binary::Mul`], shapes that do not broadcast, or
-    /// quantization that LiteRT refuses.
+    /// [`Binary::Maximum`] and [`Binary::Minimum`], which need no arithmetic of their own, SQUARED_DIFFERENCE of another type
+    /// than int8, shapes that do not broadcast, or quantization that LiteRT refuses.
     pub fn new(
         op: Binary,
         shapes: [&[usize]; 2],
@@ -88,7 +94,13 @@ impl<T: Quantized> QuantizedBinary<T> {
                 Formula::Product { zero_points, scale: product }
             }
             Binary::Mul => Formula::FixedProduct { zero_points, output: FixedPoint::new(product.into()) },
-            Binary::Div | Binary::Maximum | Binary::Minimum | Binary::SquaredDifference => {
+            Binary::Div => {
+                // Rounded to f32 twice, then widened.
+                let ratio = a.scale / (b.scale * output.scale);
+                Formula::Quotient { zero_points, output: FixedPoint::new(ratio.into()) }
+            }
+            Binary::SquaredDifference if (T::BITS, T::MIN) == (8, -128) => fixed_square(zero_points, inputs, output)?,
+            Binary::Maximum | Binary::Minimum | Binary::SquaredDifference => {
                 return Err(Unsupported::new(KERNEL, format!("{op:?} of quantized values")));
             }
         };
@@ -158,19 +170,48 @@ fn xnnpack_sum(zero_points: [i32; 2], a: f32, b: f32, subtract: bool) -> Formula
     Formula::Sum { bias: (1i32 << (shift - 1)).wrapping_sub(offset), a, b, shift }
 }
 
+/// A multiplier below 1, as LiteRT demands where it shifts to the right only.
+fn below_one(real: f64, [a, b]: [QuantParams; 2], output: QuantParams) -> Result<FixedPoint, Unsupported> {
+    let scale = FixedPoint::new(real);
+    let reason = || format!("scales {}, {} and {} are too far apart", a.scale, b.scale, output.scale);
+    if real < 1.0 && scale.shift <= 0 { Ok(scale) } else { Err(Unsupported::new(KERNEL, reason())) }
+}
+
+fn fixed_square(zero_points: [i32; 2], inputs: [QuantParams; 2], output: QuantParams) -> Result<Formula, Unsupported> {
+    const LEFT_SHIFT: u32 = 7;
+    let twice_max = f64::from(2.0 * inputs[0].scale.max(inputs[1].scale));
+    let scale = |real| below_one(real, inputs, output);
+    let scales = [scale(f64::from(inputs[0].scale) / twice_max)?, scale(f64::from(inputs[1].scale) / twice_max)?];
+    let output = scale(twice_max * twice_max / f64::from((1u32 << (2 * LEFT_SHIFT)) as f32 * output.scale))?;
+    Ok(Formula::FixedSquare { zero_points, left_shift: LEFT_SHIFT, scales, output })
+}
+
+/// `a / b * scale` for `b` other than 0: `a` is brought to 31 bits, multiplied by the reciprocal of `b` in Q0.31, then scaled.
+#[inline]
+fn quotient(a: i32, b: i32, scale: FixedPoint) -> i32 {
+    let (a, b) = if b < 0 { (a.wrapping_neg(), b.wrapping_neg()) } else { (a, b) };
+    let zeros = b.leading_zeros().min(31);
+    let reciprocal = one_over_one_plus::<32>(((b as u32) << zeros).wrapping_sub(1 << 31) as i32);
+    let headroom = if a == 0 { 31 } else { (a ^ (a >> 31)).leading_zeros() - 1 };
+    let unscaled = doubling_high_product(a << headroom, reciprocal);
+    let shift = (31 - zeros as i32) + headroom as i32 - scale.shift;
+    let scaled = doubling_high_product(unscaled, scale.multiplier);
+    // LiteRT shifts by more than 31 bits where the quotient is small, which a CPU takes modulo 32: far off, but its bytes.
+    let mask = 1i64.wrapping_shl(shift as u32).wrapping_sub(1) as i32;
+    let threshold = (mask >> 1) + i32::from(scaled < 0);
+    scaled.wrapping_shr(shift as u32).wrapping_add(i32::from(scaled & mask > threshold))
+}
+
 fn fixed_sum(
     zero_points: [i32; 2],
-    [a, b]: [QuantParams; 2],
+    inputs: [QuantParams; 2],
     output: QuantParams,
     left_shift: u32,
     sign: i32,
 ) -> Result<Formula, Unsupported> {
+    let [a, b] = inputs;
     let twice_max = f64::from(2.0 * a.scale.max(b.scale));
-    let scale = |real: f64| {
-        let scale = FixedPoint::new(real);
-        let reason = || format!("scales {}, {} and {} are too far apart", a.scale, b.scale, output.scale);
-        if real < 1.0 && scale.shift <= 0 { Ok(scale) } else { Err(Unsupported::new(KERNEL, reason())) }
-    };
+    let scale = |real| below_one(real, inputs, output);
     let scales = [scale(f64::from(a.scale) / twice_max)?, scale(f64::from(b.scale) / twice_max)?];
     let output = scale(twice_max / f64::from((1u32 << left_shift) as f32 * output.scale))?;
     Ok(Formula::FixedSum { zero_points, left_shift, scales, sign, output })
@@ -215,6 +256,19 @@ multiversion! {
                     let a = doubling_high_product(shift(a, shift_a), a_multiplier);
                     let b = doubling_high_product(shift(b, shift_b), b_multiplier);
                     scale.round_twice(a.wrapping_add(b)).wrapping_add(zero_point).clamp(min, max)
+                });
+            }
+            Formula::Quotient { zero_points: [za, zb], output: scale } => {
+                each(a, b, output, |a, b| {
+                    quotient(a - za, b - zb, scale).wrapping_add(zero_point).clamp(min, max)
+                });
+            }
+            Formula::FixedSquare { zero_points: [za, zb], left_shift, scales: [scale_a, scale_b], output: scale } => {
+                each(a, b, output, |a, b| {
+                    let a = scale_a.round_twice((a - za) << left_shift);
+                    let b = scale_b.round_twice((b - zb) << left_shift);
+                    let difference = a.wrapping_sub(b);
+                    scale.round_twice(difference.wrapping_mul(difference)).wrapping_add(zero_point).clamp(min, max)
                 });
             }
             Formula::FixedProduct { zero_points: [za, zb], output: scale } => {

@@ -64,6 +64,10 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::ExpandDims(_)
         | Op::MaxPool2d(_)
         | Op::Mul(_)
+        | Op::Minimum(_)
+        | Op::Maximum(_)
+        | Op::Prelu(_)
+        | Op::Div(_)
         | Op::Pack(_)
         | Op::Pad(_)
         | Op::Quantize(_)
@@ -79,7 +83,7 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::Sub(_)
         | Op::LeakyRelu(_) => Exactness::Exact,
         // x * relu6(x + 3) / 6: an addition and two multiplications, with a rounded 1/6.
-        Op::HardSwish(_) => Exactness::Relative(2.0),
+        Op::SquaredDifference(_) | Op::HardSwish(_) => Exactness::Relative(2.0),
         // Polynomials of our own, and divisions, checked against f64 to 4 units in the last place.
         Op::Elu(_) | Op::Gelu(_) | Op::Logistic(_) | Op::Tanh(_) => Exactness::Relative(4.0),
         // Not ours to promise; those that are built in are sums or one operation.

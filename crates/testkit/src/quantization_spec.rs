@@ -93,10 +93,12 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
             let outputs = node.outputs.iter().map(|&id| graph.tensor(id));
             outputs.into_iter().try_for_each(|output| same_parameters(output))
         }
-        Op::Concatenation(_) | Op::Pack(_) => inputs.iter().flatten().try_for_each(|tensor| same_parameters(tensor)),
+        Op::Concatenation(_) | Op::Maximum(_) | Op::Minimum(_) | Op::Pack(_) => {
+            inputs.iter().flatten().try_for_each(|tensor| same_parameters(tensor))
+        }
         Op::Softmax(_) | Op::Logistic(_) => prescribed((1.0 / 256.0, -128)),
         Op::Tanh(_) => prescribed((1.0 / 128.0, 0)),
-        Op::Add(_) | Op::Sub(_) | Op::Mul(_) => inputs.iter().flatten().try_for_each(|tensor| {
+        Op::Add(_) | Op::Sub(_) | Op::Prelu(_) | Op::Mul(_) => inputs.iter().flatten().try_for_each(|tensor| {
             parameters(tensor)?;
             match tensor.dtype == output.dtype {
                 true => Ok(()),
@@ -112,7 +114,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
                 false => Err("the input's scale must be under 128 of the output's".into()),
             }
         }
-        Op::ReluN1To1(_) | Op::Elu(_) => int8_only(output).and_then(|()| same_type()),
+        Op::SquaredDifference(_) | Op::ReluN1To1(_) | Op::Elu(_) => int8_only(output).and_then(|()| same_type()),
         Op::Quantize(_) => match (first.dtype, output.dtype) {
             (DType::F32, DType::I8 | DType::U8 | DType::I16)
             | (DType::I8 | DType::U8, DType::I8 | DType::U8 | DType::I16)
@@ -128,6 +130,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::Div(_)
         | Op::StablehloComposite(_)
         | Op::Dequantize(_)
         | Op::BatchNormalization(_)

@@ -285,6 +285,7 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         Op::Add(op) => Some(&mut op.activation),
         Op::Sub(op) => Some(&mut op.activation),
         Op::Mul(op) => Some(&mut op.activation),
+        Op::Div(op) => Some(&mut op.activation),
         Op::AveragePool2d(op) => Some(&mut op.activation),
         Op::MaxPool2d(op) => Some(&mut op.activation),
         // CONCATENATION has the attribute, but LiteRT runs it only when it is NONE.
@@ -298,6 +299,10 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         | Op::Softmax(_)
         | Op::Tanh(_)
         | Op::Pad(_)
+        | Op::SquaredDifference(_)
+        | Op::Minimum(_)
+        | Op::Maximum(_)
+        | Op::Prelu(_)
         | Op::Mean(_)
         | Op::Squeeze(_)
         | Op::StridedSlice(_)

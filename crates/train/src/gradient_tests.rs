@@ -208,6 +208,29 @@ fn check_op(name: &str) {
                 case.check(y, 2);
             }
         }
+        "div" | "maximum" | "minimum" | "squared_difference" | "prelu" => {
+            let op: Op = match name {
+                "div" => ops::Div { activation: Activation::Tanh }.into(),
+                "maximum" => ops::Maximum.into(),
+                "minimum" => ops::Minimum.into(),
+                "squared_difference" => ops::SquaredDifference.into(),
+                _ => ops::Prelu.into(),
+            };
+            let (a, b) = (case.input(&[3, 2, 4]), case.input(&[3, 1, 4]));
+            // A divisor must stay away from zero.
+            let b = if name == "div" { case.node(ops::Logistic, &[b]) } else { b };
+            let y = case.node(op.clone(), &[a, b]);
+            let c = case.weights(&[1, 3, 2, 1]);
+            // Squares of squares would be too large for differences.
+            let y = case.node(ops::Tanh, &[y]);
+            let y = if name == "div" {
+                let quotient = case.node(op, &[c, b]);
+                case.node(ops::Add::default(), &[y, quotient])
+            } else {
+                case.node(op, &[y, c])
+            };
+            case.check(y, 2);
+        }
         "add" | "sub" | "mul" => {
             let op = |activation| -> Op {
                 match name {

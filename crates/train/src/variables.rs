@@ -23,6 +23,7 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         Op::BatchNormalization(_) if index > 2 => Role::Moving,
         Op::BatchNormalization(_) if index > 0 => Role::Trainable,
         Op::Add(_) | Op::Mul(_) | Op::Sub(_) => Role::Trainable,
+        Op::Prelu(_) if index > 0 => Role::Trainable,
         Op::Conv2d(_)
         | Op::DepthwiseConv2d(_)
         | Op::FullyConnected(_)
@@ -39,6 +40,11 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::Softmax(_)
         | Op::Tanh(_)
         | Op::Pad(_)
+        | Op::SquaredDifference(_)
+        | Op::Minimum(_)
+        | Op::Maximum(_)
+        | Op::Div(_)
+        | Op::Prelu(_)
         | Op::Mean(_)
         | Op::Squeeze(_)
         | Op::StridedSlice(_)

@@ -131,6 +131,7 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         Op::FullyConnected(op) => Some(op.activation),
         Op::MaxPool2d(op) => Some(op.activation),
         Op::Mul(op) => Some(op.activation),
+        Op::Div(op) => Some(op.activation),
         Op::Sub(op) => Some(op.activation),
         Op::Dequantize(_)
         | Op::Logistic(_)
@@ -141,6 +142,10 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::Softmax(_)
         | Op::Tanh(_)
         | Op::Pad(_)
+        | Op::SquaredDifference(_)
+        | Op::Minimum(_)
+        | Op::Maximum(_)
+        | Op::Prelu(_)
         | Op::Mean(_)
         | Op::Squeeze(_)
         | Op::StridedSlice(_)

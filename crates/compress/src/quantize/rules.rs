@@ -49,6 +49,8 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::LeakyRelu(_)
         | Op::Elu(_)
         | Op::HardSwish(_)
+        | Op::SquaredDifference(_)
+        | Op::Prelu(_)
         | Op::Gelu(_) => Rule::Free,
         Op::AveragePool2d(_)
         | Op::MaxPool2d(_)
@@ -72,7 +74,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::ExpandDims(_)
         | Op::ReduceMax(_)
         | Op::ReduceMin(_) => Rule::SameScale,
-        Op::Concatenation(_) | Op::Pack(_) => Rule::Join,
+        Op::Concatenation(_) | Op::Maximum(_) | Op::Minimum(_) | Op::Pack(_) => Rule::Join,
         Op::Softmax(_) | Op::Logistic(_) => Rule::Fixed { int8: (1.0 / 256.0, -128), int16: 1.0 / 32_768.0 },
         Op::Tanh(_) => Rule::Fixed { int8: (1.0 / 128.0, 0), int16: 1.0 / 32_768.0 },
         Op::Shape(_) => Rule::Shape,
@@ -84,6 +86,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::Div(_)
         | Op::StablehloComposite(_) => Rule::Float,
         Op::BatchNormalization(_) | Op::Dropout(_) => Rule::TrainingOnly,
     }
@@ -94,13 +97,16 @@ pub(super) fn value_input(op: &Op) -> usize {
     usize::from(matches!(op, Op::Split(_)))
 }
 
-/// Whether LiteRT has a kernel of `op` for int16 activations. Every op that has one for integers has one for int8.
+/// Whether LiteRT has a kernel of `op` for int16 activations (that of PRELU takes an int8 alpha). Every op that has one for
+/// integers has one for int8.
 pub(super) fn has_int16(op: &Op) -> bool {
     !matches!(
         op,
         Op::ReluN1To1(_)
             | Op::Elu(_)
             | Op::HardSwish(_)
+            | Op::Prelu(_)
+            | Op::SquaredDifference(_)
             | Op::SpaceToDepth(_)
             | Op::DepthToSpace(_)
             | Op::Tile(_)

@@ -4,6 +4,7 @@ use crate::{DType, Data, Error, Result, Tensor, elements};
 
 mod activations;
 mod add;
+mod arithmetic;
 mod average_pool_2d;
 mod batch_normalization;
 mod concatenation;
@@ -35,6 +36,7 @@ mod window;
 
 pub use activations::{Elu, Gelu, HardSwish, LeakyRelu, Logistic, Relu, Relu6, ReluN1To1, Tanh};
 pub use add::{Add, broadcast_shapes};
+pub use arithmetic::{Div, Maximum, Minimum, Prelu, SquaredDifference};
 pub use average_pool_2d::AveragePool2d;
 pub use batch_normalization::BatchNormalization;
 pub use concatenation::Concatenation;
@@ -134,9 +136,13 @@ op_table! {
     Transpose "transpose" "TRANSPOSE" Some(39);
     Mean "mean" "MEAN" Some(40);
     Sub "sub" "SUB" Some(41);
+    Div "div" "DIV" Some(42);
     Squeeze "squeeze" "SQUEEZE" Some(43);
     StridedSlice "strided_slice" "STRIDED_SLICE" Some(45);
     Split "split" "SPLIT" Some(49);
+    Prelu "prelu" "PRELU" Some(54);
+    Maximum "maximum" "MAXIMUM" Some(55);
+    Minimum "minimum" "MINIMUM" Some(57);
     Slice "slice" "SLICE" Some(65);
     Tile "tile" "TILE" Some(69);
     ExpandDims "expand_dims" "EXPAND_DIMS" Some(70);
@@ -147,6 +153,7 @@ op_table! {
     ReduceMin "reduce_min" "REDUCE_MIN" Some(89);
     ResizeNearestNeighbor "resize_nearest_neighbor" "RESIZE_NEAREST_NEIGHBOR" Some(97);
     LeakyRelu "leaky_relu" "LEAKY_RELU" Some(98);
+    SquaredDifference "squared_difference" "SQUARED_DIFFERENCE" Some(99);
     MirrorPad "mirror_pad" "MIRROR_PAD" Some(100);
     SplitV "split_v" "SPLIT_V" Some(102);
     ReverseV2 "reverse_v2" "REVERSE_V2" Some(105);

@@ -1,8 +1,9 @@
-//! ADD, SUB and MUL.
+//! ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE.
 
-use litesmith_graph::{DType, Result, ops::Activation};
+use litesmith_graph::{DType, Error, Result, ops::Activation};
 use litesmith_kernels::binary::Binary;
 use litesmith_kernels::broadcast::Broadcast;
+use litesmith_kernels::integer::Integer;
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_binary::QuantizedBinary;
 
@@ -11,8 +12,13 @@ use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b, y) = (cx.input(0)?, cx.input(1)?, cx.output()?);
-    match (a.dtype, b.dtype, y.dtype) {
-        (DType::F32, DType::F32, DType::F32) => {
+    if a.dtype != b.dtype || a.dtype != y.dtype {
+        return Err(cx.no_kernel());
+    }
+    // Of quantized operands the larger and the smaller are taken as they are, whatever their scales, as LiteRT does.
+    let selects = matches!(op, Binary::Maximum | Binary::Minimum);
+    match a.dtype {
+        DType::F32 => {
             let plan = Broadcast::new(&a.shape, &b.shape).map_err(refused)?;
             let activation = fused_activation(activation)?;
             Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
@@ -21,22 +27,64 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
                 Ok(())
             }))
         }
-        (DType::I8, DType::I8, DType::I8) => plan_integer::<i8>(cx, op, activation),
-        (DType::U8, DType::U8, DType::U8) => plan_integer::<u8>(cx, op, activation),
-        (DType::I16, DType::I16, DType::I16) => plan_integer::<i16>(cx, op, activation),
+        DType::I8 if selects => plan_integer::<i8>(cx, op, activation),
+        DType::U8 if selects => plan_integer::<u8>(cx, op, activation),
+        DType::I16 if selects => plan_integer::<i16>(cx, op, activation),
+        DType::I16 if matches!(op, Binary::Add | Binary::Mul) && a.quantization.is_none() => {
+            plan_integer::<i16>(cx, op, activation)
+        }
+        DType::I8 => plan_quantized::<i8>(cx, op, activation),
+        DType::U8 => plan_quantized::<u8>(cx, op, activation),
+        DType::I16 => plan_quantized::<i16>(cx, op, activation),
+        DType::I32 => plan_integer::<i32>(cx, op, activation),
+        DType::U32 if op == Binary::Mul => plan_integer::<u32>(cx, op, activation),
+        DType::I64 if !matches!(op, Binary::Div | Binary::SquaredDifference) => plan_integer::<i64>(cx, op, activation),
         _ => Err(cx.no_kernel()),
     }
 }
 
-fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
+fn plan_integer<T: Integer>(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
+    let activation = clamp(activation)?;
+    let plan = Broadcast::new(&cx.input(0)?.shape, &cx.input(1)?.shape).map_err(refused)?;
+    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+        let (inputs, y) = io.split::<T>();
+        if op == Binary::Div {
+            check_divisors(inputs.get(1), T::ZERO)?;
+        }
+        op.forward_integer(context, &plan, activation, inputs.get(0), inputs.get(1), y);
+        Ok(())
+    }))
+}
+
+/// The fused activation of integers: a clamp.
+fn clamp(activation: Activation) -> Result<litesmith_kernels::Activation> {
+    match fused_activation(activation)? {
+        litesmith_kernels::Activation::Tanh => Err(Error::unsupported("", "a fused tanh on integers")),
+        activation => Ok(activation),
+    }
+}
+
+/// Fails where the divisor is zero.
+pub(super) fn check_divisors<T: PartialEq>(divisors: &[T], zero: T) -> Result<()> {
+    match divisors.iter().position(|divisor| *divisor == zero) {
+        None => Ok(()),
+        Some(at) => Err(Error::invalid("", format!("element {at} of the divisor is zero"))),
+    }
+}
+
+fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b) = (cx.input(0)?, cx.input(1)?);
     let inputs = [quant_params::<T>(a)?, quant_params::<T>(b)?];
     let output = quant_params::<T>(cx.output()?)?;
     let activation = fused_activation(activation)?;
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];
     let binary = QuantizedBinary::<T>::new(op, shapes, inputs, output, activation, cx.numerics()).map_err(refused)?;
+    let zero = T::narrow(inputs[1].zero_point);
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
+        if op == Binary::Div {
+            check_divisors(inputs.get(1), zero)?;
+        }
         binary.run(context, inputs.get(0), inputs.get(1), y);
         Ok(())
     }))

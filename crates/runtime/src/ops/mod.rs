@@ -24,6 +24,7 @@ mod fully_connected;
 mod max_pool_2d;
 mod pack;
 mod pad;
+mod prelu;
 mod quantize;
 mod rearrange;
 mod reduce;
@@ -57,6 +58,11 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Pad(_) => pad::plan(cx),
         Op::Mean(_) => reduce::plan(cx, Reduction::Mean),
         Op::Sub(op) => binary::plan(cx, Binary::Sub, op.activation),
+        Op::Div(op) => binary::plan(cx, Binary::Div, op.activation),
+        Op::Prelu(_) => prelu::plan(cx),
+        Op::Maximum(_) => binary::plan(cx, Binary::Maximum, graph_ops::Activation::None),
+        Op::Minimum(_) => binary::plan(cx, Binary::Minimum, graph_ops::Activation::None),
+        Op::SquaredDifference(_) => binary::plan(cx, Binary::SquaredDifference, graph_ops::Activation::None),
         Op::StridedSlice(op) => strided_slice::plan(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),

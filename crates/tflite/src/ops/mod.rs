@@ -3,10 +3,11 @@
 
 use litesmith_graph::ops::{
     Activation, Add, AssignVariable, AveragePool2d, BroadcastTo, CallOnce, Concatenation, Conv2d, DepthToSpace,
-    DepthwiseConv2d, Dequantize, Elu, ExpandDims, FullyConnected, Gather, Gelu, HardSwish, If, LeakyRelu, Logistic,
-    MaxPool2d, Mean, MirrorPad, Mul, Pack, Pad, Padding, Quantize, ReadVariable, ReduceMax, ReduceMin, Relu, Relu6,
-    ReluN1To1, Reshape, ResizeNearestNeighbor, ReverseV2, Shape, Slice, Softmax, SpaceToDepth, Split, SplitV, Squeeze,
-    StablehloComposite, StridedSlice, Sub, Tanh, Tile, Transpose, Unpack, VarHandle, While,
+    DepthwiseConv2d, Dequantize, Div, Elu, ExpandDims, FullyConnected, Gather, Gelu, HardSwish, If, LeakyRelu,
+    Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Pack, Pad, Padding, Prelu, Quantize, ReadVariable,
+    ReduceMax, ReduceMin, Relu, Relu6, ReluN1To1, Reshape, ResizeNearestNeighbor, ReverseV2, Shape, Slice, Softmax,
+    SpaceToDepth, Split, SplitV, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Tanh, Tile,
+    Transpose, Unpack, VarHandle, While,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
@@ -14,6 +15,7 @@ use crate::flatbuffer::{Builder, Fields, Offset, Scalar, Table};
 
 mod activations;
 mod add;
+mod arithmetic;
 mod average_pool_2d;
 mod concatenation;
 mod control_flow;
@@ -136,9 +138,13 @@ table! {
     Transpose 39;
     Mean 40;
     Sub 41;
+    Div 42;
     Squeeze 43;
     StridedSlice 45;
     Split 49;
+    Prelu 54;
+    Maximum 55;
+    Minimum 57;
     Slice 65;
     Tile 69;
     ExpandDims 70;
@@ -149,6 +155,7 @@ table! {
     ReduceMin 89;
     ResizeNearestNeighbor 97;
     LeakyRelu 98;
+    SquaredDifference 99;
     MirrorPad 100;
     SplitV 102;
     ReverseV2 105;

@@ -1,5 +1,6 @@
-//! ADD, SUB and MUL with broadcasting: what was broadcast gets the sum of the gradients of its copies.
+//! ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM and SQUARED_DIFFERENCE with broadcasting: what was broadcast gets the sum of the gradients of its copies.
 
+use litesmith_graph::ops::Activation as FusedActivation;
 use litesmith_graph::{Error, Op, Result};
 use litesmith_kernels::binary::Binary;
 use litesmith_kernels::broadcast::Broadcast;
@@ -19,7 +20,11 @@ pub(super) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         Op::Add(op) => (Binary::Add, op.activation),
         Op::Sub(op) => (Binary::Sub, op.activation),
         Op::Mul(op) => (Binary::Mul, op.activation),
-        other => return Err(Error::unsupported("", format!("{} is not ADD, SUB or MUL", other.name()))),
+        Op::Div(op) => (Binary::Div, op.activation),
+        Op::Maximum(_) => (Binary::Maximum, FusedActivation::None),
+        Op::Minimum(_) => (Binary::Minimum, FusedActivation::None),
+        Op::SquaredDifference(_) => (Binary::SquaredDifference, FusedActivation::None),
+        other => return Err(Error::unsupported("", format!("{} is no op of two operands", other.name()))),
     };
     let shapes = Broadcast::new(node.shape(0), node.shape(1)).map_err(unsupported)?;
     Ok(Box::new(BinaryOp { op, shapes, activation: fused(activation)? }))

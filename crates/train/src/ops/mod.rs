@@ -23,6 +23,7 @@ mod fully_connected;
 mod max_pool_2d;
 mod pack;
 mod pad;
+mod prelu;
 mod rearrange;
 mod reduce;
 mod softmax;
@@ -239,7 +240,14 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         Op::FullyConnected(op) => fully_connected::plan(op, node),
         Op::MaxPool2d(op) => max_pool_2d::plan(op, node),
         Op::AveragePool2d(op) => average_pool_2d::plan(op, node),
-        Op::Add(_) | Op::Sub(_) | Op::Mul(_) => binary::plan(node),
+        Op::Add(_)
+        | Op::Sub(_)
+        | Op::Div(_)
+        | Op::Maximum(_)
+        | Op::Minimum(_)
+        | Op::SquaredDifference(_)
+        | Op::Mul(_) => binary::plan(node),
+        Op::Prelu(_) => prelu::plan(node),
         Op::Concatenation(op) => concatenation::plan(op, node),
         Op::Pack(op) => pack::plan(*op, node),
         Op::Pad(_) => pad::plan(node),

@@ -1,0 +1,54 @@
+//! Ops of two operands with NumPy broadcasting, beside ADD, SUB and MUL.
+
+use super::add::infer_binary;
+use super::{Activation, Inputs, OpSpec};
+use crate::Result;
+
+macro_rules! binary_ops {
+    ($($name:ident $schema:literal $doc:literal;)*) => {
+        $(#[doc = concat!($schema, $doc)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct $name;
+
+        impl OpSpec for $name {
+            fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+                infer_binary($schema, inputs)
+            }
+        })*
+    };
+}
+
+binary_ops! {
+    Maximum "MAXIMUM" ": the larger of two elements.";
+    Minimum "MINIMUM" ": the smaller of two elements.";
+    SquaredDifference "SQUARED_DIFFERENCE" ": `(a - b)^2`.";
+}
+
+/// Attributes of DIV: `a / b`, of integers towards zero.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Div {
+    /// Applied to the result.
+    pub activation: Activation,
+}
+
+impl OpSpec for Div {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+        infer_binary("DIV", inputs)
+    }
+}
+
+/// PRELU: `x` where it is not negative, elsewhere `alpha * x` with the second input as alpha, which broadcasts to `x`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prelu;
+
+impl OpSpec for Prelu {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+        let shapes = infer_binary("PRELU", inputs)?;
+        let (input, alpha) = (inputs.get(0, "input")?, inputs.get(1, "alpha")?);
+        if shapes.first() != Some(&input.shape) {
+            let message = format!("alpha of shape {:?} does not broadcast to {:?}", alpha.shape, input.shape);
+            return Err(inputs.malformed(message));
+        }
+        Ok(shapes)
+    }
+}
