@@ -20,14 +20,19 @@
 
 mod builtin_operators;
 mod flatbuffer;
+mod inspect;
 mod metadata;
 mod ops;
 mod read;
 mod schema;
 mod write;
 
-use litesmith_graph::Model;
+use litesmith_graph::{Error, Model, Result};
 
+pub use inspect::{
+    Attribute, AttributeValue, InspectedGraph, InspectedOp, InspectedQuantization, InspectedTensor, Inspection,
+    OperatorCode, inspect,
+};
 pub use read::read;
 pub use write::{WriteOptions, write};
 
@@ -51,6 +56,14 @@ pub struct Limits {
 }
 
 impl Limits {
+    fn check_file(&self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() <= self.file_bytes {
+            return Ok(());
+        }
+        let message = format!("the file has {} bytes, the limit is {}", bytes.len(), self.file_bytes);
+        Err(Error::limit("", message).with_hint("raise Limits::file_bytes"))
+    }
+
     /// Bytes that may be read from a file of `file_bytes`; small files get a fixed amount on top.
     fn budget(&self, file_bytes: usize) -> usize {
         file_bytes.saturating_mul(self.expansion).saturating_add(1 << 16)

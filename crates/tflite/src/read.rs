@@ -19,13 +19,7 @@ use crate::{Limits, Loaded, metadata};
 /// [`Error::Malformed`] for a damaged file, [`Error::Unsupported`] for what is not implemented (one error lists every
 /// such op), [`Error::Limit`] when one of `limits` is exceeded.
 pub fn read(bytes: &[u8], limits: &Limits) -> Result<Loaded> {
-    if bytes.len() > limits.file_bytes {
-        return Err(Error::limit(
-            "",
-            format!("the file has {} bytes, the limit is {}", bytes.len(), limits.file_bytes),
-        )
-        .with_hint("raise Limits::file_bytes"));
-    }
+    limits.check_file(bytes)?;
     let file = File::new(bytes, limits.budget(bytes.len()));
     let root = file.root(schema::IDENTIFIER)?;
     let version = root.scalar(schema::model::VERSION, 0_u32)?;
@@ -74,12 +68,12 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Loaded> {
     Ok(Loaded { model, warnings })
 }
 
-fn index(stored: u32) -> usize {
+pub(crate) fn index(stored: u32) -> usize {
     usize::try_from(stored).unwrap_or(usize::MAX)
 }
 
 /// Checks the counts against the limits before anything is built from them.
-fn check_counts(subgraphs: &[Table<'_>], limits: &Limits) -> Result<()> {
+pub(crate) fn check_counts(subgraphs: &[Table<'_>], limits: &Limits) -> Result<()> {
     let (mut tensors, mut nodes) = (0_usize, 0_usize);
     for table in subgraphs {
         tensors = tensors.saturating_add(table.count(subgraph::TENSORS)?);
@@ -99,14 +93,14 @@ fn check_counts(subgraphs: &[Table<'_>], limits: &Limits) -> Result<()> {
     }
 }
 
-struct OpCode {
-    code: i32,
-    version: i32,
-    custom: String,
+pub(crate) struct OpCode {
+    pub(crate) code: i32,
+    pub(crate) version: i32,
+    pub(crate) custom: String,
 }
 
 impl OpCode {
-    fn read(table: &Table<'_>) -> Result<Self> {
+    pub(crate) fn read(table: &Table<'_>) -> Result<Self> {
         // Old files have the one-byte field only; new ones both, the byte cut off at 127.
         let old = i32::from(table.scalar(operator_code::DEPRECATED_BUILTIN_CODE, 0_i8)?);
         let new = table.scalar(operator_code::BUILTIN_CODE, 0_i32)?;
@@ -117,7 +111,7 @@ impl OpCode {
         })
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match usize::try_from(self.code).ok().and_then(|index| NAMES.get(index)) {
             Some(_) if self.code == operator_code::CUSTOM => format!("custom op \"{}\"", self.custom),
             Some(name) => (*name).to_owned(),
@@ -126,7 +120,7 @@ impl OpCode {
     }
 
     /// Why the op cannot be read; `None` when it can.
-    fn refusal(&self) -> Option<String> {
+    pub(crate) fn refusal(&self) -> Option<String> {
         // Whether a custom op can run is known to who plans the model: its user may have registered it.
         if self.code == operator_code::CUSTOM {
             return None;
@@ -242,7 +236,7 @@ fn read_graph(
     Ok(graph)
 }
 
-fn read_node(table: &Table<'_>, code: Option<&OpCode>, graph: &Graph) -> Result<Node> {
+pub(crate) fn read_node(table: &Table<'_>, code: Option<&OpCode>, graph: &Graph) -> Result<Node> {
     let count = graph.tensors.len();
     let inputs = optional(table, operator::INPUTS, count).map_err(|error| error.at("inputs"))?;
     let outputs = required(table, operator::OUTPUTS, count).map_err(|error| error.at("outputs"))?;
@@ -385,7 +379,7 @@ fn read_quantization(
     Ok(Some(Quantization { scales, zero_points, axis }))
 }
 
-fn read_signature(table: &Table<'_>) -> Result<Signature> {
+pub(crate) fn read_signature(table: &Table<'_>) -> Result<Signature> {
     let names = |field: usize| -> Result<Vec<(String, TensorId)>> {
         let entries = table.tables(field)?;
         let entry = |table: &Table<'_>| {

@@ -50,6 +50,8 @@ pub(crate) mod tensor {
 }
 
 pub(crate) mod quantization {
+    pub(crate) const MIN: usize = 0;
+    pub(crate) const MAX: usize = 1;
     pub(crate) const SCALE: usize = 2;
     pub(crate) const ZERO_POINT: usize = 3;
     pub(crate) const DETAILS_TYPE: usize = 4;
@@ -64,6 +66,7 @@ pub(crate) mod operator {
     pub(crate) const OPTIONS: usize = 4;
     pub(crate) const CUSTOM_OPTIONS: usize = 5;
     pub(crate) const CUSTOM_OPTIONS_FORMAT: usize = 6;
+    pub(crate) const INTERMEDIATES: usize = 8;
     pub(crate) const LARGE_CUSTOM_OPTIONS_OFFSET: usize = 9;
     pub(crate) const LARGE_CUSTOM_OPTIONS_SIZE: usize = 10;
     pub(crate) const OPTIONS_2_TYPE: usize = 11;

@@ -45,6 +45,12 @@ struct Entry {
     at: usize,
 }
 
+/// Name and unpacked bytes of every file packed behind the model.
+pub(crate) fn associated_files(file: &[u8]) -> Vec<(String, usize)> {
+    let entries = Archive::open(file).map(|archive| archive.entries).unwrap_or_default();
+    entries.into_iter().map(|(name, entry)| (name, entry.size)).collect()
+}
+
 impl<'a> Archive<'a> {
     /// The archive at the end of `file`; `None` when there is none.
     pub(super) fn open(file: &'a [u8]) -> Option<Self> {

@@ -5,7 +5,7 @@ mod archive;
 mod read;
 mod write;
 
-pub(crate) use archive::append;
+pub(crate) use archive::{append, associated_files};
 pub(crate) use read::read;
 pub(crate) use write::write;
 
