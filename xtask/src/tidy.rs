@@ -14,7 +14,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("data", &["graph"]),
     ("train", &["graph", "kernels", "runtime", "data"]),
     ("compress", &["graph", "tflite", "runtime", "data", "train", "measure"]),
-    ("measure", &["graph", "runtime", "data"]),
+    ("measure", &["graph", "tflite", "runtime", "data"]),
     ("litesmith", &["graph", "tflite", "kernels", "runtime", "data", "train", "compress", "measure"]),
     ("cli", &["litesmith"]),
     ("testkit", &["graph"]),

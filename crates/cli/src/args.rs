@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Quantize(QuantizeArgs),
     Run(RunArgs),
     Summary(SummaryArgs),
+    Inspect(InspectArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -469,6 +470,29 @@ pub(crate) struct SummaryArgs {
     /// A .tflite file, an architecture file (.toml), or the name of an architecture
     #[arg(value_name = "WHAT")]
     pub(crate) what: String,
+}
+
+/// Show what a .tflite file holds, whether or not it runs here: ops, tensors, quantization, metadata
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith inspect digits-int8.tflite
+  litesmith inspect digits-int8.tflite --tensors
+  litesmith inspect digits-int8.tflite --html digits-int8.html
+
+--html draws the graph: one file that a browser shows without a network.")]
+pub(crate) struct InspectArgs {
+    /// Model
+    #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub(crate) model: PathBuf,
+    /// List every tensor with its quantization too
+    #[arg(long)]
+    pub(crate) tensors: bool,
+    /// Write a page that draws the graph
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// Replace the page if it exists
+    #[arg(long, requires = "html")]
+    pub(crate) force: bool,
 }
 
 /// Shell to complete for

@@ -67,6 +67,7 @@ fn run(command: Command, output: &Output) -> Result<Verdict> {
         Command::Eval(args) => commands::eval::run(&args, output),
         Command::Quantize(args) => commands::quantize::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),
+        Command::Inspect(args) => commands::inspect::run(&args, output),
         Command::Summary(args) => commands::summary::run(&args, output),
         Command::Completions(args) => commands::generate::completions(&args),
         Command::Man(args) => commands::generate::man(&args, output),

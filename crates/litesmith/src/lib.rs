@@ -53,6 +53,16 @@ pub fn load_model(path: &Path) -> Result<tflite::Loaded> {
     tflite::read(&bytes, &limits).map_err(|error| error.at(path.display()))
 }
 
+/// Looks into a `.tflite` file, which need not be one that Litesmith can run.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; those of [`tflite::inspect`], with the path as place.
+pub fn inspect_model(path: &Path) -> Result<tflite::Inspection> {
+    let limits = tflite::Limits::default();
+    let bytes = files::load(path, limits.file_bytes as u64)?;
+    tflite::inspect(&bytes, &limits).map_err(|error| error.at(path.display()))
+}
+
 /// Saves a model as a `.tflite` file, whole or not at all; returns its size in bytes.
 ///
 /// # Errors

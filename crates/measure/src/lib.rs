@@ -33,6 +33,7 @@
 mod agreement;
 pub mod format;
 mod html;
+mod inspect;
 mod machine;
 mod metrics;
 mod picture;
@@ -43,6 +44,7 @@ mod timing;
 
 pub use agreement::{Agreement, AgreementMetrics};
 pub use html::render_html;
+pub use inspect::{inspection_html, inspection_json, inspection_text};
 pub use machine::{Machine, peak_rss_bytes};
 pub use metrics::{
     Average, ClassMetrics, Confusion, Evaluation, Metrics, TopK, WrongSample, argmax, wilson_interval_95,

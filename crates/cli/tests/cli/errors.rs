@@ -5,7 +5,7 @@ use crate::common::{Workplace, root};
 #[test]
 fn every_command_has_help_with_an_example() {
     let place = Workplace::new();
-    for command in ["demo", "train", "eval", "quantize", "run", "summary", "bench", "completions", "man"] {
+    for command in ["demo", "train", "eval", "quantize", "run", "summary", "inspect", "bench", "completions", "man"] {
         let help = place.run(&format!("{command} --help")).ends_with(0).stdout();
         assert!(help.contains(&format!("litesmith {command}")) && help.contains("Example"), "{help}");
     }
@@ -42,6 +42,9 @@ fn what_cannot_be_read_is_named() {
         (format!("eval {model} --data idx:nowhere"), "nowhere"),
         ("summary no-such-net".to_owned(), "no-such-net"),
         ("summary missing.toml".to_owned(), "missing.toml"),
+        ("inspect missing.tflite".to_owned(), "missing.tflite"),
+        ("inspect text.tflite".to_owned(), "text.tflite"),
+        (format!("inspect {model} --html text.tflite"), "text.tflite"),
         ("train --arch mnist-cnn --data idx:digits --augment wild -o m.tflite".to_owned(), "wild"),
         ("train --arch mnist-cnn --data idx:digits --epochs 0 -o m.tflite".to_owned(), "epochs"),
         ("train --arch mnist-cnn --data idx:digits -o nowhere/m.tflite --epochs 1".to_owned(), "nowhere"),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// A document under construction.
 #[derive(Default)]
-pub(super) struct Markup {
+pub(crate) struct Markup {
     out: String,
 }
 
@@ -13,16 +13,16 @@ pub(super) struct Markup {
 const UNITS: [&str; 13] = ["%", "B", "kB", "MB", "GB", "k", "M", "G", "ns", "µs", "ms", "s", "min"];
 
 /// Attribute names and values.
-pub(super) type Attributes<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Attributes<'a> = &'a [(&'a str, &'a str)];
 
 impl Markup {
     /// The document.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.out
     }
 
     /// An element with what `inner` writes between its tags.
-    pub(super) fn el(&mut self, tag: &str, attributes: Attributes<'_>, inner: impl FnOnce(&mut Self)) {
+    pub(crate) fn el(&mut self, tag: &str, attributes: Attributes<'_>, inner: impl FnOnce(&mut Self)) {
         self.open(tag, attributes);
         self.out.push('>');
         inner(self);
@@ -30,23 +30,23 @@ impl Markup {
     }
 
     /// An element that holds text.
-    pub(super) fn leaf(&mut self, tag: &str, attributes: Attributes<'_>, text: &str) {
+    pub(crate) fn leaf(&mut self, tag: &str, attributes: Attributes<'_>, text: &str) {
         self.el(tag, attributes, |m| m.text(text));
     }
 
     /// An element without content.
-    pub(super) fn void(&mut self, tag: &str, attributes: Attributes<'_>) {
+    pub(crate) fn void(&mut self, tag: &str, attributes: Attributes<'_>) {
         self.open(tag, attributes);
         self.out.push_str("/>");
     }
 
     /// Text, escaped.
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         escape(text, &mut self.out);
     }
 
     /// A sentence of this crate, escaped; a number stays on one line with its unit.
-    pub(super) fn prose(&mut self, text: &str) {
+    pub(crate) fn prose(&mut self, text: &str) {
         let mut words = text.split(' ').peekable();
         while let Some(word) = words.next() {
             self.text(word);
@@ -58,12 +58,12 @@ impl Markup {
     }
 
     /// Text from the outside, as a class name: escaped, and kept from turning the direction of what surrounds it.
-    pub(super) fn name(&mut self, name: &str) {
+    pub(crate) fn name(&mut self, name: &str) {
         self.leaf("bdi", &[], name);
     }
 
     /// Text of this crate, as it is.
-    pub(super) fn raw(&mut self, text: &'static str) {
+    pub(crate) fn raw(&mut self, text: &'static str) {
         self.out.push_str(text);
     }
 

@@ -4,7 +4,7 @@ mod chart;
 mod comparison;
 mod details;
 mod evaluation;
-mod markup;
+pub(crate) mod markup;
 mod scale;
 mod training;
 
