@@ -43,6 +43,14 @@ impl Weights<'_> {
             Self::U8(data) => data[index].into(),
         }
     }
+
+    /// As a signed byte: signed weights as they are, unsigned ones less 128.
+    pub(crate) fn at_signed(&self, index: usize) -> i8 {
+        match self {
+            Self::I8(data) => data[index],
+            Self::U8(data) => (data[index] ^ 0x80) as i8,
+        }
+    }
 }
 
 /// The bias of an integer op, in units of input scale times weight scale.

@@ -1,6 +1,7 @@
 //! Integer CONV_2D: int8, uint8 and int16 activations with 8-bit weights.
 
 use super::Conv2dGeometry;
+use crate::byte_conv::ByteConv;
 use crate::integer_conv::{IntegerConv, Sums, channel_scales, scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::requantize::{FixedPoint, OutputStage, Rounding};
@@ -90,10 +91,7 @@ impl QuantizedSpec<'_> {
 /// [`Rounding::Reference`]. LiteRT refuses a quantized convolution without a bias; here it is one of zeros.
 #[derive(Debug, Clone)]
 pub struct QuantizedConv2d<T> {
-    conv: IntegerConv,
-    stage: OutputStage,
-    input_zero_point: i32,
-    element: PhantomData<T>,
+    body: Body<T>,
 }
 
 impl<T: Quantized> QuantizedConv2d<T> {
@@ -104,7 +102,6 @@ impl<T: Quantized> QuantizedConv2d<T> {
     pub fn new(geometry: Conv2dGeometry, spec: &QuantizedSpec<'_>) -> Result<Self, Unsupported> {
         geometry.check()?;
         spec.check::<T>(KERNEL)?;
-        let conv = IntegerConv::new(geometry, spec.weights, spec.weight_zero_point, spec.bias)?;
         let scales = channel_scales(KERNEL, spec.weight_scales, geometry.out_channels)?;
         let xnnpack = spec.takes_xnnpack::<T>();
         let rounding = if xnnpack {
@@ -120,25 +117,25 @@ impl<T: Quantized> QuantizedConv2d<T> {
             builtin_range::<T>(spec.activation, spec.output)
         };
         let stage = OutputStage { rounding, zero_point: spec.output.zero_point, min, max };
-        Ok(Self { conv, stage, input_zero_point: spec.input.zero_point, element: PhantomData })
+        Ok(Self { body: Body::new(geometry, spec, stage)? })
     }
 
     /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
-        scratch_bytes::<i16>(self.conv.scratch_len())
+        self.body.scratch_bytes()
     }
 
     /// Bytes of the packed weights.
     #[must_use]
     pub fn packed_bytes(&self) -> usize {
-        self.conv.packed_bytes()
+        self.body.packed_bytes()
     }
 
     /// The geometry it was planned for.
     #[must_use]
     pub fn geometry(&self) -> &Conv2dGeometry {
-        self.conv.geometry()
+        self.body.geometry()
     }
 
     /// Runs. `input` and `output` are NHWC.
@@ -146,25 +143,79 @@ impl<T: Quantized> QuantizedConv2d<T> {
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
-        run_stage(&self.conv, &self.stage, self.input_zero_point, ctx, input, output, scratch);
+        self.body.run(ctx, input, output, scratch);
     }
 }
 
 /// The body shared with FULLY_CONNECTED.
-pub(crate) fn run_stage<T: Quantized>(
-    conv: &IntegerConv,
-    stage: &OutputStage,
-    zero_point: i32,
-    ctx: Context<'_>,
-    input: &[T],
-    output: &mut [T],
-    scratch: &mut [u8],
-) {
-    let store = |_: usize, channel: usize, sums: Sums<'_>, out: &mut [T]| match sums {
-        Sums::Narrow(sums) => stage.store(ctx.isa, sums, channel, out),
-        Sums::Wide(sums) => stage.store_wide(sums, channel, out),
-    };
-    conv.run(ctx, input, output, typed_scratch(scratch), |_| zero_point, store);
+#[derive(Debug, Clone)]
+pub(crate) struct Body<T> {
+    product: Product,
+    stage: OutputStage,
+    input_zero_point: i32,
+    element: PhantomData<T>,
+}
+
+#[derive(Debug, Clone)]
+enum Product {
+    /// 8-bit activations.
+    Bytes(ByteConv),
+    /// 16-bit activations.
+    Words(IntegerConv),
+}
+
+impl<T: Quantized> Body<T> {
+    /// Packs the weights for a checked `geometry`.
+    pub(crate) fn new(
+        geometry: Conv2dGeometry,
+        spec: &QuantizedSpec<'_>,
+        stage: OutputStage,
+    ) -> Result<Self, Unsupported> {
+        let QuantizedSpec { weights, weight_zero_point, bias, input, .. } = *spec;
+        // 64-bit sums are the other's.
+        let product = if T::BITS == 8 && !matches!(bias, Bias::I64(_)) {
+            let conv = ByteConv::new::<T>(geometry, weights, weight_zero_point, bias, input.zero_point, &stage)?;
+            Product::Bytes(conv)
+        } else {
+            Product::Words(IntegerConv::new(geometry, weights, weight_zero_point, bias)?)
+        };
+        Ok(Self { product, stage, input_zero_point: input.zero_point, element: PhantomData })
+    }
+
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        match &self.product {
+            Product::Bytes(conv) => conv.scratch_len(),
+            Product::Words(conv) => scratch_bytes::<i16>(conv.scratch_len()),
+        }
+    }
+
+    pub(crate) fn packed_bytes(&self) -> usize {
+        match &self.product {
+            Product::Bytes(conv) => conv.packed_bytes(),
+            Product::Words(conv) => conv.packed_bytes(),
+        }
+    }
+
+    fn geometry(&self) -> &Conv2dGeometry {
+        match &self.product {
+            Product::Bytes(conv) => conv.geometry(),
+            Product::Words(conv) => conv.geometry(),
+        }
+    }
+
+    pub(crate) fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
+        let stage = &self.stage;
+        match &self.product {
+            Product::Bytes(conv) => conv.run(ctx, stage, input, output, scratch),
+            Product::Words(conv) => {
+                let store = |_: usize, channel: usize, sums: Sums<'_>, out: &mut [T]| match sums {
+                    Sums::Narrow(sums) => stage.store(ctx.isa, sums, channel, out),
+                    Sums::Wide(sums) => stage.store_wide(sums, channel, out),
+                };
+                conv.run(ctx, input, output, typed_scratch(scratch), |_| self.input_zero_point, store);
+            }
+        }
+    }
 }
 
 /// The law: loops over a checked `geometry`, summing `(input - zero point) * (weight - zero point)` where a tap falls on
@@ -243,7 +294,7 @@ mod tests {
     fn check<T: Quantized>(geometry: Conv2dGeometry, spec: &QuantizedSpec<'_>, input: &[T]) {
         let plan = QuantizedConv2d::<T>::new(geometry, spec).expect("a plan");
         let mut expected = vec![T::narrow(0); geometry.output_len()];
-        reference(&geometry, spec, &plan.stage, input, &mut expected);
+        reference(&geometry, spec, &plan.body.stage, input, &mut expected);
         let mut scratch = vec![0x7f; plan.scratch_bytes()];
         for &isa in Isa::ALL.iter().filter(|isa| isa.is_available()) {
             for threads in [1, 3] {
@@ -266,12 +317,14 @@ mod tests {
             depth in 1usize..6,
             per_group in 1usize..40,
             groups in 1usize..3,
-            zero_points in (-128i32..128, -128i32..128),
+            zero_points in (-128i32..128, -128i32..128, 0i32..256),
+            least in prop_oneof![Just(i8::MIN), Just(-i8::MAX)],
             mut seed in any::<u64>(),
         ) {
             let (in_channels, out_channels) = (depth * groups, per_group * groups);
             let geometry = Conv2dGeometry { batch, height, width, in_channels, out_channels, groups };
-            let weights = bytes(geometry.weights_len(), &mut seed);
+            let weights: Vec<i8> =
+                bytes(geometry.weights_len(), &mut seed).into_iter().map(|weight| weight.max(least)).collect();
             let bias: Vec<i32> = bytes(out_channels, &mut seed).into_iter().map(|b| i32::from(b) * 50).collect();
             let wide_bias: Vec<i64> = bias.iter().map(|&b| i64::from(b) << 20).collect();
             let scales: Vec<f32> =
@@ -288,7 +341,18 @@ mod tests {
                     numerics,
                     delegated: true,
                 };
-                check::<i8>(geometry, &spec, &bytes(geometry.input_len(), &mut seed));
+                let input = bytes(geometry.input_len(), &mut seed);
+                check::<i8>(geometry, &spec, &input);
+                let unsigned = |bytes: &[i8]| bytes.iter().map(|&byte| byte as u8).collect::<Vec<_>>();
+                let unsigned_spec = QuantizedSpec {
+                    input: QuantParams { scale: 0.1, zero_point: zero_points.0 + 128 },
+                    weights: Weights::U8(&unsigned(&weights)),
+                    weight_scales: &[0.02],
+                    weight_zero_point: zero_points.2,
+                    output: QuantParams { scale: 0.37, zero_point: zero_points.1 + 128 },
+                    ..spec
+                };
+                check::<u8>(geometry, &unsigned_spec, &unsigned(&input));
                 spec.input = QuantParams { scale: 1e-4, zero_point: 0 };
                 spec.output = QuantParams { scale: 2e-3, zero_point: 0 };
                 let wide: Vec<i16> =

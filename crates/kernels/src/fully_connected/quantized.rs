@@ -1,13 +1,12 @@
 //! Integer FULLY_CONNECTED: int8, uint8 and int16 activations with 8-bit weights.
 
 use super::FullyConnectedGeometry;
-use crate::conv_2d::quantized::{QuantizedSpec, run_stage};
+use crate::conv_2d::quantized::{Body, QuantizedSpec};
 use crate::conv_2d::{Conv2dGeometry, Window};
-use crate::integer_conv::{Bias, IntegerConv, channel_scales, scratch_bytes};
+use crate::integer_conv::{Bias, channel_scales};
 use crate::numerics::{Numerics, Quantized, builtin_range, xnnpack_range};
 use crate::requantize::{OutputStage, Rounding};
 use crate::{Context, Unsupported};
-use std::marker::PhantomData;
 
 const KERNEL: &str = "fully_connected";
 
@@ -32,10 +31,7 @@ impl FullyConnectedGeometry {
 /// optimized builtin ([`Rounding::UpTwice`]). Reference, and int16 with an int64 bias: [`Rounding::Double`].
 #[derive(Debug, Clone)]
 pub struct QuantizedFullyConnected<T> {
-    conv: IntegerConv,
-    stage: OutputStage,
-    input_zero_point: i32,
-    element: PhantomData<T>,
+    body: Body<T>,
 }
 
 impl<T: Quantized> QuantizedFullyConnected<T> {
@@ -47,7 +43,6 @@ impl<T: Quantized> QuantizedFullyConnected<T> {
     pub fn new(geometry: FullyConnectedGeometry, spec: &QuantizedSpec<'_>) -> Result<Self, Unsupported> {
         geometry.check()?;
         spec.check::<T>(KERNEL)?;
-        let conv = IntegerConv::new(geometry.as_conv_2d(), spec.weights, spec.weight_zero_point, spec.bias)?;
         let scales = channel_scales(KERNEL, spec.weight_scales, geometry.out_features)?;
         let xnnpack = spec.takes_xnnpack::<T>();
         let rounding = if xnnpack {
@@ -63,19 +58,19 @@ impl<T: Quantized> QuantizedFullyConnected<T> {
             builtin_range::<T>(spec.activation, spec.output)
         };
         let stage = OutputStage { rounding, zero_point: spec.output.zero_point, min, max };
-        Ok(Self { conv, stage, input_zero_point: spec.input.zero_point, element: PhantomData })
+        Ok(Self { body: Body::new(geometry.as_conv_2d(), spec, stage)? })
     }
 
     /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
-        scratch_bytes::<i16>(self.conv.scratch_len())
+        self.body.scratch_bytes()
     }
 
     /// Bytes of the packed weights.
     #[must_use]
     pub fn packed_bytes(&self) -> usize {
-        self.conv.packed_bytes()
+        self.body.packed_bytes()
     }
 
     /// Runs. `input` is `batch in_features`, `output` is `batch out_features`.
@@ -83,6 +78,6 @@ impl<T: Quantized> QuantizedFullyConnected<T> {
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
-        run_stage(&self.conv, &self.stage, self.input_zero_point, ctx, input, output, scratch);
+        self.body.run(ctx, input, output, scratch);
     }
 }

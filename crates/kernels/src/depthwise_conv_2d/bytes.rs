@@ -1,0 +1,285 @@
+//! Depthwise convolutions of bytes: channels in the lanes, four taps at a time.
+//!
+//! Rows are copied (see [`PaddedRows`]) such that neighbouring outputs of a row read neighbouring bytes at every tap: a
+//! row of outputs is one run of bytes, whatever the number of channels, and weights repeat along it. Bytes of four taps
+//! are interleaved, so that a 32-bit lane sums the products of one channel; weights, biases and scales are stored in the
+//! order in which interleaving leaves the channels.
+
+use super::DepthwiseConv2dGeometry;
+use crate::byte_gemm::Activations;
+use crate::byte_output::{ByteRange, float_scales};
+use crate::integer_conv::Weights;
+use crate::padded_rows::{Bytes, Columns, PaddedRows};
+use crate::requantize::OutputStage;
+use crate::{Context, Isa, Quantized, Unsupported};
+
+/// Channels of a block, the same for every instruction set so that a plan does not depend on it.
+pub(super) const BLOCK: usize = 64;
+/// Taps of a group.
+pub(super) const TAPS: usize = 4;
+/// Multiplications of one task, some microseconds.
+const TASK_PRODUCTS: usize = 1 << 18;
+
+/// Where interleaving leaves byte `channel` of a block: lane `b` of vector `q` holds the four from `16 b + 4 q` on.
+fn slot(channel: usize) -> usize {
+    let (b, q, rest) = (channel / 16, channel / 4 % 4, channel % 4);
+    (q * 4 + b) * 4 + rest
+}
+
+/// A depthwise convolution of bytes, planned.
+#[derive(Debug, Clone)]
+pub(crate) struct ByteDepthwise {
+    geometry: DepthwiseConv2dGeometry,
+    activations: Activations,
+    padded: PaddedRows,
+    /// Where taps are, relative to the first; whole groups, of which the last may repeat its last tap.
+    taps: Vec<usize>,
+    /// Blocks after which the weights repeat along a row.
+    blocks: usize,
+    /// `block group slot TAPS`.
+    weights: Vec<i8>,
+    /// `block slot`: start values of the sums where activations are read as unsigned and as signed bytes.
+    bias_unsigned: Vec<i32>,
+    bias_signed: Vec<i32>,
+    /// `block slot`, where the output stage is the float one.
+    scales: Option<Vec<f32>>,
+    range: ByteRange,
+    /// What is added to every weight: 128 minus the zero point of unsigned weights, else 0.
+    weight_offset: i32,
+    /// Whether a weight is -128, whose products the AVX2 kernel cannot sum.
+    has_min: bool,
+}
+
+/// One row of outputs, checked: `input` holds all taps of whole blocks.
+pub(super) struct Row<'a> {
+    pub(super) input: &'a [u8],
+    pub(super) taps: &'a [usize],
+    pub(super) blocks: usize,
+    pub(super) weights: &'a [i8],
+    pub(super) bias: &'a [i32],
+    pub(super) weight_offset: i32,
+    /// Real taps of the last group.
+    pub(super) last_taps: usize,
+}
+
+/// What becomes of the sums.
+pub(super) enum Output<'a> {
+    /// Rounded as [`Rounding::Float`].
+    Bytes { out: &'a mut [u8], scales: &'a [f32], range: ByteRange },
+    /// As they are, in the order of slots, whole blocks.
+    Sums(&'a mut [i32]),
+}
+
+impl ByteDepthwise {
+    /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and activations of `T`
+    /// (`i8` or `u8`) whose zero point is `zero_point`.
+    pub(super) fn new<T: Quantized>(
+        geometry: DepthwiseConv2dGeometry,
+        weights: Weights<'_>,
+        weight_zero_point: i32,
+        bias: &[i32],
+        zero_point: i32,
+        stage: &OutputStage,
+    ) -> Result<Self, Unsupported> {
+        const KERNEL: &str = "depthwise_conv_2d";
+        if weights.len() != geometry.weights_len() {
+            let reason = format!("{} weights, expected {} for {geometry:?}", weights.len(), geometry.weights_len());
+            return Err(Unsupported::new(KERNEL, reason));
+        }
+        let DepthwiseConv2dGeometry { height, width, .. } = geometry;
+        let (channels, count) = (geometry.out_channels(), height.kernel * width.kernel);
+        // Sorting columns costs less than leaving lanes empty.
+        let columns = if width.stride > 1 && channels < BLOCK { Columns::ByPhase } else { Columns::InOrder };
+        let products = channels.saturating_mul(count);
+        let padded = PaddedRows::new(height, width, channels, columns, BLOCK, products, TASK_PRODUCTS);
+        let mut taps = Vec::with_capacity(count.next_multiple_of(TAPS));
+        for y in 0..height.kernel {
+            for x in 0..width.kernel {
+                taps.push(y * height.dilation * padded.row_len() + padded.column(x * width.dilation));
+            }
+        }
+        taps.resize(count.next_multiple_of(TAPS), taps.last().copied().unwrap_or(0));
+        // Pixels after which blocks and channels fall together again, unless a row ends before.
+        let run = if columns == Columns::ByPhase || width.stride == 1 { width.output } else { 1 };
+        let period = (1..=run).find(|pixels| (pixels * channels).is_multiple_of(BLOCK)).unwrap_or(run);
+        let blocks = (period * channels).div_ceil(BLOCK);
+        let groups = taps.len() / TAPS;
+        let weight_offset = match weights {
+            Weights::I8(_) => 0,
+            Weights::U8(_) => 128 - weight_zero_point,
+        };
+        let activations = Activations { zero_point, signed: T::MIN < 0 };
+        let slots = blocks * BLOCK;
+        let mut packed = vec![0; slots * groups * TAPS];
+        let (mut bias_unsigned, mut bias_signed) = (vec![0; slots], vec![0; slots]);
+        let mut scales = vec![0.0; slots];
+        let mut has_min = false;
+        for at in 0..period * channels {
+            let (channel, block, slot) = (at % channels, at / BLOCK, slot(at % BLOCK));
+            let mut sum = weight_offset.wrapping_mul(count as i32);
+            for tap in 0..count {
+                let weight = weights.at_signed(tap * channels + channel);
+                packed[((block * groups + tap / TAPS) * BLOCK + slot) * TAPS + tap % TAPS] = weight;
+                sum = sum.wrapping_add(weight.into());
+                has_min |= weight == i8::MIN;
+            }
+            let at = block * BLOCK + slot;
+            bias_unsigned[at] = bias[channel].wrapping_sub(activations.zero(false).wrapping_mul(sum));
+            bias_signed[at] = bias[channel].wrapping_sub(activations.zero(true).wrapping_mul(sum));
+            if let Some(from) = float_scales(stage) {
+                scales[at] = from[channel];
+            }
+        }
+        Ok(Self {
+            geometry,
+            activations,
+            padded,
+            taps,
+            blocks,
+            weights: packed,
+            bias_unsigned,
+            bias_signed,
+            scales: float_scales(stage).is_some().then_some(scales),
+            range: ByteRange::new(stage, T::MIN == 0),
+            weight_offset,
+            has_min,
+        })
+    }
+
+    pub(super) fn geometry(&self) -> &DepthwiseConv2dGeometry {
+        &self.geometry
+    }
+
+    /// Bytes of scratch that a run needs.
+    pub(super) fn scratch_len(&self) -> usize {
+        self.padded.scratch_len(self.geometry.batch)
+    }
+
+    /// Runs; `stage` is the one it was planned for. `input` and `output` are NHWC.
+    pub(super) fn run<T: Quantized>(
+        &self,
+        ctx: Context<'_>,
+        stage: &OutputStage,
+        input: &[T],
+        output: &mut [T],
+        scratch: &mut [u8],
+    ) {
+        let DepthwiseConv2dGeometry { batch, height, width, multiplier, .. } = self.geometry;
+        assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
+        assert_eq!(input.len(), self.geometry.input_len(), "input elements");
+        assert_eq!(output.len(), self.geometry.output_len(), "output elements");
+        if output.is_empty() {
+            return;
+        }
+        let channels = self.geometry.out_channels();
+        let signed = !matches!(ctx.isa, Isa::Avx512Vnni);
+        let flip = self.activations.flip(signed);
+        let bytes = Bytes { zero: self.activations.zero_point as u8, flip };
+        let input = bytemuck::cast_slice(input);
+        let run = |band: &[u8], output: &mut [T]| {
+            let line = width.output * channels;
+            for (y, output) in output.chunks_exact_mut(line).enumerate() {
+                let band = &band[y * height.stride * self.padded.row_len()..];
+                if width.stride == 1 || self.padded.is_by_phase() {
+                    self.row(ctx.isa, stage, band, output);
+                } else {
+                    for (x, output) in output.chunks_exact_mut(channels).enumerate() {
+                        self.row(ctx.isa, stage, &band[self.padded.column(x * width.stride)..], output);
+                    }
+                }
+            }
+        };
+        self.padded.run(ctx, batch, input, multiplier, bytes, output, channels, scratch, run);
+    }
+
+    /// Neighbouring outputs, whose first tap is at the start of `input`.
+    fn row<T: Quantized>(&self, isa: Isa, stage: &OutputStage, input: &[u8], output: &mut [T]) {
+        let signed = !matches!(isa, Isa::Avx512Vnni);
+        let row = Row {
+            input,
+            taps: &self.taps,
+            blocks: self.blocks,
+            weights: &self.weights,
+            bias: if signed { &self.bias_signed } else { &self.bias_unsigned },
+            weight_offset: self.weight_offset,
+            last_taps: (self.geometry.height.kernel * self.geometry.width.kernel - 1) % TAPS + 1,
+        };
+        if let Some(scales) = &self.scales {
+            let out = bytemuck::cast_slice_mut(output);
+            self.multiply(isa, &row, 0, &mut Output::Bytes { out, scales, range: self.range });
+            return;
+        }
+        let channels = self.geometry.out_channels();
+        for (block, output) in output.chunks_mut(BLOCK).enumerate() {
+            let mut slots = [0; BLOCK];
+            self.multiply(isa, &row, block, &mut Output::Sums(&mut slots));
+            let sums: [i32; BLOCK] = std::array::from_fn(|at| slots[slot(at)]);
+            let mut done = 0;
+            while done < output.len() {
+                let channel = (block * BLOCK + done) % channels;
+                let end = output.len().min(done + channels - channel);
+                stage.store(isa, &sums[done..end], channel, &mut output[done..end]);
+                done = end;
+            }
+        }
+    }
+
+    /// The outputs of `row` from block `first` on, as many as `output` holds.
+    fn multiply(&self, isa: Isa, row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+        let len = match output {
+            Output::Bytes { out, .. } => out.len(),
+            Output::Sums(sums) => sums.len(),
+        };
+        let reach = row.taps.iter().max().copied().unwrap_or(0) + (first * BLOCK + len).next_multiple_of(BLOCK);
+        assert!(reach <= row.input.len(), "a row of the depthwise convolution reaches past the input");
+        match isa {
+            // SAFETY: `run` has asserted that the CPU has it; the bounds have been checked here, and the plan made weights,
+            // biases and scales for every block.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { super::bytes_x86_64::vnni(row, first, output) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 if !self.has_min => unsafe { super::bytes_x86_64::avx2(row, first, output) },
+            _ => row.scalar(first, output),
+        }
+    }
+}
+
+impl Row<'_> {
+    pub(super) fn groups(&self) -> usize {
+        self.taps.len() / TAPS
+    }
+
+    /// The taps of group `group` as ones, those that only fill it as zeros.
+    pub(super) fn ones(&self, group: usize) -> i32 {
+        let count = if group + 1 == self.groups() { self.last_taps } else { TAPS };
+        0x0101_0101 & ((1i64 << (8 * count)) - 1) as i32
+    }
+
+    /// The law: one product after another, wrapping.
+    fn scalar(&self, first: usize, output: &mut Output<'_>) {
+        let len = match output {
+            Output::Bytes { out, .. } => out.len(),
+            Output::Sums(sums) => sums.len(),
+        };
+        let taps = self.taps.len() - TAPS + self.last_taps;
+        for at in 0..len {
+            let position = first * BLOCK + at;
+            let (block, slot) = (position / BLOCK % self.blocks, slot(position % BLOCK));
+            let mut sum = self.bias[block * BLOCK + slot];
+            let mut total = 0;
+            for (tap, offset) in self.taps[..taps].iter().enumerate() {
+                let x = i32::from((self.input[offset + position]) as i8);
+                let group = block * self.groups() + tap / TAPS;
+                let weight = self.weights[(group * BLOCK + slot) * TAPS + tap % TAPS];
+                sum = sum.wrapping_add(x * i32::from(weight));
+                total += x;
+            }
+            sum = sum.wrapping_add(total * self.weight_offset);
+            match output {
+                Output::Sums(sums) => sums[at / BLOCK * BLOCK + slot] = sum,
+                Output::Bytes { out, scales, range } => out[at] = range.byte(sum, scales[block * BLOCK + slot]),
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The depthwise kernels of x86-64. All take a [`Row`] whose bounds `ByteDepthwise::multiply` has checked.
+
+use super::bytes::{BLOCK, Output, Row, TAPS};
+use crate::byte_output::{ByteRange, x86_64};
+use std::arch::x86_64::*;
+
+/// Interleaves four vectors of bytes: lane by lane, `q[i]` holds bytes `4 i` to `4 i + 3` of each, side by side.
+macro_rules! interleave {
+    ($taps:expr, $low_8:ident $high_8:ident $low_16:ident $high_16:ident) => {{
+        let [a, b, c, d] = $taps;
+        let (low_ab, high_ab, low_cd, high_cd) = ($low_8(a, b), $high_8(a, b), $low_8(c, d), $high_8(c, d));
+        [$low_16(low_ab, low_cd), $high_16(low_ab, low_cd), $low_16(high_ab, high_cd), $high_16(high_ab, high_cd)]
+    }};
+}
+
+/// # Safety
+/// The CPU has AVX-512 and VNNI; the bounds of the row are checked.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn vnni(row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+    if row.weight_offset == 0 {
+        // SAFETY: the caller's.
+        unsafe { vnni_blocks::<false>(row, first, output) }
+    } else {
+        // SAFETY: the caller's.
+        unsafe { vnni_blocks::<true>(row, first, output) }
+    }
+}
+
+/// `R` sums the activations of each channel too.
+///
+/// # Safety
+/// As [`vnni`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn vnni_blocks<const R: bool>(row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+    let groups = row.groups();
+    let mut block = first % row.blocks;
+    let mut sums_at = |at: usize| {
+        // SAFETY: the caller's.
+        let sums = unsafe { vnni_sums::<R>(row, groups, first * BLOCK + at, block) };
+        let used = block;
+        block = if block + 1 == row.blocks { 0 } else { block + 1 };
+        (sums, used)
+    };
+    match output {
+        Output::Sums(out) => {
+            for at in (0..out.len()).step_by(BLOCK) {
+                let (sums, _) = sums_at(at);
+                for (q, sums) in sums.into_iter().enumerate() {
+                    // SAFETY: `out` holds whole blocks.
+                    unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(at + q * 16).cast(), sums) };
+                }
+            }
+        }
+        Output::Bytes { out, scales, range } => {
+            let range = x86_64::Wide::new(*range);
+            for at in (0..out.len()).step_by(BLOCK) {
+                let (sums, block) = sums_at(at);
+                let mut rounded = sums;
+                for (q, sums) in rounded.iter_mut().enumerate() {
+                    // SAFETY: the plan made scales for every block.
+                    let scales = unsafe { _mm512_loadu_ps(scales.as_ptr().add(block * BLOCK + q * 16)) };
+                    *sums = range.round(*sums, scales);
+                }
+                let bytes = range.pack_lanes(rounded);
+                let left = out.len() - at;
+                // SAFETY: only what is left of the row is written.
+                unsafe {
+                    let out = out.as_mut_ptr().add(at).cast();
+                    if left >= BLOCK {
+                        _mm512_storeu_si512(out, bytes);
+                    } else {
+                        _mm512_mask_storeu_epi8(out.cast(), (1u64 << left) - 1, bytes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sums of the block of outputs at `position` of the row, with the weights of `block`.
+///
+/// # Safety
+/// As [`vnni`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, groups: usize, position: usize, block: usize) -> [__m512i; 4] {
+    let mut sums = [_mm512_setzero_si512(); 4];
+    let mut totals = sums;
+    for (q, sum) in sums.iter_mut().enumerate() {
+        // SAFETY: the plan made biases for every block.
+        *sum = unsafe { _mm512_loadu_si512(row.bias.as_ptr().add(block * BLOCK + q * 16).cast()) };
+    }
+    // SAFETY: the plan made weights for every block.
+    let mut weights = unsafe { row.weights.as_ptr().add(block * groups * BLOCK * TAPS) };
+    // SAFETY: every tap of every block of the row lies in the input.
+    let input = unsafe { row.input.as_ptr().add(position) };
+    for (group, taps) in row.taps.chunks_exact(TAPS).enumerate() {
+        // SAFETY: as above.
+        let taps = [0, 1, 2, 3].map(|i| unsafe { _mm512_loadu_si512(input.add(taps[i]).cast()) });
+        let q = interleave!(
+            taps,
+            _mm512_unpacklo_epi8 _mm512_unpackhi_epi8 _mm512_unpacklo_epi16 _mm512_unpackhi_epi16
+        );
+        for i in 0..4 {
+            // SAFETY: as above.
+            let w = unsafe { _mm512_loadu_si512(weights.add(i * BLOCK).cast()) };
+            sums[i] = _mm512_dpbusd_epi32(sums[i], q[i], w);
+            if R {
+                totals[i] = _mm512_dpbusd_epi32(totals[i], q[i], _mm512_set1_epi32(row.ones(group)));
+            }
+        }
+        // SAFETY: at most one past the end.
+        weights = unsafe { weights.add(BLOCK * TAPS) };
+    }
+    if R {
+        let offset = _mm512_set1_epi32(row.weight_offset);
+        for i in 0..4 {
+            sums[i] = _mm512_add_epi32(sums[i], _mm512_mullo_epi32(totals[i], offset));
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// The CPU has AVX2; the bounds of the row are checked; no weight is -128.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn avx2(row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+    if row.weight_offset == 0 {
+        // SAFETY: the caller's.
+        unsafe { avx2_blocks::<false>(row, first, output) }
+    } else {
+        // SAFETY: the caller's.
+        unsafe { avx2_blocks::<true>(row, first, output) }
+    }
+}
+
+/// Half a block at a time.
+///
+/// # Safety
+/// As [`avx2`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn avx2_blocks<const R: bool>(row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+    const HALF: usize = BLOCK / 2;
+    let len = match output {
+        Output::Sums(out) => out.len(),
+        Output::Bytes { out, .. } => out.len(),
+    };
+    for at in (0..len).step_by(HALF) {
+        let position = first * BLOCK + at;
+        let (block, half) = (position / BLOCK % row.blocks, position % BLOCK / HALF);
+        // SAFETY: the caller's.
+        let sums = unsafe { avx2_sums::<R>(row, position, block, half) };
+        // Slots of half a block begin here, and are 16 apart.
+        let slot = half * 8;
+        match output {
+            Output::Sums(out) => {
+                for (q, sums) in sums.into_iter().enumerate() {
+                    // SAFETY: `out` holds whole blocks.
+                    unsafe {
+                        let out = out.as_mut_ptr().add(at / BLOCK * BLOCK + q * 16 + slot);
+                        _mm256_storeu_si256(out.cast(), sums);
+                    }
+                }
+            }
+            Output::Bytes { out, scales, range } => {
+                // SAFETY: the plan made scales for every block.
+                let scales = unsafe { scales.as_ptr().add(block * BLOCK + slot) };
+                let left = (len - at).min(HALF);
+                // SAFETY: as above; only what is left of the row is written.
+                unsafe { avx2_store(sums, scales, *range, out.as_mut_ptr().add(at), left) };
+            }
+        }
+    }
+}
+
+/// Stores the first `left` of 32 bytes.
+///
+/// # Safety
+/// The CPU has AVX2; there are scales for half a block, and `left` bytes may be written.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn avx2_store(sums: [__m256i; 4], scales: *const f32, range: ByteRange, out: *mut u8, left: usize) {
+    let range = x86_64::Narrow::new(range);
+    let mut rounded = sums;
+    for (q, sums) in rounded.iter_mut().enumerate() {
+        // SAFETY: the caller's.
+        *sums = range.round(*sums, unsafe { _mm256_loadu_ps(scales.add(q * 16)) });
+    }
+    let bytes = range.pack_lanes(rounded);
+    if left == BLOCK / 2 {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_si256(out.cast(), bytes) };
+        return;
+    }
+    let mut whole = [0u8; BLOCK / 2];
+    // SAFETY: `whole` has 32 bytes.
+    unsafe { _mm256_storeu_si256(whole.as_mut_ptr().cast(), bytes) };
+    // SAFETY: the caller's.
+    unsafe { out.copy_from_nonoverlapping(whole.as_ptr(), left) };
+}
+
+/// The sums of half the block of outputs at `position`. See `byte_gemm` for why no product saturates.
+///
+/// # Safety
+/// As [`avx2`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn avx2_sums<const R: bool>(row: &Row<'_>, position: usize, block: usize, half: usize) -> [__m256i; 4] {
+    let pairs = _mm256_set1_epi16(1);
+    let mut sums = [_mm256_setzero_si256(); 4];
+    let mut totals = sums;
+    for (q, sum) in sums.iter_mut().enumerate() {
+        // SAFETY: the plan made biases for every block.
+        *sum = unsafe { _mm256_loadu_si256(row.bias.as_ptr().add(block * BLOCK + q * 16 + half * 8).cast()) };
+    }
+    // SAFETY: the plan made weights for every block.
+    let mut weights = unsafe { row.weights.as_ptr().add(block * row.groups() * BLOCK * TAPS + half * 8 * TAPS) };
+    // SAFETY: every tap of every block of the row lies in the input.
+    let input = unsafe { row.input.as_ptr().add(position) };
+    for (group, taps) in row.taps.chunks_exact(TAPS).enumerate() {
+        // SAFETY: as above.
+        let taps = [0, 1, 2, 3].map(|i| unsafe { _mm256_loadu_si256(input.add(taps[i]).cast()) });
+        let q = interleave!(
+            taps,
+            _mm256_unpacklo_epi8 _mm256_unpackhi_epi8 _mm256_unpacklo_epi16 _mm256_unpackhi_epi16
+        );
+        for i in 0..4 {
+            // SAFETY: as above.
+            let w = unsafe { _mm256_loadu_si256(weights.add(i * BLOCK).cast()) };
+            let magnitude = _mm256_abs_epi8(q[i]);
+            let dot = |w| _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, q[i])), pairs);
+            sums[i] = _mm256_add_epi32(sums[i], dot(w));
+            if R {
+                totals[i] = _mm256_add_epi32(totals[i], dot(_mm256_set1_epi32(row.ones(group))));
+            }
+        }
+        // SAFETY: at most one past the end.
+        weights = unsafe { weights.add(BLOCK * TAPS) };
+    }
+    if R {
+        let offset = _mm256_set1_epi32(row.weight_offset);
+        for i in 0..4 {
+            sums[i] = _mm256_add_epi32(sums[i], _mm256_mullo_epi32(totals[i], offset));
+        }
+    }
+    sums
+}

@@ -1,0 +1,201 @@
+//! Images of bytes copied with their padding, a band of output rows at a time: what a task has copied is still in its
+//! core's cache when it is read.
+
+use crate::conv_2d::Window;
+use crate::dispatch::multiversion;
+use crate::{Context, Isa};
+
+/// Bytes of a band that stay in the first cache beside weights and output.
+const BAND_BYTES: usize = 24 << 10;
+
+/// How a band is copied.
+#[derive(Debug, Clone)]
+pub(crate) struct PaddedRows {
+    height: Window,
+    width: Window,
+    channels: usize,
+    /// How the columns of a row are sorted.
+    columns: Columns,
+    /// Bytes that may be read past the last row.
+    slack: usize,
+    /// Output rows of a band; divides their number, so that no band spans two images.
+    rows: usize,
+}
+
+/// The columns of a copied row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Columns {
+    /// As in the image.
+    InOrder,
+    /// Sorted by their remainder by the stride, so that a tap of neighbouring outputs reads neighbouring columns.
+    ByPhase,
+}
+
+/// The bytes of a copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bytes {
+    /// What padding holds.
+    pub(crate) zero: u8,
+    /// Xor-ed to every byte.
+    pub(crate) flip: u8,
+}
+
+impl PaddedRows {
+    /// Plans bands for a window over images of `channels`, of which an output pixel costs `products` multiplications and
+    /// a task should have about `task_products`.
+    pub(crate) fn new(
+        height: Window,
+        width: Window,
+        channels: usize,
+        columns: Columns,
+        slack: usize,
+        products: usize,
+        task_products: usize,
+    ) -> Self {
+        let mut this = Self { height, width, channels, columns, slack, rows: 1 };
+        let fits = |this: &Self, rows: usize| {
+            let few = rows.saturating_mul(width.output).saturating_mul(products) <= task_products;
+            few && this.band_rows(rows).saturating_mul(this.row_len()) <= BAND_BYTES
+        };
+        this.rows = (1..=height.output.min(BAND_BYTES))
+            .rev()
+            .find(|&rows| height.output.is_multiple_of(rows) && fits(&this, rows))
+            .unwrap_or(1);
+        this
+    }
+
+    fn phases(&self) -> usize {
+        match self.columns {
+            Columns::InOrder => 1,
+            Columns::ByPhase => self.width.stride,
+        }
+    }
+
+    /// Bytes of the columns of one phase.
+    fn phase_len(&self) -> usize {
+        self.width.padded().div_ceil(self.phases()) * self.channels
+    }
+
+    /// Bytes of a padded row.
+    pub(crate) fn row_len(&self) -> usize {
+        self.phase_len() * self.phases()
+    }
+
+    /// Where padded column `x` begins in a row.
+    pub(crate) fn column(&self, x: usize) -> usize {
+        x % self.phases() * self.phase_len() + x / self.phases() * self.channels
+    }
+
+    /// Whether columns are sorted.
+    pub(crate) fn is_by_phase(&self) -> bool {
+        self.columns == Columns::ByPhase
+    }
+
+    /// Input rows that `rows` output rows read.
+    fn band_rows(&self, rows: usize) -> usize {
+        rows.saturating_sub(1) * self.height.stride + (self.height.kernel - 1) * self.height.dilation + 1
+    }
+
+    fn band_len(&self) -> usize {
+        self.band_rows(self.rows).saturating_mul(self.row_len()).saturating_add(self.slack)
+    }
+
+    /// Bytes of scratch for `batch` images.
+    pub(crate) fn scratch_len(&self, batch: usize) -> usize {
+        (batch * (self.height.output / self.rows)).saturating_mul(self.band_len())
+    }
+
+    /// Calls `task(band, output)` for every band with its part of `output`, whose pixels have `out_channels`. Pixels of
+    /// `input` have `channels / repeat`; each is written `repeat` times.
+    pub(crate) fn run<T: Send>(
+        &self,
+        ctx: Context<'_>,
+        batch: usize,
+        input: &[u8],
+        repeat: usize,
+        bytes: Bytes,
+        output: &mut [T],
+        out_channels: usize,
+        scratch: &mut [u8],
+        task: impl Fn(&[u8], &mut [T]) + Sync,
+    ) {
+        let bands = self.height.output / self.rows;
+        let scratch = &mut scratch[..batch * bands * self.band_len()];
+        let part = self.rows * self.width.output * out_channels;
+        let image = self.height.input * self.width.input * self.channels / repeat;
+        ctx.pool.zip_chunks_mut(output, part, scratch, self.band_len(), |index, output, band| {
+            let (at, first) = (index / bands, index % bands * self.rows);
+            self.copy(ctx.isa, &input[at * image..][..image], first, repeat, bytes, band);
+            task(band, output);
+        });
+    }
+
+    /// Fills `band` for the output rows from `first` on.
+    fn copy(&self, isa: Isa, image: &[u8], first: usize, repeat: usize, bytes: Bytes, band: &mut [u8]) {
+        let Bytes { zero, flip } = bytes;
+        let padding = zero ^ flip;
+        let (row_len, channels) = (self.row_len(), self.channels / repeat);
+        let from = self.width.input * channels;
+        let (rows, slack) = band.split_at_mut(self.band_rows(self.rows) * row_len);
+        slack.fill(padding);
+        if row_len == 0 {
+            return;
+        }
+        for (at, row) in rows.chunks_exact_mut(row_len).enumerate() {
+            let y = (first * self.height.stride + at).wrapping_sub(self.height.pad_before);
+            if y >= self.height.input {
+                row.fill(padding);
+                continue;
+            }
+            let image = &image[y * from..][..from];
+            if self.columns == Columns::InOrder {
+                let (before, rest) = row.split_at_mut(self.width.pad_before * self.channels);
+                let (inside, after) = rest.split_at_mut(self.width.input * self.channels);
+                before.fill(padding);
+                after.fill(padding);
+                flipped(isa, image, repeat, flip, inside);
+                continue;
+            }
+            for (phase, columns) in row.chunks_exact_mut(self.phase_len()).enumerate() {
+                for (x, column) in columns.chunks_exact_mut(self.channels).enumerate() {
+                    let x = (x * self.phases() + phase).wrapping_sub(self.width.pad_before);
+                    match image.get(x.saturating_mul(channels)..).and_then(|image| image.get(..channels)) {
+                        Some(pixel) => small_flipped(pixel, repeat, flip, column),
+                        None => column.fill(padding),
+                    }
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Copies `from`, each byte xor-ed with `flip` and written `repeat` times.
+    fn flipped<>(from: &[u8], repeat: usize, flip: u8, to: &mut [u8]) {
+        if repeat == 1 && flip == 0 {
+            to.copy_from_slice(from);
+        } else if repeat == 1 {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = from ^ flip);
+        } else {
+            to.chunks_exact_mut(repeat).zip(from).for_each(|(to, from)| to.fill(from ^ flip));
+        }
+    }
+}
+
+/// The same for a few bytes.
+#[inline]
+fn small_flipped(from: &[u8], repeat: usize, flip: u8, to: &mut [u8]) {
+    const LANES: usize = 8;
+    if repeat != 1 {
+        to.chunks_exact_mut(repeat).zip(from).for_each(|(to, from)| to.fill(from ^ flip));
+        return;
+    }
+    let flips = u64::from_ne_bytes([flip; LANES]);
+    let (mut from, mut to) = (from.chunks_exact(LANES), to.chunks_exact_mut(LANES));
+    for (from, to) in (&mut from).zip(&mut to) {
+        let mut lanes = [0; LANES];
+        lanes.copy_from_slice(from);
+        to.copy_from_slice(&(u64::from_ne_bytes(lanes) ^ flips).to_ne_bytes());
+    }
+    to.into_remainder().iter_mut().zip(from.remainder()).for_each(|(to, from)| *to = from ^ flip);
+}
