@@ -231,6 +231,7 @@ mod tests {
                     output: QuantParams { scale: 0.37, zero_point: zero_points.1 },
                     activation: Activation::Relu6,
                     numerics,
+                    delegated: true,
                 };
                 check::<i8>(geometry, &spec, &input);
                 let small = QuantParams { scale: 1e-4, zero_point: 0 };
