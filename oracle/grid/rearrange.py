@@ -89,6 +89,34 @@ def mirror_forms():
         yield name + "_int64", opts, (4, 5), [wide], [(6, 7)]
 
 
+def strided_forms():
+    """Masks, negative strides, an ellipsis and new axes."""
+
+    def masks(begin=0, end=0, ellipsis=0, new=0, shrink=0, offset=False):
+        return options(
+            "StridedSliceOptions", beginMask=begin, endMask=end, ellipsisMask=ellipsis, newAxisMask=new,
+            shrinkAxisMask=shrink, offset=offset,
+        )  # fmt: skip
+
+    for label, opts, shape, begin, end, strides, result in [
+        ("plain", masks(), (4, 6, 3), (1, 0, 0), (3, 6, 2), (1, 2, 1), (2, 3, 2)),
+        ("backwards", masks(1, 1), (5, 4), (0, 3), (0, 0), (-1, -2), (5, 2)),
+        ("masked", masks(3, 6), (4, 5, 3), (9, 9, -2), (2, 0, 0), (1, 1, 1), (2, 5, 2)),
+        ("shrunk", masks(shrink=5), (3, 4, 5), (2, 1, -1), (0, 3, 0), (1, 1, 1), (2,)),
+        ("shrunk_masked", masks(begin=1, shrink=1), (3, 4), (2, 1), (0, 3), (1, 1), (2,)),
+        ("fewer", masks(), (3, 4, 5), (1,), (3,), (1,), (2, 4, 5)),
+        ("ellipsis", masks(ellipsis=1, shrink=2), (2, 3, 4), (0, 1), (0, 2), (1, 1), (2, 3)),
+        ("ellipsis_between", masks(ellipsis=2), (3, 2, 2, 4), (1, 0, 0), (3, 0, 4), (1, 1, 3), (2, 2, 2, 2)),
+        ("new_axes", masks(begin=5, end=5, new=2), (3, 4), (0, 0, 0), (0, 0, 0), (1, 1, 1), (3, 1, 4)),
+        ("ellipsis_new_axis", masks(ellipsis=1, new=2), (3, 4), (0, 0), (0, 0), (1, 1), (3, 4, 1)),
+        ("rank5", masks(), (2, 3, 2, 3, 2), (0, 1, 0, 2, 0), (2, 3, 1, 0, 2), (1, 1, 1, -1, 1), (2, 2, 1, 2, 2)),
+        ("all", masks(7, 7), (2, 3, 4), (0, 0, 0), (0, 0, 0), (1, 1, 1), (2, 3, 4)),
+    ]:
+        yield label, opts, shape, [ints(*begin), ints(*end), ints(*strides)], [result]
+    offset = masks(offset=True)
+    yield "offset", offset, (6, 4), [ints(1, 0), ints(3, 2), ints(1, 1)], [(3, 2)]
+
+
 def gather(axis, **fields):
     """Options of GATHER."""
     return options("GatherOptions", axis=axis, **fields)
@@ -180,6 +208,7 @@ OPS = {
         ],
         3,
     ),
+    "strided_slice": one_value(BUILTIN.STRIDED_SLICE, list(strided_forms()), 4),
     "mirror_pad": one_value(BUILTIN.MIRROR_PAD, list(mirror_forms()), 2),
     "resize_nearest_neighbor": one_value(
         BUILTIN.RESIZE_NEAREST_NEIGHBOR, list(nearest_forms()), 4, ("f32", "i8", "u8", "i16", "i32")

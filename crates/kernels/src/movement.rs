@@ -1,4 +1,4 @@
-//! CONCATENATION, PAD and TRANSPOSE: ops that only move elements, for elements of any type.
+//! CONCATENATION and PAD: ops that only move elements, for elements of any type.
 
 use crate::Unsupported;
 use crate::shape::{Dim, Walk, len, strides};
@@ -153,75 +153,6 @@ impl Pad {
         }
         self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
             dx[x_at..][..size].copy_from_slice(&dy[self.offset + y_at..][..size]);
-        });
-    }
-}
-
-/// A planned TRANSPOSE.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transpose {
-    /// Over the output, with operand `a` the input and `b` the output.
-    walk: Walk,
-    len: usize,
-}
-
-impl Transpose {
-    /// Plans moving axis `permutation[i]` of a tensor of `shape` to axis `i`.
-    ///
-    /// # Errors
-    /// What is no permutation of the axes, or more than nine dimensions that cannot be merged.
-    pub fn new(shape: &[usize], permutation: &[usize]) -> Result<Self, Unsupported> {
-        const KERNEL: &str = "transpose";
-        let mut sorted = permutation.to_vec();
-        sorted.sort_unstable();
-        if !sorted.iter().copied().eq(0..shape.len()) {
-            let reason = format!("{permutation:?} is no permutation of {} axes", shape.len());
-            return Err(Unsupported::new(KERNEL, reason));
-        }
-        let len = len(KERNEL, shape)?;
-        let moved: Vec<usize> = permutation.iter().map(|&axis| shape[axis]).collect();
-        let (in_strides, out_strides) = (strides(shape), strides(&moved));
-        let dims = (0..shape.len()).map(|axis| Dim {
-            size: moved[axis],
-            a: in_strides[permutation[axis]],
-            b: out_strides[axis],
-        });
-        Ok(Self { walk: Walk::new(KERNEL, dims)?, len })
-    }
-
-    /// y = x with its axes permuted.
-    ///
-    /// # Panics
-    /// If a length is not the planned one.
-    pub fn forward<T: Copy>(&self, x: &[T], y: &mut [T]) {
-        assert_eq!([x.len(), y.len()], [self.len; 2], "operand and result have the planned size");
-        let Dim { size, a: step, .. } = self.walk.inner;
-        if self.len == 0 {
-            return;
-        }
-        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
-            let y = &mut y[y_at..][..size];
-            if step == 1 {
-                y.copy_from_slice(&x[x_at..][..size]);
-            } else {
-                y.iter_mut().zip(x[x_at..].iter().step_by(step)).for_each(|(y, &x)| *y = x);
-            }
-        });
-    }
-
-    /// Gradient of the operand: the axes moved back.
-    ///
-    /// # Panics
-    /// If a length is not the planned one.
-    pub fn backward<T: Copy>(&self, dy: &[T], dx: &mut [T]) {
-        assert_eq!([dx.len(), dy.len()], [self.len; 2], "gradients have the planned size");
-        let Dim { size, a: step, .. } = self.walk.inner;
-        if self.len == 0 {
-            return;
-        }
-        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
-            let dy = &dy[y_at..][..size];
-            dx[x_at..].iter_mut().step_by(step.max(1)).zip(dy).for_each(|(dx, &dy)| *dx = dy);
         });
     }
 }

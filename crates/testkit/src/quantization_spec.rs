@@ -90,8 +90,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
             // SPLIT has its axis first.
             let value = if let Op::Split(_) = node.op { input(1).unwrap_or(first) } else { first };
             same_parameters(value)?;
-            let outputs = node.outputs.iter().map(|&id| graph.tensor(id));
-            outputs.into_iter().try_for_each(|output| same_parameters(output))
+            node.outputs.iter().map(|&id| graph.tensor(id)).try_for_each(same_parameters)
         }
         Op::Concatenation(_) | Op::Maximum(_) | Op::Minimum(_) | Op::Pack(_) => {
             inputs.iter().flatten().try_for_each(|tensor| same_parameters(tensor))

@@ -56,7 +56,7 @@ pub use pad::Pad;
 pub use quantize::Quantize;
 pub use rearrange::{
     BroadcastTo, DepthToSpace, Gather, MirrorPad, Rearrangement, ResizeNearestNeighbor, ReverseV2, Slice, SpaceToDepth,
-    Split, SplitV, Tile, Transpose, Unpack,
+    Split, SplitV, Steps, Tile, Transpose, Unpack,
 };
 pub use reduce_max::ReduceMax;
 pub use reduce_min::ReduceMin;

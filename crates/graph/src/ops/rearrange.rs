@@ -1,8 +1,9 @@
 //! Ops whose outputs are elements of one input in another order: TRANSPOSE, SPLIT, SPLIT_V, UNPACK, SLICE, SPACE_TO_DEPTH,
-//! DEPTH_TO_SPACE, TILE, BROADCAST_TO, REVERSE_V2, MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, and GATHER by constant indices.
+//! DEPTH_TO_SPACE, TILE, BROADCAST_TO, REVERSE_V2, MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, STRIDED_SLICE, and GATHER by constant
+//! indices.
 //! Each says which element goes where; shapes, the runtime's kernel and the gradient follow from that.
 
-use super::{Inputs, Op, OpSpec, resolve_axes, resolve_axis};
+use super::{Inputs, Op, OpSpec, StridedSlice, resolve_axes, resolve_axis};
 use crate::{Error, Result, Tensor};
 
 /// Where the elements of one output come from.
@@ -10,16 +11,89 @@ use crate::{Error, Result, Tensor};
 pub struct Rearrangement {
     /// Shape of the output.
     pub shape: Vec<usize>,
-    /// Nested loops over the output in row-major order, outermost first. Each lists what it adds to the index in the
-    /// input; the sum over all loops is the element read. An axis of the output may take several loops.
-    pub loops: Vec<Vec<usize>>,
+    /// Nested loops over the output in row-major order, outermost first. Each says what it adds to the index in the input;
+    /// the sum over all loops is the element read. An axis of the output may take several loops.
+    pub loops: Vec<Steps>,
 }
 
-/// Elements of one loop, above which a shape counts as hostile: its list alone would take half a gigabyte.
-const LOOP_MAX: usize = 1 << 26;
+impl Rearrangement {
+    /// For each element of the output, the element of the input.
+    #[must_use]
+    pub fn sources(&self) -> Vec<usize> {
+        self.loops.iter().fold(vec![0], |places, steps| {
+            let steps = steps.list();
+            places.iter().flat_map(|place: &usize| steps.iter().map(move |step| place.wrapping_add(*step))).collect()
+        })
+    }
+}
+
+/// What the steps of one loop add to the index in the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Steps {
+    /// `start`, `start + step`, ..: `count` of them.
+    Even {
+        /// What the first step adds.
+        start: usize,
+        /// How much further each next one is; negative to go backwards.
+        step: isize,
+        /// Steps.
+        count: usize,
+    },
+    /// Any.
+    Listed(Vec<usize>),
+}
+
+impl Steps {
+    /// `count` steps from 0 on.
+    fn even(count: usize, step: usize) -> Self {
+        // A step that large is taken never: there are no elements so far apart.
+        Self::Even { start: 0, step: isize::try_from(step).unwrap_or(isize::MAX), count }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Even { count, .. } => *count,
+            Self::Listed(steps) => steps.len(),
+        }
+    }
+
+    /// What each step adds.
+    #[must_use]
+    pub fn list(&self) -> Vec<usize> {
+        match self {
+            Self::Even { count, .. } => (0..*count).map(|index| self.at(index)).collect(),
+            Self::Listed(steps) => steps.clone(),
+        }
+    }
+
+    /// What step `index` adds.
+    fn at(&self, index: usize) -> usize {
+        match self {
+            Self::Even { start, step, .. } => start.wrapping_add_signed(step.wrapping_mul(index.cast_signed())),
+            Self::Listed(steps) => steps[index],
+        }
+    }
+
+    /// The steps from `begin` on, `count` of them, every `stride`th: they must be there.
+    pub(super) fn every(&self, begin: usize, stride: isize, count: usize) -> Self {
+        let index = |step: usize| begin.wrapping_add_signed(stride.wrapping_mul(step.cast_signed()));
+        match self {
+            Self::Even { step, .. } => Self::Even { start: self.at(begin), step: step.saturating_mul(stride), count },
+            Self::Listed(_) => Self::Listed((0..count).map(|step| self.at(index(step))).collect()),
+        }
+    }
+}
+
+/// Elements of one listed loop, above which a shape counts as hostile: the list alone would take half a gigabyte.
+const LISTED_MAX: usize = 1 << 26;
+
+/// Outputs above which a node counts as hostile.
+const OUTPUTS_MAX: usize = 1 << 16;
 
 /// An op that rearranges one input.
-trait Rearranges {
+pub(super) trait Rearranges {
     /// Which input holds the elements.
     const VALUE: usize = 0;
 
@@ -54,19 +128,19 @@ macro_rules! rearranging {
 
 rearranging! {
     DepthToSpace, ResizeNearestNeighbor, SpaceToDepth, Gather, Transpose, Split, Slice, Tile, Unpack, MirrorPad, SplitV,
-    ReverseV2, BroadcastTo,
+    ReverseV2, BroadcastTo, StridedSlice,
 }
 
-/// A loop of `count` steps of `step`.
-fn steps(op: &str, count: usize, step: usize) -> Result<Vec<usize>> {
-    if count > LOOP_MAX {
-        return Err(Error::limit(op, format!("an axis of {count} elements, at most {LOOP_MAX} can be rearranged")));
+/// Refuses a loop too long to be listed.
+fn check_listed(op: &str, count: usize) -> Result<usize> {
+    if count > LISTED_MAX {
+        return Err(Error::limit(op, format!("an axis of {count} elements, at most {LISTED_MAX} can be")));
     }
-    Ok((0..count).map(|index| index.saturating_mul(step)).collect())
+    Ok(count)
 }
 
 /// The value's shape, whose size does not overflow, and the distance of neighbours along each axis.
-fn value<'a>(inputs: &Inputs<'a>, index: usize) -> Result<(&'a [usize], Vec<usize>)> {
+pub(super) fn value<'a>(inputs: &Inputs<'a>, index: usize) -> Result<(&'a [usize], Vec<usize>)> {
     let tensor = inputs.get(index, "value")?;
     tensor.elements()?;
     let mut strides = vec![1_usize; tensor.shape.len()];
@@ -77,8 +151,8 @@ fn value<'a>(inputs: &Inputs<'a>, index: usize) -> Result<(&'a [usize], Vec<usiz
 }
 
 /// The loops that take a tensor as it is.
-fn identity(op: &str, shape: &[usize], strides: &[usize]) -> Result<Vec<Vec<usize>>> {
-    shape.iter().zip(strides).map(|(&size, &stride)| steps(op, size, stride)).collect()
+pub(super) fn identity(shape: &[usize], strides: &[usize]) -> Vec<Steps> {
+    shape.iter().zip(strides).map(|(&size, &stride)| Steps::even(size, stride)).collect()
 }
 
 /// Checks an attribute or element that must not be negative.
@@ -119,7 +193,7 @@ impl Rearranges for Transpose {
         if !sorted.into_iter().eq(0..shape.len()) {
             return Err(inputs.malformed(format!("{entries:?} is no permutation of {} axes", shape.len())));
         }
-        let loops = axes.iter().map(|&axis| steps("TRANSPOSE", shape[axis], strides[axis])).collect::<Result<_>>()?;
+        let loops = axes.iter().map(|&axis| Steps::even(shape[axis], strides[axis])).collect();
         Ok(vec![Rearrangement { shape: axes.iter().map(|&axis| shape[axis]).collect(), loops }])
     }
 }
@@ -134,7 +208,7 @@ impl Rearranges for Slice {
         let (shape, strides) = value(inputs, 0)?;
         let begins = for_each_axis(inputs, 1, "begin", shape.len())?;
         let sizes = for_each_axis(inputs, 2, "size", shape.len())?;
-        let mut loops = identity("SLICE", shape, &strides)?;
+        let mut loops = identity(shape, &strides);
         for (axis, steps) in loops.iter_mut().enumerate() {
             let begin = size(inputs, "begin", begins[axis])?;
             let rest = shape[axis].checked_sub(begin);
@@ -146,16 +220,16 @@ impl Rearranges for Slice {
                 return Err(inputs
                     .malformed(format!("{count} elements from {begin} on of axis {axis}, which has {}", shape[axis])));
             }
-            *steps = steps[begin..begin + count].to_vec();
+            *steps = steps.every(begin, 1, count);
         }
-        Ok(vec![Rearrangement { shape: loops.iter().map(Vec::len).collect(), loops }])
+        Ok(vec![Rearrangement { shape: loops.iter().map(Steps::count).collect(), loops }])
     }
 }
 
 /// The parts of `sizes` along `axis`, one output each.
-fn parts(op: &str, inputs: &Inputs<'_>, index: usize, axis: usize, sizes: &[usize]) -> Result<Vec<Rearrangement>> {
+fn parts(inputs: &Inputs<'_>, index: usize, axis: usize, sizes: &[usize]) -> Result<Vec<Rearrangement>> {
     let (shape, strides) = value(inputs, index)?;
-    let loops = identity(op, shape, &strides)?;
+    let loops = identity(shape, &strides);
     let total = sizes.iter().fold(0_usize, |sum, &size| sum.saturating_add(size));
     if total != shape[axis] {
         return Err(inputs.malformed(format!("parts of {sizes:?} along axis {axis}, which has {}", shape[axis])));
@@ -166,7 +240,7 @@ fn parts(op: &str, inputs: &Inputs<'_>, index: usize, axis: usize, sizes: &[usiz
         .map(|&size| {
             let mut part = Rearrangement { shape: shape.to_vec(), loops: loops.clone() };
             part.shape[axis] = size;
-            part.loops[axis] = loops[axis][start..start + size].to_vec();
+            part.loops[axis] = loops[axis].every(start, 1, size);
             start += size;
             part
         })
@@ -187,10 +261,10 @@ impl Rearranges for Split {
         inputs.expect_count(2..=2)?;
         let shape = &inputs.get(1, "value")?.shape;
         let axis = resolve_axis("SPLIT", one(inputs, 0, "axis")?, shape.len())?;
-        if self.num_splits == 0 || self.num_splits > LOOP_MAX || !shape[axis].is_multiple_of(self.num_splits) {
+        if self.num_splits == 0 || self.num_splits > OUTPUTS_MAX || !shape[axis].is_multiple_of(self.num_splits) {
             return Err(inputs.malformed(format!("{} equal parts of {}", self.num_splits, shape[axis])));
         }
-        parts("SPLIT", inputs, 1, axis, &vec![shape[axis] / self.num_splits; self.num_splits])
+        parts(inputs, 1, axis, &vec![shape[axis] / self.num_splits; self.num_splits])
     }
 }
 
@@ -216,7 +290,7 @@ impl Rearranges for SplitV {
             .iter()
             .map(|&part| if part == -1 { Ok(rest) } else { size(inputs, "size", part) })
             .collect::<Result<Vec<_>>>()?;
-        parts("SPLIT_V", inputs, 0, axis, &sizes)
+        parts(inputs, 0, axis, &sizes)
     }
 }
 
@@ -234,10 +308,10 @@ impl Rearranges for Unpack {
         inputs.expect_count(1..=1)?;
         let shape = &inputs.get(0, "value")?.shape;
         let axis = resolve_axis("UNPACK", i64::from(self.axis), shape.len())?;
-        if self.num != shape[axis] || self.num > LOOP_MAX {
+        if self.num != shape[axis] || self.num > OUTPUTS_MAX {
             return Err(inputs.malformed(format!("{} outputs for axis {axis} of {shape:?}", self.num)));
         }
-        let mut outputs = parts("UNPACK", inputs, 0, axis, &vec![1; self.num])?;
+        let mut outputs = parts(inputs, 0, axis, &vec![1; self.num])?;
         for output in &mut outputs {
             output.shape.remove(axis);
         }
@@ -256,8 +330,8 @@ fn block(inputs: &Inputs<'_>, block_size: usize) -> Result<([usize; 4], usize)> 
     }
 }
 
-fn loops_of<const N: usize>(op: &str, loops: [(usize, usize); N]) -> Result<Vec<Vec<usize>>> {
-    loops.iter().map(|&(count, step)| steps(op, count, step)).collect()
+fn loops_of<const N: usize>(loops: [(usize, usize); N]) -> Vec<Steps> {
+    loops.iter().map(|&(count, step)| Steps::even(count, step)).collect()
 }
 
 /// Attributes of SPACE_TO_DEPTH: the pixels of each block become channels of one pixel.
@@ -284,7 +358,7 @@ impl Rearranges for SpaceToDepth {
             (channels, 1),
         ];
         let shape = vec![batch, height / side, width / side, channels.saturating_mul(area)];
-        Ok(vec![Rearrangement { shape, loops: loops_of("SPACE_TO_DEPTH", loops)? }])
+        Ok(vec![Rearrangement { shape, loops: loops_of(loops) }])
     }
 }
 
@@ -312,7 +386,7 @@ impl Rearranges for DepthToSpace {
             (out, 1),
         ];
         let shape = vec![batch, height.saturating_mul(side), width.saturating_mul(side), out];
-        Ok(vec![Rearrangement { shape, loops: loops_of("DEPTH_TO_SPACE", loops)? }])
+        Ok(vec![Rearrangement { shape, loops: loops_of(loops) }])
     }
 }
 
@@ -330,8 +404,8 @@ impl Rearranges for Tile {
         for (axis, &multiple) in multiples.iter().enumerate() {
             let multiple = size(inputs, "multiple", multiple)?;
             tiled.push(shape[axis].saturating_mul(multiple));
-            loops.push(steps("TILE", multiple, 0)?);
-            loops.push(steps("TILE", shape[axis], strides[axis])?);
+            loops.push(Steps::even(multiple, 0));
+            loops.push(Steps::even(shape[axis], strides[axis]));
         }
         Ok(vec![Rearrangement { shape: tiled, loops }])
     }
@@ -356,11 +430,7 @@ impl Rearranges for BroadcastTo {
             Some(axis) if shape[axis] != 1 => strides[axis],
             _ => 0,
         };
-        let loops = target
-            .iter()
-            .enumerate()
-            .map(|(axis, &count)| steps("BROADCAST_TO", count, step(axis)))
-            .collect::<Result<_>>()?;
+        let loops = target.iter().enumerate().map(|(axis, &count)| Steps::even(count, step(axis))).collect();
         Ok(vec![Rearrangement { shape: target, loops }])
     }
 }
@@ -373,9 +443,9 @@ impl Rearranges for ReverseV2 {
     fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
         inputs.expect_count(2..=2)?;
         let (shape, strides) = value(inputs, 0)?;
-        let mut loops = identity("REVERSE_V2", shape, &strides)?;
+        let mut loops = identity(shape, &strides);
         for axis in resolve_axes("REVERSE_V2", &inputs.integers(1, "axes")?, shape.len())? {
-            loops[axis].reverse();
+            loops[axis] = loops[axis].every(shape[axis].saturating_sub(1), -1, shape[axis]);
         }
         Ok(vec![Rearrangement { shape: shape.to_vec(), loops }])
     }
@@ -393,19 +463,25 @@ impl Rearranges for MirrorPad {
         inputs.expect_count(2..=2)?;
         let (shape, strides) = value(inputs, 0)?;
         let paddings = for_each_axis(inputs, 1, "paddings", 2 * shape.len())?;
-        let mut loops = identity("MIRROR_PAD", shape, &strides)?;
+        let mut loops = identity(shape, &strides);
         for (steps, pair) in loops.iter_mut().zip(paddings.chunks_exact(2)) {
             let (before, after) = (size(inputs, "padding", pair[0])?, size(inputs, "padding", pair[1])?);
             let skip = usize::from(!self.symmetric);
-            let most = steps.len().saturating_sub(skip);
+            let most = steps.count().saturating_sub(skip);
             if before > most || after > most {
-                return Err(inputs.malformed(format!("paddings {pair:?} of {} elements, at most {most}", steps.len())));
+                let count = steps.count();
+                return Err(inputs.malformed(format!("paddings {pair:?} of {count} elements, at most {most}")));
             }
-            let left = steps.iter().skip(skip).take(before).rev();
-            let right = steps.iter().rev().skip(skip).take(after);
-            *steps = left.chain(steps.iter()).chain(right).copied().collect();
+            if before + after == 0 {
+                continue;
+            }
+            check_listed("MIRROR_PAD", steps.count())?;
+            let all = steps.list();
+            let left = all.iter().skip(skip).take(before).rev();
+            let right = all.iter().rev().skip(skip).take(after);
+            *steps = Steps::Listed(left.chain(&all).chain(right).copied().collect());
         }
-        Ok(vec![Rearrangement { shape: loops.iter().map(Vec::len).collect(), loops }])
+        Ok(vec![Rearrangement { shape: loops.iter().map(Steps::count).collect(), loops }])
     }
 }
 
@@ -426,12 +502,13 @@ impl Rearranges for Gather {
         }
         let (shape, strides) = value(inputs, 0)?;
         let axis = resolve_axis("GATHER", i64::from(self.axis), shape.len())?;
-        let mut loops = identity("GATHER", shape, &strides)?;
+        let mut loops = identity(shape, &strides);
         let pick = |&index: &i64| {
-            let place = usize::try_from(index).ok().and_then(|index| loops[axis].get(index));
-            place.copied().ok_or_else(|| inputs.malformed(format!("index {index} of axis {axis} of {shape:?}")))
+            let place = usize::try_from(index).ok().filter(|&index| index < shape[axis]);
+            let place = place.map(|index| index.saturating_mul(strides[axis]));
+            place.ok_or_else(|| inputs.malformed(format!("index {index} of axis {axis} of {shape:?}")))
         };
-        loops[axis] = inputs.integers(1, "indices")?.iter().map(pick).collect::<Result<_>>()?;
+        loops[axis] = Steps::Listed(inputs.integers(1, "indices")?.iter().map(pick).collect::<Result<_>>()?);
         let indices = &inputs.get(1, "indices")?.shape;
         Ok(vec![Rearrangement { shape: [&shape[..axis], indices, &shape[axis + 1..]].concat(), loops }])
     }
@@ -466,16 +543,16 @@ impl Rearranges for ResizeNearestNeighbor {
         let shape = inputs.shape::<4>(0, "value")?;
         let strides = value(inputs, 0)?.1;
         let sizes = for_each_axis(inputs, 1, "size", 2)?;
-        let mut loops = identity("RESIZE_NEAREST_NEIGHBOR", &shape, &strides)?;
+        let mut loops = identity(&shape, &strides);
         for axis in [1, 2] {
             let count = size(inputs, "size", sizes[axis - 1])?;
             if shape[axis] == 0 {
                 return Err(inputs.malformed(format!("an image of shape {shape:?}")));
             }
-            let pixels = steps("RESIZE_NEAREST_NEIGHBOR", count, 1)?;
-            loops[axis] =
-                pixels.into_iter().map(|pixel| self.nearest(pixel, shape[axis], count) * strides[axis]).collect();
+            let count = check_listed("RESIZE_NEAREST_NEIGHBOR", count)?;
+            let place = |pixel| self.nearest(pixel, shape[axis], count).saturating_mul(strides[axis]);
+            loops[axis] = Steps::Listed((0..count).map(place).collect());
         }
-        Ok(vec![Rearrangement { shape: loops.iter().map(Vec::len).collect(), loops }])
+        Ok(vec![Rearrangement { shape: loops.iter().map(Steps::count).collect(), loops }])
     }
 }

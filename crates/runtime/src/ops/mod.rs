@@ -31,7 +31,6 @@ mod reduce;
 mod reshape;
 mod shape;
 mod softmax;
-mod strided_slice;
 mod weights;
 
 /// What a planning function sees of its node.
@@ -82,6 +81,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         | Op::MirrorPad(_)
         | Op::SplitV(_)
         | Op::ReverseV2(_)
+        | Op::StridedSlice(_)
         | Op::BroadcastTo(_) => rearrange::plan(cx),
         Op::Relu(_) => activations::plan(cx, Unary::Relu),
         Op::ReluN1To1(_) => activations::plan(cx, Unary::ReluN1To1),

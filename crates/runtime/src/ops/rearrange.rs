@@ -1,9 +1,8 @@
 //! Ops that only rearrange elements: one copy for each output, the same for every type of whole bytes.
 
-use bytemuck::Pod;
-use litesmith_graph::{DType, Error, Op, Result};
+use litesmith_graph::{DType, Error, Op, Result, ops};
 use litesmith_kernels::Numerics;
-use litesmith_kernels::rearrange::Rearrange;
+use litesmith_kernels::rearrange::{Rearrange, Steps};
 
 use super::{NodeContext, refused, same_quantization};
 use crate::kernel::Kernel;
@@ -29,39 +28,34 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
     {
         outputs.iter_mut().for_each(|output| nearest_in_fixed_point(&input.shape, &mut output.loops));
     }
-    let elements = input.elements()?;
-    let copies = outputs
-        .into_iter()
-        .map(|output| Rearrange::new(output.loops, elements).map_err(refused))
-        .collect::<Result<Vec<_>>>()?;
-    match input.dtype.bits() {
-        8 => Ok(kernel::<u8>(cx, value, copies)),
-        16 => Ok(kernel::<u16>(cx, value, copies)),
-        32 => Ok(kernel::<u32>(cx, value, copies)),
-        64 => Ok(kernel::<u64>(cx, value, copies)),
-        _ => Err(cx.no_kernel()),
+    let (elements, bits) = (input.elements()?, input.dtype.bits());
+    if bits == 0 || !bits.is_multiple_of(8) {
+        return Err(cx.no_kernel());
     }
+    let copies = outputs.into_iter().map(|output| {
+        let loops = output.loops.into_iter().map(|steps| match steps {
+            ops::Steps::Even { start, step, count } => Steps::Even { start, step, count },
+            ops::Steps::Listed(steps) => Steps::Listed(steps),
+        });
+        Rearrange::new(loops.collect(), elements, bits / 8).map_err(refused)
+    });
+    let copies = copies.collect::<Result<Vec<_>>>()?;
+    Ok(Kernel::new(cx.copy_name(), move |context, io| {
+        let x = io.inputs.get(value);
+        for ((copy, buffer), &bytes) in copies.iter().zip(io.outputs.iter_mut()).zip(io.output_bytes) {
+            copy.run(context, x, &mut buffer.as_mut_slice()[..bytes]);
+        }
+        Ok(())
+    }))
 }
 
 /// LiteRT's optimized kernel for uint8 finds pixels with a scale of 16 fractional bits, rounded up
 /// (`optimized_ops.h`, `ResizeNearestNeighbor`).
-fn nearest_in_fixed_point(shape: &[usize], loops: &mut [Vec<usize>]) {
+fn nearest_in_fixed_point(shape: &[usize], loops: &mut [ops::Steps]) {
     for axis in [1, 2] {
         let stride: usize = shape[axis + 1..].iter().product();
-        let (input, count) = (shape[axis] as u128, loops[axis].len() as u128);
-        for (index, place) in loops[axis].iter_mut().enumerate() {
-            let pixel = ((index as u128 * ((input << 16) / count + 1)) >> 16).min(input - 1);
-            *place = pixel as usize * stride;
-        }
+        let (input, count) = (shape[axis] as u128, loops[axis].count() as u128);
+        let place = |index: u128| ((index * ((input << 16) / count + 1)) >> 16).min(input - 1) as usize * stride;
+        loops[axis] = ops::Steps::Listed((0..count).map(place).collect());
     }
-}
-
-fn kernel<T: Pod>(cx: &NodeContext<'_>, value: usize, copies: Vec<Rearrange>) -> Kernel {
-    Kernel::new(cx.copy_name(), move |_, io| {
-        let x = io.inputs.get::<T>(value);
-        for ((copy, buffer), bytes) in copies.iter().zip(io.outputs.iter_mut()).zip(io.output_bytes) {
-            copy.forward(x, &mut buffer.as_mut_slice::<T>()[..bytes / size_of::<T>()]);
-        }
-        Ok(())
-    })
 }

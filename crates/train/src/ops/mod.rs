@@ -27,7 +27,6 @@ mod prelu;
 mod rearrange;
 mod reduce;
 mod softmax;
-mod strided_slice;
 
 pub(crate) use batch_normalization::{BatchNormalization, BatchStatistics, ShardStatistics};
 
@@ -264,9 +263,9 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::MirrorPad(_)
         | Op::SplitV(_)
         | Op::ReverseV2(_)
+        | Op::StridedSlice(_)
         | Op::BroadcastTo(_) => rearrange::plan(node),
         Op::Softmax(op) => softmax::plan(*op, node),
-        Op::StridedSlice(op) => strided_slice::plan(*op, node),
         Op::BatchNormalization(op) => {
             let channels = node.shape(0).last().copied().unwrap_or(1);
             Ok(Box::new(BatchNormalization::new(*op, channels)))

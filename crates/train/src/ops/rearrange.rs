@@ -1,10 +1,9 @@
 //! Ops that only rearrange elements: each gradient goes back to where its element came from.
 
-use litesmith_graph::{Error, Result};
+use litesmith_graph::{Error, Result, ops::Rearrangement};
 use litesmith_kernels::Real;
-use litesmith_kernels::rearrange::Rearrange;
 
-use super::{Call, Gradients, PlanNode, TrainOp, unsupported};
+use super::{Call, Gradients, PlanNode, TrainOp};
 
 /// For each element of a sample's output, the element of its input.
 #[derive(Debug)]
@@ -26,15 +25,19 @@ pub(super) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
     let shape = node.shape(0);
     let (samples, input_len) = (shape.first().copied().unwrap_or(1), shape.iter().skip(1).product::<usize>());
     // Loops of one step outside the batch's own, such as TILE's, change nothing.
-    let mut loops: Vec<_> = output.loops.iter().skip_while(|steps| steps.as_slice() == [0]).cloned().collect();
+    let mut loops: Vec<_> = output.loops.iter().skip_while(|steps| steps.list() == [0]).cloned().collect();
     if samples > 1 {
-        let batch = loops.first().is_some_and(|steps| steps.iter().copied().eq((0..samples).map(|at| at * input_len)));
+        let batch =
+            loops.first().is_some_and(|steps| steps.list().into_iter().eq((0..samples).map(|at| at * input_len)));
         if !batch {
             return Err(Error::unsupported("", "moving elements between samples cannot be trained through"));
         }
         loops.remove(0);
     }
-    let from = Rearrange::new(loops, input_len).map_err(unsupported)?.indices();
+    let from = Rearrangement { shape: Vec::new(), loops }.sources();
+    if from.iter().any(|&from| from >= input_len) {
+        return Err(Error::unsupported("", "moving elements between samples cannot be trained through"));
+    }
     Ok(Box::new(RearrangeOp { from, input_len }))
 }
 
