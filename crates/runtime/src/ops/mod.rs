@@ -62,7 +62,6 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Maximum(_) => binary::plan(cx, Binary::Maximum, graph_ops::Activation::None),
         Op::Minimum(_) => binary::plan(cx, Binary::Minimum, graph_ops::Activation::None),
         Op::SquaredDifference(_) => binary::plan(cx, Binary::SquaredDifference, graph_ops::Activation::None),
-        Op::StridedSlice(op) => strided_slice::plan(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
         Op::ReduceMin(_) => reduce::plan(cx, Reduction::Min),
