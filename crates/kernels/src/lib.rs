@@ -46,6 +46,8 @@ pub mod reduce;
 pub mod requantize;
 pub mod shape;
 pub mod softmax;
+pub mod strided_slice;
+pub mod transpose_conv;
 
 pub use activation::Activation;
 pub use buffer::Buffer;

@@ -45,6 +45,21 @@ impl HybridConv2d {
         } else {
             geometry
         };
+        Self::with(geometry, spec, quantizer, order)
+    }
+
+    /// XNNPACK's arithmetic with one quantization for each image whatever the geometry, as its deconvolution has.
+    pub(crate) fn whole_images(geometry: Conv2dGeometry, spec: &HybridSpec<'_>) -> Result<Self, Unsupported> {
+        geometry.check()?;
+        Self::with(geometry, spec, RowQuantizer::Xnnpack, Order::FusedWeight)
+    }
+
+    fn with(
+        geometry: Conv2dGeometry,
+        spec: &HybridSpec<'_>,
+        quantizer: RowQuantizer,
+        order: Order,
+    ) -> Result<Self, Unsupported> {
         let stage = HybridStage::new("conv_2d", spec, geometry.out_channels, order)?;
         let conv = IntegerConv::new(geometry, Weights::I8(spec.weights), 0, Bias::None)?;
         Ok(Self { conv, stage, quantizer })

@@ -100,18 +100,27 @@ impl<T: Quantized> QuantizedConv2d<T> {
     /// # Errors
     /// A bad geometry, sizes or quantization parameters that do not fit it, or a type combination LiteRT has not.
     pub fn new(geometry: Conv2dGeometry, spec: &QuantizedSpec<'_>) -> Result<Self, Unsupported> {
+        Self::with_rounding(geometry, spec, |scales| {
+            if spec.takes_xnnpack::<T>() {
+                Rounding::Float(spec.float_scales(scales))
+            } else if spec.numerics == Numerics::Litert && geometry.groups == 1 {
+                Rounding::UpTwice(spec.fixed_scales(scales, T::MIN == 0))
+            } else {
+                Rounding::Reference(spec.fixed_scales(scales, T::MIN == 0))
+            }
+        })
+    }
+
+    /// The same with the rounding that `rounding` makes from a weight scale for each channel.
+    pub(crate) fn with_rounding(
+        geometry: Conv2dGeometry,
+        spec: &QuantizedSpec<'_>,
+        rounding: impl Fn(&[f32]) -> Rounding,
+    ) -> Result<Self, Unsupported> {
         geometry.check()?;
         spec.check::<T>(KERNEL)?;
-        let scales = channel_scales(KERNEL, spec.weight_scales, geometry.out_channels)?;
-        let xnnpack = spec.takes_xnnpack::<T>();
-        let rounding = if xnnpack {
-            Rounding::Float(spec.float_scales(&scales))
-        } else if spec.numerics == Numerics::Litert && geometry.groups == 1 {
-            Rounding::UpTwice(spec.fixed_scales(&scales, T::MIN == 0))
-        } else {
-            Rounding::Reference(spec.fixed_scales(&scales, T::MIN == 0))
-        };
-        let (min, max) = if xnnpack {
+        let rounding = rounding(&channel_scales(KERNEL, spec.weight_scales, geometry.out_channels)?);
+        let (min, max) = if spec.takes_xnnpack::<T>() {
             xnnpack_range::<T>(spec.activation, spec.output)
         } else {
             builtin_range::<T>(spec.activation, spec.output)

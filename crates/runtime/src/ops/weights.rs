@@ -12,6 +12,7 @@ use litesmith_kernels::depthwise_conv_2d::{hybrid::HybridDepthwiseConv2d, quanti
 use litesmith_kernels::fully_connected::{hybrid::HybridFullyConnected, quantized::QuantizedFullyConnected};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::{QuantParams, Quantized};
+use litesmith_kernels::transpose_conv::{hybrid::HybridTransposeConv, quantized::QuantizedTransposeConv};
 use litesmith_kernels::{Activation as Fused, Context, Numerics, Unsupported};
 
 use super::{NodeContext, fused_activation, quant_params, refused};
@@ -203,6 +204,8 @@ planned! {
     HybridConv2d: f32 => f32;
     HybridDepthwiseConv2d: f32 => f32;
     HybridFullyConnected: f32 => f32;
+    QuantizedTransposeConv<T>: T => T;
+    HybridTransposeConv: f32 => f32;
 }
 
 /// Plans an integer op whose kernel `make` makes from its quantization, weights and bias.
