@@ -171,6 +171,48 @@ def depthwise_conv_2d(rng):
         yield single(f"{kind}_no_bias", BUILTIN.DEPTHWISE_CONV_2D, inputs[:2], [y], opts, 3, kind == "f32")
 
 
+# Name; batch, height, width of the output, channels in and out; kernel, stride; padding.
+TRANSPOSED = [
+    ("2x2", 1, 6, 8, 3, 5, (2, 2), (2, 2), "same"),
+    ("3x3_stride2", 1, 7, 6, 4, 3, (3, 3), (2, 2), "same"),
+    ("3x3_stride2_valid", 2, 7, 5, 3, 4, (3, 3), (2, 2), "valid"),
+    ("3x3_stride1", 1, 4, 5, 5, 2, (3, 3), (1, 1), "same"),
+    ("4x4_stride2", 1, 8, 6, 2, 3, (4, 4), (2, 2), "same"),
+    ("1x3_stride3x2", 1, 8, 7, 3, 3, (1, 3), (3, 2), "same"),
+    ("5x2_stride1x3", 1, 6, 8, 2, 6, (5, 2), (1, 3), "valid"),
+    ("3x3_stride3", 1, 7, 9, 1, 1, (3, 3), (3, 3), "same"),
+    ("deep", 1, 2, 4, 17, 9, (2, 2), (2, 2), "same"),
+]
+
+
+def transpose_conv(rng):
+    """Cases of TRANSPOSE_CONV."""
+    for kind in ("f32", "i8", "u8", "i16_b64", "i16_b32", "hybrid"):
+        for at, (label, batch, height, width, c_in, c_out, kernel, stride, padding) in enumerate(TRANSPOSED):
+            activation = ("none", "relu", "none", "relu6")[(at + len(kind)) % 4]
+            sizes = [reach(s, k, t, 1, padding) for s, k, t in zip((height, width), kernel, stride)]
+            out = (batch, height, width, c_out)
+            opts = options(
+                "TransposeConvOptions",
+                padding=0 if padding == "same" else 1,
+                strideH=stride[0],
+                strideW=stride[1],
+                fusedActivationFunction=ACTIVATIONS[activation],
+                quantizedBiasType=bias_type(kind),
+            )
+            shapes = (batch, *sizes, c_in), (c_out, *kernel, c_in), out
+            terms = max(1, np.prod(kernel) * c_in // np.prod(stride))
+            per_channel, bias = kind != "u8" and at % 4 != 1, kind == "i16_b32" or at % 3 != 2
+            inputs, y = product(rng, kind, *shapes, 0, terms, per_channel, bias)
+            shape = T("i32", (4,), data=out)
+            tensors = [shape, inputs[1], inputs[0], *([inputs[2]] if bias else [])]
+            yield single(f"{kind}_{label}", BUILTIN.TRANSPOSE_CONV, tensors, [y], opts, 5, kind == "f32")
+        if kind in ("f32", "i8"):
+            inputs, y = product(rng, kind, *shapes, 0, terms, True, key="feed")
+            tensors = [shape, inputs[1], inputs[0], inputs[2]]
+            yield single(f"{kind}_computed_filter", BUILTIN.TRANSPOSE_CONV, tensors, [y], opts, 4, kind == "f32")
+
+
 # Name; shape of the input; inputs and outputs of a row; whether the outer sizes are kept.
 DENSE = [
     ("one_row", (1, 20), 20, 9, False),
@@ -260,6 +302,7 @@ OPS = {
     "conv_2d": conv_2d,
     "depthwise_conv_2d": depthwise_conv_2d,
     "fully_connected": fully_connected,
+    "transpose_conv": transpose_conv,
     "average_pool_2d": pool(BUILTIN.AVERAGE_POOL_2D, 3, ("f32", "i8", "u8", "i16")),
     "max_pool_2d": pool(BUILTIN.MAX_POOL_2D, 3, ("f32", "i8", "u8", "i16")),
     "l2_pool_2d": pool(BUILTIN.L2_POOL_2D, 1, ("f32",)),

@@ -95,6 +95,7 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::Conv2d(_)
         | Op::DepthwiseConv2d(_)
         | Op::FullyConnected(_)
-        | Op::Mean(_) => Exactness::Sum(1.0),
+        | Op::Mean(_)
+        | Op::TransposeConv(_) => Exactness::Sum(1.0),
     }
 }

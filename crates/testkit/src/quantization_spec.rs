@@ -130,6 +130,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
         | Op::Div(_)
+        | Op::TransposeConv(_)
         | Op::StablehloComposite(_)
         | Op::Dequantize(_)
         | Op::BatchNormalization(_)

@@ -287,6 +287,7 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         Op::Mul(op) => Some(&mut op.activation),
         Op::Div(op) => Some(&mut op.activation),
         Op::AveragePool2d(op) => Some(&mut op.activation),
+        Op::TransposeConv(op) => Some(&mut op.activation),
         Op::MaxPool2d(op) => Some(&mut op.activation),
         // CONCATENATION has the attribute, but LiteRT runs it only when it is NONE.
         Op::Concatenation(_)

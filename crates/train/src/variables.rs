@@ -77,6 +77,7 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::TransposeConv(_)
         | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::Dropout(_) => Role::Constant,

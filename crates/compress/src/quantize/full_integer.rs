@@ -132,6 +132,7 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         Op::MaxPool2d(op) => Some(op.activation),
         Op::Mul(op) => Some(op.activation),
         Op::Div(op) => Some(op.activation),
+        Op::TransposeConv(op) => Some(op.activation),
         Op::Sub(op) => Some(op.activation),
         Op::Dequantize(_)
         | Op::Logistic(_)

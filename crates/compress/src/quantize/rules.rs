@@ -87,6 +87,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
         | Op::Div(_)
+        | Op::TransposeConv(_)
         | Op::StablehloComposite(_) => Rule::Float,
         Op::BatchNormalization(_) | Op::Dropout(_) => Rule::TrainingOnly,
     }

@@ -31,6 +31,7 @@ mod softmax;
 mod squeeze;
 mod strided_slice;
 mod sub;
+mod transpose_conv;
 mod variables;
 mod window;
 
@@ -66,6 +67,7 @@ pub use softmax::Softmax;
 pub use squeeze::Squeeze;
 pub use strided_slice::StridedSlice;
 pub use sub::Sub;
+pub use transpose_conv::TransposeConv;
 pub use variables::{AssignVariable, ReadVariable, VarHandle};
 pub use window::{Activation, Padding, WindowSize, window};
 
@@ -144,6 +146,7 @@ op_table! {
     Maximum "maximum" "MAXIMUM" Some(55);
     Minimum "minimum" "MINIMUM" Some(57);
     Slice "slice" "SLICE" Some(65);
+    TransposeConv "transpose_conv" "TRANSPOSE_CONV" Some(67);
     Tile "tile" "TILE" Some(69);
     ExpandDims "expand_dims" "EXPAND_DIMS" Some(70);
     Shape "shape" "SHAPE" Some(77);

@@ -76,12 +76,8 @@ mod tests {
 
     #[test]
     fn the_stated_shape_must_be_that_of_a_convolution_onto_the_input() {
-        let op = TransposeConv {
-            padding: Padding::Same,
-            stride_height: 2,
-            stride_width: 2,
-            activation: Activation::None,
-        };
+        let op =
+            TransposeConv { padding: Padding::Same, stride_height: 2, stride_width: 2, activation: Activation::None };
         assert_eq!(op.natural_size(5, 3, 2), 10);
         let op = Op::from(op);
         let filter = Tensor::new("w", DType::F32, [8, 3, 3, 4]);

@@ -8,7 +8,7 @@ use crate::{Context, Unsupported};
 
 /// A planned dynamic-range TRANSPOSE_CONV; each image has its own scale and zero point.
 ///
-/// Litert: XNNPACK's. Reference: LiteRT's reference kernel, which adds the products of each tap to the output as floats.
+/// Litert: XNNPACK's. Reference: LiteRT's reference kernel, which adds each product to the output as a float.
 #[derive(Debug, Clone)]
 pub struct HybridTransposeConv {
     method: Method,
@@ -43,9 +43,7 @@ impl HybridTransposeConv {
             Method::Xnnpack { phases, conv_bytes } => {
                 scratch_bytes::<f32>(phases.part_len + phases.geometry.in_channels) + conv_bytes
             }
-            Method::Reference(taps) => {
-                scratch_bytes::<RowParams>(taps.geometry.batch) + taps.geometry.input_len()
-            }
+            Method::Reference(taps) => scratch_bytes::<RowParams>(taps.geometry.batch) + taps.geometry.input_len(),
         }
     }
 
@@ -69,8 +67,8 @@ impl HybridTransposeConv {
     }
 }
 
-/// LiteRT's loops (`reference/transpose_conv.h`, `HybridTransposeConv`): for each input pixel and each tap, the integer sum
-/// over the channels times weight scale times image scale is added to the output; bias and activation come last.
+/// LiteRT's loops (`reference/transpose_conv.h`, `HybridTransposeConv`): for each input pixel and each tap, each product
+/// times weight scale times image scale is added to the output; bias and activation come last.
 #[derive(Debug, Clone)]
 struct Taps {
     geometry: TransposeConvGeometry,
@@ -121,9 +119,10 @@ impl Taps {
                             for (channel, out) in output[at..at + out_channels].iter_mut().enumerate() {
                                 let tap = ((channel * height.kernel + tap_y) * width.kernel + tap_x) * in_channels;
                                 let weights = &self.weights[tap..tap + in_channels];
-                                let products = values.iter().zip(weights);
-                                let sum: i32 = products.map(|(&x, &w)| (i32::from(x) - zero_point) * i32::from(w)).sum();
-                                *out += sum as f32 * self.scales[channel] * scale;
+                                for (&x, &w) in values.iter().zip(weights) {
+                                    let product = (i32::from(x) - zero_point) * i32::from(w);
+                                    *out += product as f32 * self.scales[channel] * scale;
+                                }
                             }
                         }
                     }

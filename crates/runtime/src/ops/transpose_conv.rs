@@ -92,11 +92,7 @@ fn plan_float(
     Ok(kernel.with_scratch(scratch_len * size_of::<f32>()))
 }
 
-fn integer<T: Quantized>(
-    cx: &NodeContext<'_>,
-    op: &TransposeConv,
-    geometry: TransposeConvGeometry,
-) -> Result<Kernel> {
+fn integer<T: Quantized>(cx: &NodeContext<'_>, op: &TransposeConv, geometry: TransposeConvGeometry) -> Result<Kernel> {
     let make = move |spec: &QuantizedSpec<'_>| QuantizedTransposeConv::new(geometry, spec);
     plan_integer::<T, _>(cx, OPERANDS, op.activation, make)
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
-use litesmith_graph::{DType, Error, Op, Quantization, Result, Tensor, ops::Activation};
+use litesmith_graph::{DType, Error, Op, Quantization, Result, Tensor, ops::Activation, ops::Padding};
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
 use litesmith_kernels::depthwise_conv_2d::{hybrid::HybridDepthwiseConv2d, quantized::QuantizedDepthwiseConv2d};
@@ -15,7 +15,7 @@ use litesmith_kernels::numerics::{QuantParams, Quantized};
 use litesmith_kernels::transpose_conv::{hybrid::HybridTransposeConv, quantized::QuantizedTransposeConv};
 use litesmith_kernels::{Activation as Fused, Context, Numerics, Unsupported};
 
-use super::{NodeContext, fused_activation, quant_params, refused};
+use super::{NodeContext, fused_activation, image_shape, quant_params, refused};
 use crate::kernel::{Inputs, Kernel};
 
 /// Float weights in the order in which a kernel reads them.
@@ -106,13 +106,21 @@ impl Operands {
 fn is_delegated(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
     let weights = cx.input(operands.weights)?;
     let is_constant = weights.data.is_some() && cx.optional(operands.bias).is_none_or(|bias| bias.data.is_some());
+    // XNNPACK takes no output rows that meet no tap.
+    let takes_window = match &cx.node.op {
+        Op::TransposeConv(op) if op.padding == Padding::Same => {
+            let kernel = image_shape(weights)?;
+            kernel[1] >= op.stride_height && kernel[2] >= op.stride_width
+        }
+        _ => true,
+    };
     let takes_type = match (weights.dtype, &cx.node.op) {
         (DType::I8 | DType::U8, _) => true,
         (DType::I4, Op::FullyConnected(_)) => weights.shape.last().is_some_and(|depth| depth % 2 == 0),
         (DType::I2, Op::FullyConnected(_)) => weights.shape.last().is_some_and(|depth| depth % 4 == 0),
         _ => false,
     };
-    Ok(is_constant && takes_type)
+    Ok(is_constant && takes_window && takes_type)
 }
 
 fn weight_quantization(weights: &Tensor, axis: usize) -> Result<&Quantization> {

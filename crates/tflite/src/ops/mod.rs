@@ -7,7 +7,7 @@ use litesmith_graph::ops::{
     Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Pack, Pad, Padding, Prelu, Quantize, ReadVariable,
     ReduceMax, ReduceMin, Relu, Relu6, ReluN1To1, Reshape, ResizeNearestNeighbor, ReverseV2, Shape, Slice, Softmax,
     SpaceToDepth, Split, SplitV, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Tanh, Tile,
-    Transpose, Unpack, VarHandle, While,
+    Transpose, TransposeConv, Unpack, VarHandle, While,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
@@ -40,6 +40,7 @@ mod softmax;
 mod squeeze;
 mod strided_slice;
 mod sub;
+mod transpose_conv;
 mod variables;
 
 /// How an op stands in a file.
@@ -146,6 +147,7 @@ table! {
     Maximum 55;
     Minimum 57;
     Slice 65;
+    TransposeConv 67;
     Tile 69;
     ExpandDims 70;
     Shape 77;

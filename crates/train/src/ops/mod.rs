@@ -290,6 +290,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::TransposeConv(_)
         | Op::StablehloComposite(_) => Err(Error::unsupported("", "it has no gradient")),
         Op::Shape(_) => Err(Error::unsupported("", "a computed shape cannot be trained through")
             .with_hint("give the model a fixed shape except for the batch")),
