@@ -17,7 +17,7 @@ pub struct HybridTransposeConv {
 #[derive(Debug, Clone)]
 enum Method {
     Xnnpack { phases: Phases<HybridConv2d>, conv_bytes: usize },
-    Reference(Box<Taps>),
+    Reference(Taps),
 }
 
 impl HybridTransposeConv {
@@ -33,7 +33,7 @@ impl HybridTransposeConv {
             let conv_bytes = phases.all().map(HybridConv2d::scratch_bytes).max().unwrap_or(0);
             return Ok(Self { method: Method::Xnnpack { phases, conv_bytes } });
         }
-        Ok(Self { method: Method::Reference(Box::new(Taps::new(geometry, spec)?)) })
+        Ok(Self { method: Method::Reference(Taps::new(geometry, spec)?) })
     }
 
     /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
@@ -105,8 +105,7 @@ impl Taps {
         let quantized: &mut [i8] = bytemuck::cast_slice_mut(&mut quantized[..input.len()]);
         RowQuantizer::Asymmetric.run(ctx, input.len() / batch, input, quantized, params);
         output.fill(0.0);
-        for image in 0..batch {
-            let RowParams { scale, zero_point, .. } = params[image];
+        for (image, &RowParams { scale, zero_point, .. }) in params.iter().enumerate() {
             for y in 0..height.output {
                 for x in 0..width.output {
                     let pixel = ((image * height.output + y) * width.output + x) * in_channels;
