@@ -16,7 +16,7 @@ pub struct HybridTransposeConv {
 
 #[derive(Debug, Clone)]
 enum Method {
-    Xnnpack { phases: Phases<HybridConv2d>, conv_bytes: usize },
+    Xnnpack { phases: Box<Phases<HybridConv2d>>, conv_bytes: usize },
     Reference(Taps),
 }
 
@@ -31,7 +31,7 @@ impl HybridTransposeConv {
                 HybridConv2d::whole_images(geometry, &HybridSpec { weights, ..*spec })
             })?;
             let conv_bytes = phases.all().map(HybridConv2d::scratch_bytes).max().unwrap_or(0);
-            return Ok(Self { method: Method::Xnnpack { phases, conv_bytes } });
+            return Ok(Self { method: Method::Xnnpack { phases: Box::new(phases), conv_bytes } });
         }
         Ok(Self { method: Method::Reference(Taps::new(geometry, spec)?) })
     }
