@@ -46,7 +46,6 @@ pub mod reduce;
 pub mod requantize;
 pub mod shape;
 pub mod softmax;
-pub mod strided_slice;
 pub mod transpose_conv;
 
 pub use activation::Activation;

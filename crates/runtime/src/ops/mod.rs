@@ -31,7 +31,6 @@ mod reduce;
 mod reshape;
 mod shape;
 mod softmax;
-mod strided_slice;
 mod transpose_conv;
 mod weights;
 
@@ -65,7 +64,6 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Minimum(_) => binary::plan(cx, Binary::Minimum, graph_ops::Activation::None),
         Op::SquaredDifference(_) => binary::plan(cx, Binary::SquaredDifference, graph_ops::Activation::None),
         Op::TransposeConv(op) => transpose_conv::plan(cx, op),
-        Op::StridedSlice(op) => strided_slice::plan(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
         Op::ReduceMin(_) => reduce::plan(cx, Reduction::Min),
