@@ -83,15 +83,16 @@ class Tools:
         return result
 
     def litert(self, model: Path, mode: str, x: str, batch: int):
-        """LiteRT's first output, as a future. `x` is a path or `-` for inputs drawn from a fixed seed."""
+        """LiteRT's first output, as a future. `x` is a path, several with commas, or `-` for inputs drawn from a fixed seed."""
         y = self.scratch_file()
         command = [sys.executable, str(HERE / "compare_litert.py"), str(model), MODES[mode], str(x), str(y), str(batch)]
         return self.pool.submit(self._run, command, y)
 
-    def ours(self, model: Path, mode: str, x: Path, threads: int = 1):
-        """Litesmith's raw output, as a future."""
+    def ours(self, model: Path, mode: str, *xs: Path, threads: int = 1):
+        """Litesmith's raw output for the inputs in order, as a future."""
         y = self.scratch_file()
-        command = [str(self.litesmith), "run", str(model), "--input", str(x), "--output-raw", str(y)]
+        command = [str(self.litesmith), "run", str(model), "--output-raw", str(y)]
+        command += [word for x in xs for word in ("--input", str(x))]
         command += ["--numerics", mode, "--threads", str(threads)]
         return self.pool.submit(self._run, command, y)
 

@@ -4,7 +4,7 @@ logs is only seen on its stderr.
     compare_litert.py MODEL auto|reference X.npy Y.npy [BATCH]
 
 X.npy holds the first input for all images, batch first; with `-` the inputs are drawn from a fixed seed. BATCH 0 leaves
-the model's own shapes. Y.npy gets the first output. One JSON line about the model goes to stdout.
+the model's own shapes; then there may be a file for each input, joined by commas. Y.npy gets the first output. One JSON line about the model goes to stdout.
 """
 
 import json
@@ -57,7 +57,7 @@ def main() -> None:
     if x_path == "-" or batch == 0:
         interpreter.allocate_tensors()
         for seed, details in enumerate(interpreter.get_input_details()):
-            x = draw(details, seed) if x_path == "-" else np.load(x_path)
+            x = draw(details, seed) if x_path == "-" else np.load(x_path.split(",")[seed])
             interpreter.set_tensor(details["index"], x)
         interpreter.invoke()
         y = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

@@ -432,28 +432,32 @@ pub(crate) struct QuantizeArgs {
   litesmith run digits-int8.tflite digit.png
   litesmith run flowers.tflite *.jpg --top 3 --json
   litesmith run digits-int8.tflite --input x.npy --output-raw y.npy --numerics reference
+  litesmith run digits-int8.tflite --signature serving_default --input x.npy --output-raw y.npy
   litesmith run digits-int8.tflite --explain")]
 pub(crate) struct RunArgs {
     /// Model to run
     #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub(crate) model: PathBuf,
     /// Images: PNG, JPEG, BMP, or .npy arrays
-    #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath, required_unless_present_any = ["input", "explain"])]
+    #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath, required_unless_present_any = ["input", "output_raw", "explain"])]
     pub(crate) images: Vec<PathBuf>,
     /// Classes to print for each image
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) top: u16,
-    /// Array of the model's input: its element type as it is, or float32 to be quantized
-    #[arg(long, value_name = "FILE.npy", conflicts_with = "images", requires = "output_raw", value_hint = ValueHint::FilePath)]
-    pub(crate) input: Option<PathBuf>,
-    /// Where to write the first output as it is, in its element type
-    #[arg(long, value_name = "FILE.npy", requires = "input", value_hint = ValueHint::FilePath)]
-    pub(crate) output_raw: Option<PathBuf>,
+    /// Array of an input, as it is or float32 to be quantized: in order, or by name
+    #[arg(long, value_name = "[NAME=]FILE.npy", conflicts_with = "images", requires = "output_raw", value_hint = ValueHint::FilePath)]
+    pub(crate) input: Vec<String>,
+    /// Where to write an output as it is, in its element type: in order, or by name
+    #[arg(long, value_name = "[NAME=]FILE.npy", conflicts_with = "images", value_hint = ValueHint::FilePath)]
+    pub(crate) output_raw: Vec<String>,
+    /// Run this signature instead of the main graph
+    #[arg(long, value_name = "NAME", conflicts_with = "images")]
+    pub(crate) signature: Option<String>,
     /// Replace the output if it exists
     #[arg(long, requires = "output_raw")]
     pub(crate) force: bool,
     /// Print what runs for each op: kernel, instruction set, memory; ops that fold away or that no kernel takes
-    #[arg(long, conflicts_with_all = ["images", "input"])]
+    #[arg(long, conflicts_with_all = ["images", "input", "output_raw"])]
     pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,

@@ -18,11 +18,16 @@ const BLOCK_BYTES: usize = 1 << 16;
 /// Type of the numbers in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
+    Bool,
     U8,
     I8,
+    U16,
     I16,
+    U32,
     I32,
+    U64,
     I64,
+    F16,
     F32,
     F64,
 }
@@ -30,11 +35,16 @@ pub(crate) enum Element {
 impl Element {
     pub(crate) fn dtype(self) -> DType {
         match self {
+            Self::Bool => DType::Bool,
             Self::U8 => DType::U8,
             Self::I8 => DType::I8,
+            Self::U16 => DType::U16,
             Self::I16 => DType::I16,
+            Self::U32 => DType::U32,
             Self::I32 => DType::I32,
+            Self::U64 => DType::U64,
             Self::I64 => DType::I64,
+            Self::F16 => DType::F16,
             Self::F32 => DType::F32,
             Self::F64 => DType::F64,
         }
@@ -42,10 +52,10 @@ impl Element {
 
     pub(crate) fn bytes(self) -> usize {
         match self {
-            Self::U8 | Self::I8 => 1,
-            Self::I16 => 2,
-            Self::I32 | Self::F32 => 4,
-            Self::I64 | Self::F64 => 8,
+            Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 | Self::F16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
         }
     }
 
@@ -61,15 +71,36 @@ impl Element {
             };
         }
         match self {
+            Self::Bool => bytes.iter().for_each(|&byte| each(f64::from(u8::from(byte != 0)))),
             Self::U8 => numbers!(u8),
             Self::I8 => numbers!(i8),
+            Self::U16 => numbers!(u16),
             Self::I16 => numbers!(i16),
+            Self::U32 => numbers!(u32),
             Self::I32 => numbers!(i32),
+            Self::U64 => numbers!(u64),
             Self::I64 => numbers!(i64),
+            Self::F16 => {
+                for chunk in bytes.as_chunks::<2>().0 {
+                    each(half(if big_endian { u16::from_be_bytes(*chunk) } else { u16::from_le_bytes(*chunk) }));
+                }
+            }
             Self::F32 => numbers!(f32),
             Self::F64 => numbers!(f64),
         }
     }
+}
+
+/// The number that the bits of an IEEE 754 binary16 stand for.
+fn half(bits: u16) -> f64 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    let magnitude = match exponent {
+        0 => fraction * 2.0_f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (fraction + 1024.0) * 2.0_f64.powi(exponent - 25),
+    };
+    if bits & 0x8000 == 0 { magnitude } else { -magnitude }
 }
 
 #[derive(Debug)]

@@ -43,7 +43,7 @@ pub use crate::augment::{Augment, Fill};
 pub use crate::dataset::{Dataset, Sample, SkippedSample, Source, Split, SplitKind, Target, ValidationSplit};
 pub use crate::image::{Image, ImageLimits, ImageShape, Pixels, decode_image, load_image};
 pub use crate::loader::{Batch, Epoch, Loader, LoaderConfig};
-pub use crate::npy::{NpyArray, load_npy, read_npy, write_npy};
+pub use crate::npy::{NpyArray, RawArray, load_npy, read_npy, write_npy};
 pub use crate::open::{OpenOptions, open};
 pub use crate::preprocess::{Preprocess, Resize, preprocess};
 pub use crate::rng::{Purpose, Rng};

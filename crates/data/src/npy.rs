@@ -99,17 +99,22 @@ fn element(descr: &str) -> Result<(Element, bool)> {
     let mut chars = descr.chars();
     let order = chars.next().unwrap_or(' ');
     let element = match chars.as_str() {
+        "b1" => Element::Bool,
         "u1" => Element::U8,
         "i1" => Element::I8,
+        "u2" => Element::U16,
         "i2" => Element::I16,
+        "u4" => Element::U32,
         "i4" => Element::I32,
+        "u8" => Element::U64,
         "i8" => Element::I64,
+        "f2" => Element::F16,
         "f4" => Element::F32,
         "f8" => Element::F64,
         _ => {
             return Err(Error::unsupported(
                 "",
-                format!("got dtype {descr:?}, expected uint8, int8 to int64, float32 or float64"),
+                format!("got dtype {descr:?}, expected bool, uint8 to uint64, int8 to int64, or float16 to float64"),
             )
             .with_hint("save x.astype('uint8') or x.astype('float32') instead"));
         }
@@ -226,8 +231,58 @@ impl NpyArray {
     }
 }
 
-/// Reads an array from the bytes of a `.npy` file: `uint8`, `int8` to `int64`, `float32` or `float64`, either byte
-/// order, C order.
+/// An array as its elements are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawArray {
+    /// Its dimensions, the last fastest; empty for a single number.
+    pub shape: Vec<usize>,
+    /// The type of its elements.
+    pub dtype: DType,
+    /// Its elements, little-endian.
+    pub bytes: Vec<u8>,
+}
+
+impl RawArray {
+    /// Reads an array from the bytes of a `.npy` file, as [`read_npy`] does, every bit kept.
+    ///
+    /// # Errors
+    /// Those of [`read_npy`].
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        let header = Header::read(bytes)?;
+        header.check_size(bytes.len() as u64)?;
+        let mut data = bytes.get(header.bytes..).unwrap_or_default().to_vec();
+        if header.big_endian {
+            data.chunks_exact_mut(header.element.bytes()).for_each(<[u8]>::reverse);
+        }
+        Ok(Self { shape: header.shape, dtype: header.element.dtype(), bytes: data })
+    }
+
+    /// Loads a `.npy` file of at most 4 GiB.
+    ///
+    /// # Errors
+    /// Those of [`load_npy`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = files::read_bounded(path, OpenOptions::default().memory_bytes_max)?;
+        Self::read(&bytes).map_err(|e| e.at(path.display()))
+    }
+
+    /// The elements of an array of `float32` or `float64` as `float32`; `None` for other types.
+    #[must_use]
+    pub fn to_f32(&self) -> Option<Vec<f32>> {
+        let element = match self.dtype {
+            DType::F32 => Element::F32,
+            DType::F64 => Element::F64,
+            _ => return None,
+        };
+        let mut values = Vec::with_capacity(self.bytes.len() / element.bytes());
+        element.decode(false, &self.bytes, |number| values.push(number as f32));
+        Some(values)
+    }
+}
+
+/// Reads an array from the bytes of a `.npy` file: `bool`, `uint8` to `uint64`, `int8` to `int64`, or `float16` to `float64`,
+/// either byte order, C order.
 ///
 /// # Errors
 /// `Malformed` when the header or the length is wrong; `Unsupported` for other types and for Fortran order.
@@ -255,8 +310,11 @@ pub fn write_npy(dtype: DType, shape: &[usize], data: &[u8]) -> Result<Vec<u8>> 
         DType::U8 => "|u1",
         DType::I8 => "|i1",
         DType::Bool => "|b1",
+        DType::U16 => "<u2",
         DType::I16 => "<i2",
+        DType::U32 => "<u4",
         DType::I32 => "<i4",
+        DType::U64 => "<u8",
         DType::I64 => "<i8",
         DType::F16 => "<f2",
         DType::F32 => "<f4",
@@ -406,8 +464,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn raw_arrays_keep_every_bit() {
+        let bytes = write_npy(DType::I64, &[2], &little_endian(&[i64::MAX, -3])).unwrap();
+        let raw = RawArray::read(&bytes).unwrap();
+        assert_eq!((raw.dtype, raw.bytes.as_slice()), (DType::I64, little_endian(&[i64::MAX, -3]).as_slice()));
+        let big: Vec<u8> = bytes.iter().map(|&byte| if byte == b'<' { b'>' } else { byte }).collect();
+        assert_eq!(RawArray::read(&big).unwrap().bytes[..8], i64::MAX.to_be_bytes());
+        for (dtype, data, real) in [
+            (DType::Bool, vec![1_u8, 0], vec![1.0, 0.0]),
+            (DType::U16, little_endian(&[65_535_u16, 1]), vec![65_535.0, 1.0]),
+            (DType::F16, little_endian(&[0x3c00_u16, 0xc100]), vec![1.0, -2.5]),
+            (DType::F16, little_endian(&[0x0001_u16, 0x7bff]), vec![2.0_f32.powi(-24), 65_504.0]),
+        ] {
+            let bytes = write_npy(dtype, &[2], &data).unwrap();
+            assert_eq!(RawArray::read(&bytes).unwrap().bytes, data);
+            assert_eq!(read_npy(&bytes).unwrap().values, Pixels::F32(real));
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
-        let bytes = write_npy(DType::I16, &[2, 3], little_endian(&[1, -2, 300, 4, 5, -32768]).as_slice()).unwrap();
+        let bytes = write_npy(DType::I16, &[2, 3], &little_endian(&[1_i16, -2, 300, 4, 5, -32768])).unwrap();
         assert_eq!(bytes.len() % 64, 12, "the numbers start at a multiple of 64");
         let array = read_npy(&bytes).unwrap();
         assert_eq!((array.shape.as_slice(), array.dtype), ([2, 3].as_slice(), DType::I16));
@@ -420,8 +497,9 @@ mod tests {
         assert!(write_npy(DType::F32, &[2], &[0; 7]).is_err());
     }
 
-    fn little_endian(numbers: &[i16]) -> Vec<u8> {
-        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    fn little_endian(numbers: &[impl bytemuck::NoUninit]) -> Vec<u8> {
+        // Every machine that runs the tests is little-endian.
+        bytemuck::cast_slice(numbers).to_vec()
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Predictor {
             ));
         }
         self.session.resize_batch(images.len() / len)?;
-        write_real(&mut self.session, images)?;
+        write_real(&mut self.session, 0, images)?;
         self.session.run()?;
         read_real(&self.session, &mut self.scores)?;
         Ok(&self.scores)
@@ -123,16 +123,16 @@ fn preprocess_of(metadata: Option<&TensorMetadata>, shape: ImageShape) -> Result
     Ok(preprocess)
 }
 
-/// Fills the session's first input with real numbers, quantized as its tensor says.
+/// Fills input `index` of the session with real numbers, quantized as its tensor says.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for element types other than float32, int8, uint8 and int16.
-pub(crate) fn write_real(session: &mut Session, values: &[f32]) -> Result<()> {
-    let tensor = session.input_tensor(0)?;
+pub(crate) fn write_real(session: &mut Session, index: usize, values: &[f32]) -> Result<()> {
+    let tensor = session.input_tensor(index)?;
     let place = format!("input \"{}\"", tensor.name);
     let (dtype, quantization) = (tensor.dtype, tensor.quantization.clone());
     if dtype == DType::F32 {
-        session.input_mut::<f32>(0)?.copy_from_slice(values);
+        session.input_mut::<f32>(index)?.copy_from_slice(values);
         return Ok(());
     }
     let (scale, zero_point) = per_tensor(quantization.as_ref(), &place)?;
@@ -142,9 +142,9 @@ pub(crate) fn write_real(session: &mut Session, values: &[f32]) -> Result<()> {
         value.clamp(low as f32, high as f32)
     };
     match dtype {
-        DType::I8 => fill(session.input_mut::<i8>(0)?, values, |value| quantize(value) as i8),
-        DType::U8 => fill(session.input_mut::<u8>(0)?, values, |value| quantize(value) as u8),
-        DType::I16 => fill(session.input_mut::<i16>(0)?, values, |value| quantize(value) as i16),
+        DType::I8 => fill(session.input_mut::<i8>(index)?, values, |value| quantize(value) as i8),
+        DType::U8 => fill(session.input_mut::<u8>(index)?, values, |value| quantize(value) as u8),
+        DType::I16 => fill(session.input_mut::<i16>(index)?, values, |value| quantize(value) as i16),
         other => return Err(Error::unsupported(place, format!("elements of type {other}"))),
     }
     Ok(())

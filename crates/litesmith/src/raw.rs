@@ -1,6 +1,6 @@
-//! Arrays in, arrays out: a model run on a `.npy` file, for tests and for comparison with other runtimes.
+//! Arrays in, arrays out: a model run on `.npy` files, for tests and for comparison with other runtimes.
 
-use litesmith_data::{NpyArray, Pixels};
+use litesmith_data::RawArray;
 use litesmith_graph::{DType, Error, Result};
 use litesmith_runtime::Session;
 
@@ -10,87 +10,157 @@ use crate::predictor::write_real;
 const BATCH: usize = 64;
 
 /// Runs `session` on an array `[N, ..]` of its first input and returns the first output as the bytes of a `.npy` file, in
-/// the output's element type. Elements of the input's own type are taken as they are; float32 is quantized as the input
+/// the output's element type. Elements of the input's own type are taken as they are; floats are quantized as the input
 /// tensor says. A trailing axis of size 1 may be missing or extra, as in `[N, 28, 28]` for `[N, 28, 28, 1]`.
 ///
 /// # Errors
 /// [`Error::Invalid`] when the array does not fit the input, else those of [`Session::run`].
-pub fn run_npy(session: &mut Session, array: &NpyArray) -> Result<Vec<u8>> {
-    let input = session.input_tensor(0)?;
-    let (dtype, shape) = (input.dtype, input.shape.clone());
-    let sample = shape.iter().skip(1).product::<usize>();
+pub fn run_npy(session: &mut Session, array: &RawArray) -> Result<Vec<u8>> {
+    let shape = session.input_tensor(0)?.shape.clone();
+    // An array of the input's own shape runs as it is; the output's first axis need not be a batch then.
+    if array.shape == shape {
+        set_input(session, 0, array)?;
+        session.run()?;
+        return output_npy(session, 0);
+    }
     let images = array.shape.first().copied().unwrap_or(1);
     let trimmed = |shape: &[usize]| {
         let end = shape.iter().rposition(|&size| size != 1).map_or(0, |last| last + 1);
         shape[..end].to_vec()
     };
-    if array.shape.is_empty() || trimmed(&array.shape[1..]) != trimmed(&shape[1..]) || images == 0 {
-        return Err(Error::invalid(
-            "input array",
-            format!("got shape {:?}, expected [N{}]", array.shape, tail(&shape)),
-        ));
+    if array.shape.is_empty() || shape.is_empty() || trimmed(&array.shape[1..]) != trimmed(&shape[1..]) || images == 0 {
+        let rest: String = shape.iter().skip(1).map(|size| format!(", {size}")).collect();
+        let message = format!("got shape {:?}, expected [N{rest}]", array.shape);
+        return Err(Error::invalid("input array", message));
     }
-    // An array of the input's own shape runs as it is; the output's first axis need not be a batch then.
-    let batch_max = if array.shape == shape { images } else { BATCH };
-    let as_is = array.dtype == dtype;
-    if !as_is && !matches!(array.dtype, DType::F32 | DType::F64) {
-        return Err(Error::invalid(
-            "input array",
-            format!("got elements of type {}, expected {dtype} or float32", array.dtype),
-        ));
-    }
+    let image_bytes = array.bytes.len() / images;
     let mut output = Vec::new();
     let mut output_shape = Vec::new();
-    let values = Values { pixels: &array.values };
-    for first in (0..images).step_by(batch_max) {
-        let batch = batch_max.min(images - first);
+    for first in (0..images).step_by(BATCH) {
+        let batch = BATCH.min(images - first);
         session.resize_batch(batch)?;
-        let range = first * sample..(first + batch) * sample;
-        match dtype {
-            DType::I8 if as_is => values.copy_to(range, session.input_mut::<i8>(0)?, |value| value as i8),
-            DType::U8 if as_is => values.copy_to(range, session.input_mut::<u8>(0)?, |value| value as u8),
-            DType::I16 if as_is => values.copy_to(range, session.input_mut::<i16>(0)?, |value| value as i16),
-            DType::I32 if as_is => values.copy_to(range, session.input_mut::<i32>(0)?, |value| value as i32),
-            _ => {
-                let mut real = vec![0.0; range.len()];
-                values.copy_to(range, &mut real, |value| value);
-                write_real(session, &real)?;
-            }
-        }
+        let bytes = array.bytes[first * image_bytes..(first + batch) * image_bytes].to_vec();
+        let part = RawArray { shape: session.input_tensor(0)?.shape.clone(), dtype: array.dtype, bytes };
+        set_input(session, 0, &part)?;
         session.run()?;
-        let tensor = session.output_tensor(0)?;
+        let (shape, bytes) = (&session.output_tensor(0)?.shape, session.output_bytes(0)?);
         match output_shape.first_mut() {
-            Some(rows) => *rows += tensor.shape.first().copied().unwrap_or(1),
-            None => output_shape.clone_from(&tensor.shape),
+            Some(rows) => *rows += shape.first().copied().unwrap_or(1),
+            None => output_shape.clone_from(shape),
         }
-        match tensor.dtype.bits() {
-            8 => output.extend_from_slice(session.output::<u8>(0)?),
-            16 => session.output::<u16>(0)?.iter().for_each(|value| output.extend(value.to_le_bytes())),
-            32 => session.output::<u32>(0)?.iter().for_each(|value| output.extend(value.to_le_bytes())),
-            64 => session.output::<u64>(0)?.iter().for_each(|value| output.extend(value.to_le_bytes())),
-            _ => return Err(Error::unsupported("output", format!("elements of type {}", tensor.dtype))),
-        }
+        output.extend_from_slice(bytes);
     }
-    let dtype = session.output_tensor(0)?.dtype;
-    litesmith_data::write_npy(dtype, &output_shape, &output)
+    npy(session.output_tensor(0)?.dtype, &output_shape, &output)
 }
 
-fn tail(shape: &[usize]) -> String {
-    shape.iter().skip(1).map(|size| format!(", {size}")).collect()
-}
-
-struct Values<'a> {
-    pixels: &'a Pixels,
-}
-
-impl Values<'_> {
-    /// Copies a range of elements. Integers up to 24 bits are exact as floats, which is how the array holds them.
-    fn copy_to<T>(&self, range: std::ops::Range<usize>, to: &mut [T], convert: impl Fn(f32) -> T) {
-        match self.pixels {
-            Pixels::U8(bytes) => {
-                to.iter_mut().zip(&bytes[range]).for_each(|(to, &value)| *to = convert(f32::from(value)));
+/// Runs `session` once on arrays for its inputs: by name, or in order those without. An input that no array is given for keeps
+/// what it holds. Sizes that the model declares as open, or a batch, follow the arrays.
+///
+/// # Errors
+/// [`Error::Invalid`] when an array does not fit or names no input, else those of [`Session::run`].
+pub fn run_arrays(session: &mut Session, arrays: &[(Option<String>, RawArray)]) -> Result<()> {
+    let mut inputs = Vec::with_capacity(arrays.len());
+    let mut next = 0;
+    for (name, array) in arrays {
+        let index = match name {
+            Some(name) => session.input_index(name)?,
+            None => {
+                next += 1;
+                next - 1
             }
-            Pixels::F32(floats) => to.iter_mut().zip(&floats[range]).for_each(|(to, &value)| *to = convert(value)),
+        };
+        session.input_tensor(index)?;
+        if inputs.iter().any(|&(known, _)| known == index) {
+            return Err(Error::invalid(format!("input {index}"), "two arrays are given for it"));
         }
+        inputs.push((index, array));
+    }
+    // All shapes at once: one alone need not fit the others.
+    let shapes: Vec<_> = inputs.iter().map(|&(index, array)| (index, array.shape.as_slice())).collect();
+    session.resize_inputs(&shapes)?;
+    for (index, array) in inputs {
+        set_input(session, index, array)?;
+    }
+    session.run()
+}
+
+/// Fills an input with the elements of an array of its shape.
+fn set_input(session: &mut Session, index: usize, array: &RawArray) -> Result<()> {
+    let tensor = session.input_tensor(index)?;
+    let dtype = tensor.dtype;
+    let place = || format!("array for input {index}");
+    if array.dtype == dtype {
+        let bytes = session.input_bytes_mut(index)?;
+        if bytes.len() != array.bytes.len() {
+            return Err(Error::invalid(place(), format!("got {} bytes, expected {}", array.bytes.len(), bytes.len())));
+        }
+        bytes.copy_from_slice(&array.bytes);
+        return Ok(());
+    }
+    let integers = match (dtype, array.dtype) {
+        (DType::I4 | DType::I2, DType::I8) | (DType::U4, DType::U8) => Some(pack(dtype, &array.bytes)),
+        _ => None,
+    };
+    if let Some(packed) = integers {
+        let bytes = session.input_bytes_mut(index)?;
+        bytes.iter_mut().zip(packed).for_each(|(to, from)| *to = from);
+        return Ok(());
+    }
+    let elements = tensor.elements()?;
+    match array.to_f32().filter(|real| real.len() == elements) {
+        Some(real) => write_real(session, index, &real),
+        None => Err(Error::invalid(place(), format!("got {}, expected {dtype} or float32", array.dtype))),
+    }
+}
+
+/// Output `index` of the last run as the bytes of a `.npy` file, in its element type; int4 as int8, which NumPy knows.
+///
+/// # Errors
+/// [`Error::Invalid`] when there is no such output, [`Error::Unsupported`] for types that NumPy does not know.
+pub fn output_npy(session: &Session, index: usize) -> Result<Vec<u8>> {
+    let tensor = session.output_tensor(index)?;
+    npy(tensor.dtype, &tensor.shape, session.output_bytes(index)?)
+}
+
+fn npy(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Vec<u8>> {
+    let elements = shape.iter().product();
+    match dtype {
+        DType::I4 | DType::I2 => litesmith_data::write_npy(DType::I8, shape, &unpack(dtype, bytes, elements)),
+        DType::U4 => litesmith_data::write_npy(DType::U8, shape, &unpack(dtype, bytes, elements)),
+        _ => litesmith_data::write_npy(dtype, shape, bytes),
+    }
+}
+
+/// Elements of less than a byte, each in one byte, as they are stored: the first in the lowest bits.
+fn pack(dtype: DType, elements: &[u8]) -> Vec<u8> {
+    let (bits, each) = (dtype.bits(), 8 / dtype.bits());
+    let mask = (1_u8 << bits) - 1;
+    let byte = |part: &[u8]| part.iter().rev().fold(0, |byte, &element| byte << bits | element & mask);
+    elements.chunks(each).map(byte).collect()
+}
+
+fn unpack(dtype: DType, bytes: &[u8], elements: usize) -> Vec<u8> {
+    let (bits, each) = (dtype.bits(), 8 / dtype.bits());
+    let signed = dtype != DType::U4;
+    let element = |index: usize| {
+        let byte = bytes.get(index / each).copied().unwrap_or(0);
+        let high = byte << (8 - bits * (index % each + 1));
+        if signed { (high.cast_signed() >> (8 - bits)).cast_unsigned() } else { high >> (8 - bits) }
+    };
+    (0..elements).map(element).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_elements_pack_and_unpack() {
+        let elements = [1_i8, -8, 7, -1, 3].map(i8::cast_unsigned);
+        assert_eq!(pack(DType::I4, &elements), [0x81, 0xf7, 0x03]);
+        assert_eq!(unpack(DType::I4, &pack(DType::I4, &elements), 5), elements);
+        let elements = [1_i8, -2, -1, 0, 1].map(i8::cast_unsigned);
+        assert_eq!(unpack(DType::I2, &pack(DType::I2, &elements), 5), elements);
+        assert_eq!(unpack(DType::U4, &pack(DType::U4, &[15, 0, 9]), 3), [15, 0, 9]);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use litesmith::data::{NpyArray, Pixels, load_npy, read_npy};
+use litesmith::data::{NpyArray, Pixels, RawArray, load_npy, read_npy};
 use litesmith::raw::run_npy;
 use litesmith::{Isa, Numerics, Session, SessionOptions, load_model};
 use serde_json::Value;
@@ -20,7 +20,7 @@ fn entries() -> Vec<Value> {
     serde_json::from_str(&text).unwrap()
 }
 
-fn run(model: &str, options: SessionOptions, input: &NpyArray) -> Result<NpyArray, String> {
+fn run(model: &str, options: SessionOptions, input: &RawArray) -> Result<NpyArray, String> {
     let loaded = load_model(&file(model)).map_err(|error| error.to_string())?;
     assert_eq!(loaded.warnings, Vec::<String>::new(), "{model}");
     let mut session = Session::new(&loaded.model, options).map_err(|error| error.to_string())?;
@@ -49,7 +49,7 @@ fn compare(wanted_entry: impl Fn(&Value) -> bool, compared_min: usize) {
     for entry in entries().iter().filter(|entry| wanted_entry(entry)) {
         let model = entry["model"].as_str().unwrap();
         let exact = entry["exact"].as_bool().unwrap();
-        let input = load_npy(file(entry["input"].as_str().unwrap())).unwrap();
+        let input = RawArray::load(file(entry["input"].as_str().unwrap())).unwrap();
         for (mode, numerics) in [("litert", Numerics::Litert), ("reference", Numerics::Reference)] {
             // LiteRT's reference kernels abort on some models.
             let Some(golden) = entry[mode].as_str() else { continue };

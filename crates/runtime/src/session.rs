@@ -243,22 +243,37 @@ impl Session {
     /// [`Error::Invalid`] when there is no such input or the rank differs (an input declared without sizes may have any),
     /// else those of [`Session::new`].
     pub fn resize_input(&mut self, index: usize, shape: &[usize]) -> Result<()> {
-        self.input_id(index)?;
+        self.resize_inputs(&[(index, shape)])
+    }
+
+    /// Plans anew for other shapes of several inputs at once, as [`Session::resize_input`] does for one.
+    ///
+    /// # Errors
+    /// Those of [`Session::resize_input`].
+    pub fn resize_inputs(&mut self, shapes: &[(usize, &[usize])]) -> Result<()> {
         let mut inputs = self.runner().inputs();
-        let old = &inputs[index].shape;
-        if old == shape {
+        let mut changed = Vec::new();
+        for &(index, shape) in shapes {
+            self.input_id(index)?;
+            let old = &inputs[index].shape;
+            if old == shape {
+                continue;
+            }
+            // Files have no other way to say that the rank is open.
+            let declared = self.input_tensor(index)?.signature.as_ref().map_or(old.len(), Vec::len);
+            if old.len() != shape.len() && declared != 0 {
+                return Err(Error::invalid(
+                    format!("input {index}"),
+                    format!("got shape {shape:?}, expected rank {} as {old:?}", old.len()),
+                ));
+            }
+            inputs[index].shape = shape.to_vec();
+            changed.push(format!("input {index} to {shape:?}"));
+        }
+        if changed.is_empty() {
             return Ok(());
         }
-        // Files have no other way to say that the rank is open.
-        let declared = self.input_tensor(index)?.signature.as_ref().map_or(old.len(), Vec::len);
-        if old.len() != shape.len() && declared != 0 {
-            return Err(Error::invalid(
-                format!("input {index}"),
-                format!("got shape {shape:?}, expected rank {} as {old:?}", old.len()),
-            ));
-        }
-        inputs[index].shape = shape.to_vec();
-        self.plan_anew(&inputs).map_err(|error| error.at(format!("resizing input {index} to {shape:?}")))
+        self.plan_anew(&inputs).map_err(|error| error.at(format!("resizing {}", changed.join(", "))))
     }
 
     /// Plans for `batch` in the first size of every input.

@@ -1,8 +1,8 @@
 //! `run`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use litesmith::data::{Image, load_image, load_npy};
+use litesmith::data::{Image, RawArray, load_image, load_npy};
 use litesmith::measure::{Align, TextTable, format};
 use litesmith::runtime::Fate;
 use litesmith::{Predictor, Result, Session, files, raw};
@@ -16,22 +16,16 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
     let model = load_model(&args.model, output)?;
     let options = session_options(&args.runtime, output);
     let at_model = |error: litesmith::Error| error.at(args.model.display());
+    let open = |options| match &args.signature {
+        Some(key) => Session::for_signature(&model, key, options),
+        None => Session::new(&model, options),
+    };
     if args.explain {
-        let session = Session::new(&model, options).map_err(at_model)?;
-        return explain(&session, output);
+        return explain(&open(options).map_err(at_model)?, output);
     }
-    if let (Some(input), Some(raw_path)) = (&args.input, &args.output_raw) {
-        files::check_absent(raw_path, existing(args.force))?;
-        let mut session = Session::new(&model, options).map_err(at_model)?;
-        let array = load_npy(input)?;
-        let bytes = raw::run_npy(&mut session, &array).map_err(|error| error.at(input.display()))?;
-        files::save(raw_path, &bytes, existing(args.force))?;
-        if output.json {
-            output.print_json(&serde_json::json!({ "output": raw_path, "file_bytes": bytes.len() }))?;
-        } else {
-            output.say(&format!("wrote {}", raw_path.display()));
-        }
-        return Ok(Verdict::Good);
+    if !args.output_raw.is_empty() {
+        let mut session = open(options).map_err(at_model)?;
+        return run_raw(&mut session, args, output);
     }
     let mut predictor = Predictor::new(&model, options, None).map_err(at_model)?;
     if model.metadata.inputs.iter().all(|input| input.normalization.is_none()) {
@@ -66,6 +60,61 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
         output.print(&table.to_string())?;
     }
     Ok(Verdict::Good)
+}
+
+/// Arrays in, arrays out.
+fn run_raw(session: &mut Session, args: &RunArgs, output: &Output) -> Result<Verdict> {
+    let outputs: Vec<_> = args.output_raw.iter().map(|text| named(text)).collect();
+    let mut next = 0;
+    let mut indices = Vec::with_capacity(outputs.len());
+    for (name, path) in &outputs {
+        files::check_absent(path, existing(args.force))?;
+        let index = match name {
+            Some(name) => session.output_index(name)?,
+            None => {
+                next += 1;
+                next - 1
+            }
+        };
+        session.output_tensor(index)?;
+        indices.push(index);
+    }
+    let inputs: Vec<_> = args.input.iter().map(|text| named(text)).collect();
+    let results = match (inputs.as_slice(), indices.as_slice()) {
+        // Images one after another, in batches.
+        ([(None, path)], [0]) if session.input_count() == 1 => {
+            vec![raw::run_npy(session, &RawArray::load(path)?).map_err(|error| error.at(path.display()))?]
+        }
+        _ => {
+            let load = |(name, path): &(Option<String>, PathBuf)| Ok((name.clone(), RawArray::load(path)?));
+            let arrays = inputs.iter().map(load).collect::<Result<Vec<_>>>()?;
+            raw::run_arrays(session, &arrays)?;
+            indices.iter().map(|&index| raw::output_npy(session, index)).collect::<Result<Vec<_>>>()?
+        }
+    };
+    for ((_, path), bytes) in outputs.iter().zip(&results) {
+        files::save(path, bytes, existing(args.force))?;
+        if !output.json {
+            output.say(&format!("wrote {}", path.display()));
+        }
+    }
+    if output.json {
+        let list = outputs.iter().zip(&results);
+        let list = list.map(|((_, path), bytes)| serde_json::json!({ "output": path, "file_bytes": bytes.len() }));
+        match list.collect::<Vec<_>>().as_slice() {
+            [one] => output.print_json(one)?,
+            several => output.print_json(&serde_json::json!({ "outputs": several }))?,
+        }
+    }
+    Ok(Verdict::Good)
+}
+
+/// `NAME=FILE`, or a file alone. A file whose own name has the sign is one when it is there.
+fn named(text: &str) -> (Option<String>, PathBuf) {
+    match text.split_once('=') {
+        Some((name, path)) if !Path::new(text).exists() => (Some(name.to_owned()), path.into()),
+        _ => (None, text.into()),
+    }
 }
 
 fn explain(session: &Session, output: &Output) -> Result<Verdict> {

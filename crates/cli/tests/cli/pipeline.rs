@@ -86,6 +86,12 @@ fn arrays_go_in_and_come_out() {
     place.run("run f32.tflite --input x.npy --output-raw y.npy").ends_with(2);
     place.run("run f32.tflite --input x.npy --output-raw y.npy --force --numerics reference --isa scalar").ends_with(0);
     place.run("run f32.tflite x.npy --top 1").ends_with(0);
+    place.run("run f32.tflite --signature serving_default --input x.npy --output-raw z.npy").ends_with(0);
+    assert_eq!(std::fs::read(place.path("z.npy")).unwrap().len(), bytes.len());
+    let ran = place.run("run f32.tflite --input other=x.npy --output-raw w.npy").ends_with(2);
+    assert!(ran.stderr().contains("input \"other\": the model has none of that name"), "{}", ran.stderr());
+    let ran = place.run("run f32.tflite --signature other --input x.npy --output-raw w.npy").ends_with(2);
+    assert!(ran.stderr().contains("hint: it has serving_default"), "{}", ran.stderr());
 }
 
 #[test]
