@@ -87,7 +87,7 @@ fn features() -> Vec<String> {
             [$(($name, std::arch::is_aarch64_feature_detected!($name))),*]
         };
     }
-    let all = detected!("neon" "fp16" "dotprod" "i8mm" "bf16" "sve" "sve2" "sme");
+    let all = detected!("neon" "fp16" "dotprod" "i8mm" "bf16" "sve" "sve2");
     all.iter().filter(|(_, present)| *present).map(|(name, _)| (*name).to_string()).collect()
 }
 
