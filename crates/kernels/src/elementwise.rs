@@ -1,6 +1,7 @@
 //! Ops of one operand, element by element: RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, GELU, ELU,
-//! EXP, SQRT, RSQRT.
+//! EXP, SQRT, RSQRT, RELU_0_TO_1, ABS, NEG, SQUARE, LOG, SIN, COS, FLOOR, CEIL, ROUND, SIGN.
 
+use crate::broadcast::Value;
 use crate::dispatch::multiversion;
 use crate::{Context, Real};
 
@@ -37,6 +38,28 @@ pub enum Unary {
     Sqrt,
     /// 1 / square root.
     Rsqrt,
+    /// Clamp to [0, 1].
+    Relu0To1,
+    /// Absolute value.
+    Abs,
+    /// -x.
+    Neg,
+    /// x x.
+    Square,
+    /// Natural logarithm.
+    Log,
+    /// Sine of radians.
+    Sin,
+    /// Cosine of radians.
+    Cos,
+    /// The largest integer that is not above.
+    Floor,
+    /// The smallest integer that is not below.
+    Ceil,
+    /// The nearest integer, halves to even.
+    Round,
+    /// -1, 0 or 1.
+    Sign,
 }
 
 /// sqrt(2 / pi), of GELU's tanh form.
@@ -71,6 +94,20 @@ impl Unary {
             Self::Exp => map(ctx, x, y, |x: T| x.exp()),
             Self::Sqrt => map(ctx, x, y, |x: T| x.sqrt()),
             Self::Rsqrt => map(ctx, x, y, move |x: T| one / x.sqrt()),
+            Self::Relu0To1 => map(ctx, x, y, move |x: T| clamp(x, zero, one)),
+            Self::Abs => map(ctx, x, y, |x: T| x.abs()),
+            Self::Neg => map(ctx, x, y, |x: T| -x),
+            Self::Square => map(ctx, x, y, |x: T| x * x),
+            Self::Log => map(ctx, x, y, |x: T| x.ln()),
+            Self::Sin => map(ctx, x, y, |x: T| x.sin()),
+            Self::Cos => map(ctx, x, y, |x: T| x.cos()),
+            Self::Floor => map(ctx, x, y, |x: T| x.floor()),
+            Self::Ceil => map(ctx, x, y, |x: T| x.ceil()),
+            Self::Round => map(ctx, x, y, |x: T| x.round_ties_even()),
+            Self::Sign => map(ctx, x, y, move |x: T| {
+                let x = if x > zero { one } else { x };
+                if x < zero { -one } else { x }
+            }),
         }
     }
 
@@ -110,6 +147,15 @@ impl Unary {
             Self::Exp => zip(ctx, y, dy, dx, |y: T, dy: T| dy * y),
             Self::Sqrt => zip(ctx, y, dy, dx, move |y: T, dy: T| dy * c(0.5) / y),
             Self::Rsqrt => zip(ctx, y, dy, dx, move |y: T, dy: T| dy * c(-0.5) * y * y * y),
+            Self::Relu0To1 => zip(ctx, x, dy, dx, move |x: T, dy: T| if x > zero && x < one { dy } else { zero }),
+            Self::Abs => zip(ctx, x, dy, dx, move |x: T, dy: T| if x > zero { dy } else { -dy }),
+            Self::Neg => zip(ctx, y, dy, dx, |_: T, dy: T| -dy),
+            Self::Square => zip(ctx, x, dy, dx, |x: T, dy: T| dy * (x + x)),
+            Self::Log => zip(ctx, x, dy, dx, |x: T, dy: T| dy / x),
+            Self::Sin => zip(ctx, x, dy, dx, |x: T, dy: T| dy * x.cos()),
+            Self::Cos => zip(ctx, x, dy, dx, |x: T, dy: T| dy * -x.sin()),
+            // Steps: flat wherever they have a derivative.
+            Self::Floor | Self::Ceil | Self::Round | Self::Sign => dx.fill(zero),
         }
     }
 }
@@ -138,7 +184,7 @@ pub(crate) fn chunk_len(ctx: Context) -> usize {
 }
 
 /// y = f(x), element by element, split over the pool.
-pub(crate) fn map<T: Real, F: Fn(T) -> T + Sync>(ctx: Context, x: &[T], y: &mut [T], f: F) {
+pub(crate) fn map<A: Value, Y: Value, F: Fn(A) -> Y + Sync>(ctx: Context, x: &[A], y: &mut [Y], f: F) {
     assert_eq!(x.len(), y.len(), "operand and result have one shape");
     let chunk = chunk_len(ctx);
     ctx.pool.chunks_mut(y, chunk, |index, y| map_chunk(ctx.isa, &x[index.wrapping_mul(chunk)..][..y.len()], y, &f));
@@ -155,7 +201,7 @@ pub(crate) fn zip<T: Real, F: Fn(T, T) -> T + Sync>(ctx: Context, a: &[T], b: &[
 }
 
 multiversion! {
-    pub(crate) fn map_chunk<T: Real, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: &F) {
+    pub(crate) fn map_chunk<A: Value, Y: Value, F: Fn(A) -> Y>(x: &[A], y: &mut [Y], f: &F) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = f(x);
         }

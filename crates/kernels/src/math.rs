@@ -32,6 +32,38 @@ pub fn exp(x: f32) -> f32 {
     e * power(half) * power(n - half)
 }
 
+/// Natural logarithm within 1.5 ulp. That of 0 is minus infinity, of negative numbers and NaN it is NaN.
+#[inline(always)]
+#[must_use]
+pub fn ln(x: f32) -> f32 {
+    // x = m 2^e with m in [sqrt(1/2), sqrt(2)); subnormal numbers are brought into the normal range first.
+    let subnormal = x < f32::MIN_POSITIVE;
+    let scaled = if subnormal { x * 8_388_608.0 } else { x };
+    let bits = (scaled.to_bits() as i32).wrapping_sub(0x3f35_04f3);
+    let exponent = (bits >> 23) as f32 - if subnormal { 23.0 } else { 0.0 };
+    let f = f32::from_bits(((bits & 0x007f_ffff) + 0x3f35_04f3) as u32) - 1.0;
+    // Minimax polynomial (Cephes logf); ln(2) in two parts, of which the first times an exponent is exact.
+    let z = f * f;
+    let mut p = 7.037_683_6e-2;
+    for c in [
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_8e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333e-1,
+    ] {
+        p = p * f + c;
+    }
+    let tail = p * f * z + exponent * -2.121_944_4e-4 - 0.5 * z;
+    let result = f + tail + exponent * 0.693_359_4;
+    let result = if x == f32::INFINITY { x } else { result };
+    let result = if x == 0.0 { f32::NEG_INFINITY } else { result };
+    if x < 0.0 || x.is_nan() { f32::NAN } else { result }
+}
+
 /// Hyperbolic tangent within 3 ulp.
 #[inline(always)]
 #[must_use]
@@ -105,7 +137,8 @@ mod tests {
     #[test]
     fn errors_are_bounded() {
         type Case = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f32, f64);
-        let cases: [Case; 4] = [
+        let cases: [Case; 5] = [
+            ("ln", |x| ln(x.abs()), |x| libm::log(x.abs()), f32::MAX, 1.5),
             ("exp", exp, libm::exp, 87.3, 1.5),
             ("tanh", tanh, libm::tanh, 50.0, 3.0),
             ("logistic", logistic, |x| 1.0 / (1.0 + libm::exp(-x)), 87.0, 3.0),
@@ -127,6 +160,11 @@ mod tests {
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert!(exp(-100.0) > 0.0);
         assert!(exp(f32::NAN).is_nan());
+        assert_eq!(ln(1.0), 0.0);
+        assert_eq!(ln(0.0), f32::NEG_INFINITY);
+        assert_eq!(ln(f32::INFINITY), f32::INFINITY);
+        assert!((ln(1e-40) - (1e-40_f32 as f64).ln() as f32).abs() < 1e-5);
+        assert!(ln(-1.0).is_nan() && ln(f32::NAN).is_nan());
         assert_eq!(tanh(f32::INFINITY), 1.0);
         assert_eq!(tanh(-1e30), -1.0);
         assert!(tanh(f32::NAN).is_nan());

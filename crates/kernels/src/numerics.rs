@@ -41,9 +41,13 @@ impl QuantParams {
 /// The bounds of `activation` in quantized units as the builtin kernels compute them: `zero_point + round(bound / scale)`
 /// with halves away from zero, cut to the type (LiteRT `kernels/kernel_util.cc`, `CalculateActivationRangeQuantized`).
 pub(crate) fn builtin_range<T: Quantized>(activation: Activation, output: QuantParams) -> (i32, i32) {
+    clamped_range::<T>(activation.range(), output)
+}
+
+/// The bounds `range` in quantized units, as [`builtin_range`].
+pub(crate) fn clamped_range<T: Quantized>((low, high): (f64, f64), output: QuantParams) -> (i32, i32) {
     let quantize =
         |bound: f64| i64::from(output.zero_point).saturating_add((bound as f32 / output.scale).round() as i64);
-    let (low, high) = activation.range();
     let min = if low.is_finite() { quantize(low).max(T::MIN.into()) as i32 } else { T::MIN };
     let max = if high.is_finite() { quantize(high).min(T::MAX.into()) as i32 } else { T::MAX };
     (min, max)

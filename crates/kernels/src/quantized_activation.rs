@@ -4,8 +4,8 @@
 use crate::fixed_point::{logistic, saturating_shift_left, tanh};
 use crate::integer_conv::split;
 use crate::lookup::{LOGISTIC, lookup_16, table_16};
-use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range};
-use crate::requantize::{FixedPoint, rounding_shift_right};
+use crate::numerics::{Numerics, QuantParams, Quantized, clamped_range};
+use crate::requantize::{FixedPoint, doubling_high_product, rounding_shift_right};
 use crate::{Activation, Context, Unsupported};
 
 const KERNEL: &str = "activation";
@@ -16,6 +16,20 @@ const CHUNK: usize = 16 << 10;
 pub enum Unary {
     /// A clamp: RELU, RELU6 or RELU_N1_TO_1.
     Relu(Activation),
+    /// A clamp to [0, 1].
+    Relu0To1,
+    /// `x` where positive, `exp(x) - 1` elsewhere; int8 only.
+    Elu,
+    /// Absolute value; not of uint8.
+    Abs,
+    /// `exp(x)`; not of uint8.
+    Exp,
+    /// Natural logarithm; not of uint8. Of what is not positive it is the smallest value.
+    Log,
+    /// Square root; not of uint8.
+    Sqrt,
+    /// `1 / sqrt(x)`; not of uint8. Of 0 it is the largest value.
+    Rsqrt,
     /// `x` above 0, else `alpha * x`.
     LeakyRelu {
         /// Slope below 0.
@@ -39,6 +53,8 @@ pub enum Unary {
 pub struct QuantizedActivation<T> {
     /// Indexed by the bits of the value.
     table: Box<[T]>,
+    /// The smallest value that the function is defined for.
+    smallest: Option<T>,
 }
 
 impl<T: Quantized> QuantizedActivation<T> {
@@ -58,9 +74,34 @@ impl<T: Quantized> QuantizedActivation<T> {
             return Err(Unsupported::new(KERNEL, "int16 with a zero point other than 0"));
         }
         let ends = Ends { input, output };
-        let one = |table| Self { table };
+        let one = |table| Self { table, smallest: None };
+        let not_negative = |table| Self { table, smallest: Some(T::narrow(input.zero_point)) };
+        let kind = (T::BITS, T::MIN < 0);
+        let missing = || Err(Unsupported::new(KERNEL, format!("{function:?} of {}", std::any::type_name::<T>())));
         match function {
-            Unary::Relu(activation) => relu(ends, activation).map(one),
+            Unary::Relu(activation) => relu(ends, activation.range(), activation).map(one),
+            Unary::Relu0To1 if T::BITS == 8 => relu(ends, (0.0, 1.0), Activation::None).map(one),
+            Unary::Elu if kind == (8, true) => {
+                let elu = |x: f32| if x < 0.0 { f64::from(x).exp_m1() as f32 } else { x };
+                Ok(one(match numerics {
+                    Numerics::Litert => xnnpack_table(ends, elu),
+                    Numerics::Reference => builtin_table(ends, elu),
+                }))
+            }
+            Unary::Relu0To1 | Unary::Elu => missing(),
+            Unary::Abs | Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Rsqrt if !kind.1 => missing(),
+            Unary::Abs => Ok(one(abs(ends))),
+            Unary::Exp => Ok(one(by_table(ends, expf))),
+            Unary::Log => {
+                let smallest = output.scale * (T::MIN - output.zero_point) as f32;
+                Ok(one(by_table(ends, move |x| if x <= 0.0 { smallest } else { f64::from(x).ln() as f32 })))
+            }
+            Unary::Sqrt => Ok(not_negative(sqrt(ends))),
+            Unary::Rsqrt if T::BITS == 16 => {
+                let largest = T::MAX as f32 * output.scale;
+                Ok(not_negative(by_table(ends, move |x| if x <= 0.0 { largest } else { 1.0 / x.sqrt() })))
+            }
+            Unary::Rsqrt => Ok(not_negative(rsqrt(ends))),
             Unary::LeakyRelu { alpha } => leaky_relu(ends, alpha, numerics).map(one),
             Unary::HardSwish if T::BITS == 16 => Err(Unsupported::new(KERNEL, "HARD_SWISH of int16")),
             Unary::HardSwish => hard_swish(ends).map(one),
@@ -89,13 +130,16 @@ impl<T: Quantized> QuantizedActivation<T> {
             }
             Unary::Gelu { approximate } => {
                 let function = if approximate { gelu_tanh } else { gelu_erf };
-                if T::BITS == 8 {
-                    return Ok(one(builtin_table(ends, function)));
-                }
-                let table = table_16(input.scale, 0, output.scale, 0, function);
-                Ok(one(tabulate(|x| lookup_16(&table, x as i16).into())))
+                Ok(one(by_table(ends, function)))
             }
         }
+    }
+
+    /// The first element that the function is not defined for: a negative number under a square root.
+    #[must_use]
+    pub fn outside(&self, input: &[T]) -> Option<usize> {
+        let smallest = self.smallest?;
+        input.iter().position(|&value| value < smallest)
     }
 
     /// Runs.
@@ -145,13 +189,104 @@ fn xnnpack_table<T: Quantized>(ends: Ends, function: impl Fn(f32) -> f32) -> Box
     })
 }
 
+/// `exp` as the GNU C library computes `expf` (`sysdeps/ieee754/flt-32/e_expf.c`): within 0.502 ulp, which an int16 table can
+/// tell from a correctly rounded one.
+fn expf(x: f32) -> f32 {
+    const STEPS: f64 = 32.0;
+    let scaled = f64::from(x) * (std::f64::consts::LOG2_E * STEPS);
+    let whole = scaled.round_ties_even();
+    let r = scaled - whole;
+    let high = 0.055_503_615_593_415_35 / (STEPS * STEPS * STEPS) * r + 0.240_228_452_244_572_2 / (STEPS * STEPS);
+    let low = 0.693_147_180_691_620_3 / STEPS * r + 1.0;
+    ((high * (r * r) + low) * (whole / STEPS).exp2()) as f32
+}
+
+/// LiteRT's table of a function: of all values for 8 bits, of 513 with interpolation for 16.
+fn by_table<T: Quantized>(ends: Ends, function: impl Fn(f32) -> f32) -> Box<[T]> {
+    if T::BITS == 8 {
+        return builtin_table(ends, function);
+    }
+    let table = table_16(ends.input.scale, 0, ends.output.scale, 0, function);
+    tabulate(|x| lookup_16(&table, x as i16).into())
+}
+
+/// LiteRT `kernels/elementwise.cc`, `AbsEvalQuantized`.
+fn abs<T: Quantized>(ends: Ends) -> Box<[T]> {
+    let Ends { input, output } = ends;
+    let scale = FixedPoint::new((input.scale / output.scale).into());
+    let rescales = input.scale != output.scale;
+    tabulate(|x| {
+        let magnitude = (x - input.zero_point).abs();
+        (if rescales { scale.round_twice(magnitude) } else { magnitude }).wrapping_add(output.zero_point)
+    })
+}
+
+/// LiteRT `kernels/elementwise.cc`, `SqrtEvalQuantized`: f32, the quotient cut towards zero.
+fn sqrt<T: Quantized>(ends: Ends) -> Box<[T]> {
+    let Ends { input, output } = ends;
+    tabulate(|x| {
+        let root = (input.scale * (x - input.zero_point) as f32).max(0.0).sqrt();
+        ((root / output.scale) as i32).wrapping_add(output.zero_point)
+    })
+}
+
+/// LiteRT `kernels/elementwise.cc`, `RsqrtEvalQuantizedInt8`.
+fn rsqrt<T: Quantized>(ends: Ends) -> Box<[T]> {
+    const SHIFT: i32 = 20;
+    let Ends { input, output } = ends;
+    let scale = FixedPoint::new(1.0 / f64::from(input.scale.sqrt() * output.scale));
+    tabulate(|x| {
+        let x = x - input.zero_point;
+        if x <= 0 {
+            return T::MAX;
+        }
+        let FixedPoint { multiplier, shift } = inverse_sqrt(x);
+        let root = FixedPoint { multiplier, shift: shift + SHIFT }.round_twice(1);
+        let scaled = FixedPoint { multiplier: scale.multiplier, shift: scale.shift - SHIFT }.round_twice(root);
+        scaled.wrapping_add(output.zero_point)
+    })
+}
+
+/// `1 / sqrt(x)` for a positive `x` by five steps of Newton's method in Q3.28 (LiteRT `internal/common.h`,
+/// `GetInvSqrtQuantizedMultiplierExp`).
+fn inverse_sqrt(x: i32) -> FixedPoint {
+    if x <= 1 {
+        return FixedPoint { multiplier: i32::MAX, shift: 0 };
+    }
+    let (mut x, mut right) = (x, 11);
+    while x >= 1 << 29 {
+        x /= 4;
+        right += 1;
+    }
+    let pairs = (x.leading_zeros() as i32 - 1) / 2 - 1;
+    right -= pairs;
+    let x = (x << (2 * pairs)) >> 1;
+    let half = rounding_shift_right(x, 1);
+    let three_halves = (1 << 28) + (1 << 27);
+    let mut root = 1 << 28;
+    for _ in 0..5 {
+        // Q9.22 products of three, back to Q3.28.
+        let cube = doubling_high_product(doubling_high_product(root, root), root);
+        let cube = saturating_shift_left::<32>(cube, 6);
+        let step = doubling_high_product(three_halves, root).wrapping_sub(doubling_high_product(half, cube));
+        root = saturating_shift_left::<32>(step, 3);
+    }
+    let half_sqrt_2 = 1_518_500_250;
+    let mut multiplier = doubling_high_product(root, half_sqrt_2);
+    if right < 0 {
+        multiplier <<= -right;
+        right = 0;
+    }
+    FixedPoint { multiplier, shift: -right }
+}
+
 /// LiteRT `reference/reference_ops.h`, `ReluX`, in both modes.
-fn relu<T: Quantized>(ends: Ends, activation: Activation) -> Result<Box<[T]>, Unsupported> {
+fn relu<T: Quantized>(ends: Ends, range: (f64, f64), activation: Activation) -> Result<Box<[T]>, Unsupported> {
     let Ends { input, output } = ends;
     crate::numerics::check_activation(KERNEL, activation)?;
     // The ratio is taken in f32.
     let scale = FixedPoint::new((input.scale / output.scale).into());
-    let (min, max) = builtin_range::<T>(activation, output);
+    let (min, max) = clamped_range::<T>(range, output);
     Ok(tabulate(|x| output.zero_point.wrapping_add(scale.round_twice(x - input.zero_point)).max(min).min(max)))
 }
 

@@ -7,7 +7,7 @@ use crate::dispatch::multiversion;
 use crate::fixed_point::one_over_one_plus;
 use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
-use crate::requantize::{FixedPoint, doubling_high_product, round_even_small};
+use crate::requantize::{FixedPoint, doubling_high_product, round_even_small, shift_right_modulo};
 use crate::{Activation, Context, Unsupported};
 use std::marker::PhantomData;
 
@@ -196,10 +196,8 @@ fn quotient(a: i32, b: i32, scale: FixedPoint) -> i32 {
     let unscaled = doubling_high_product(a << headroom, reciprocal);
     let shift = (31 - zeros as i32) + headroom as i32 - scale.shift;
     let scaled = doubling_high_product(unscaled, scale.multiplier);
-    // LiteRT shifts by more than 31 bits where the quotient is small, which a CPU takes modulo 32: far off, but its bytes.
-    let mask = 1i64.wrapping_shl(shift as u32).wrapping_sub(1) as i32;
-    let threshold = (mask >> 1) + i32::from(scaled < 0);
-    scaled.wrapping_shr(shift as u32).wrapping_add(i32::from(scaled & mask > threshold))
+    // Where the quotient is small, that is by more than 31 bits: far off, but LiteRT's bytes.
+    shift_right_modulo(scaled, shift)
 }
 
 fn fixed_sum(

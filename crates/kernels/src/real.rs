@@ -38,6 +38,18 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// e to the power of `self`. For `f32` see [`crate::math`].
     fn exp(self) -> Self;
+    /// Natural logarithm. For `f32` see [`crate::math`].
+    fn ln(self) -> Self;
+    /// Sine of radians.
+    fn sin(self) -> Self;
+    /// Cosine of radians.
+    fn cos(self) -> Self;
+    /// The largest integer that is not above.
+    fn floor(self) -> Self;
+    /// The smallest integer that is not below.
+    fn ceil(self) -> Self;
+    /// The nearest integer, halves to even.
+    fn round_ties_even(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
     /// The logistic function, 1 / (1 + e^-x).
@@ -93,6 +105,28 @@ impl Real for f32 {
         math::exp(self)
     }
     #[inline(always)]
+    fn ln(self) -> Self {
+        math::ln(self)
+    }
+    fn sin(self) -> Self {
+        libm::sinf(self)
+    }
+    fn cos(self) -> Self {
+        libm::cosf(self)
+    }
+    #[inline(always)]
+    fn floor(self) -> Self {
+        self.floor()
+    }
+    #[inline(always)]
+    fn ceil(self) -> Self {
+        self.ceil()
+    }
+    #[inline(always)]
+    fn round_ties_even(self) -> Self {
+        self.round_ties_even()
+    }
+    #[inline(always)]
     fn tanh(self) -> Self {
         math::tanh(self)
     }
@@ -141,6 +175,27 @@ impl Real for f64 {
     }
     fn exp(self) -> Self {
         libm::exp(self)
+    }
+    fn ln(self) -> Self {
+        libm::log(self)
+    }
+    fn sin(self) -> Self {
+        libm::sin(self)
+    }
+    fn cos(self) -> Self {
+        libm::cos(self)
+    }
+    #[inline(always)]
+    fn floor(self) -> Self {
+        self.floor()
+    }
+    #[inline(always)]
+    fn ceil(self) -> Self {
+        self.ceil()
+    }
+    #[inline(always)]
+    fn round_ties_even(self) -> Self {
+        self.round_ties_even()
     }
     fn tanh(self) -> Self {
         libm::tanh(self)

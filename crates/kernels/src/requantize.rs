@@ -102,6 +102,16 @@ pub fn rounding_shift_right(x: i32, exponent: u32) -> i32 {
     x.wrapping_shr(exponent.min(31)) + i32::from(remainder > threshold)
 }
 
+/// [`rounding_shift_right`] as x86 and Arm execute it for any exponent, negative ones included: the shift itself is taken modulo
+/// 32, the rounding modulo 64. LiteRT leaves such shifts to the CPU in a few ops.
+#[inline]
+#[must_use]
+pub fn shift_right_modulo(x: i32, exponent: i32) -> i32 {
+    let mask = 1i64.wrapping_shl(exponent as u32).wrapping_sub(1) as i32;
+    let threshold = (mask >> 1).wrapping_add(i32::from(x < 0));
+    x.wrapping_shr(exponent as u32).wrapping_add(i32::from(x & mask > threshold))
+}
+
 /// `round_ties_even` for `|x| <= 2^22`: adding 1.5 * 2^23 leaves no fraction bits. Vectorises on every CPU.
 #[inline]
 #[must_use]

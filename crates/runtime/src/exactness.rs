@@ -64,6 +64,27 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::ExpandDims(_)
         | Op::MaxPool2d(_)
         | Op::Mul(_)
+        | Op::Sign(_)
+        | Op::Relu0To1(_)
+        | Op::SelectV2(_)
+        | Op::Round(_)
+        | Op::Ceil(_)
+        | Op::Abs(_)
+        | Op::FloorMod(_)
+        | Op::Square(_)
+        | Op::FloorDiv(_)
+        | Op::LogicalNot(_)
+        | Op::LogicalAnd(_)
+        | Op::LogicalOr(_)
+        | Op::NotEqual(_)
+        | Op::Equal(_)
+        | Op::Select(_)
+        | Op::LessEqual(_)
+        | Op::GreaterEqual(_)
+        | Op::Greater(_)
+        | Op::Neg(_)
+        | Op::Less(_)
+        | Op::Floor(_)
         | Op::Minimum(_)
         | Op::Maximum(_)
         | Op::Prelu(_)
@@ -82,10 +103,19 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::StridedSlice(_)
         | Op::Sub(_)
         | Op::LeakyRelu(_) => Exactness::Exact,
-        // x * relu6(x + 3) / 6: an addition and two multiplications, with a rounded 1/6.
-        Op::SquaredDifference(_) | Op::HardSwish(_) => Exactness::Relative(2.0),
+        // Up to three operations: x * relu6(x + 3) / 6 with a rounded 1/6; a square root (which vectors of LiteRT round to one
+        // of the two nearest) and a division; the square of a difference.
+        Op::HardSwish(_) | Op::Rsqrt(_) | Op::Sqrt(_) | Op::SquaredDifference(_) => Exactness::Relative(2.0),
         // Polynomials of our own, and divisions, checked against f64 to 4 units in the last place.
-        Op::Elu(_) | Op::Gelu(_) | Op::Logistic(_) | Op::Tanh(_) => Exactness::Relative(4.0),
+        Op::Exp(_)
+        | Op::Sin(_)
+        | Op::Log(_)
+        | Op::Pow(_)
+        | Op::Cos(_)
+        | Op::Elu(_)
+        | Op::Gelu(_)
+        | Op::Logistic(_)
+        | Op::Tanh(_) => Exactness::Relative(4.0),
         // Not ours to promise; those that are built in are sums or one operation.
         Op::Custom(_) => Exactness::Sum(8.0),
         // exp, a sum of positive terms, a division.

@@ -104,7 +104,14 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
                 false => Err(format!("\"{}\" is {}, the output {}", tensor.name, tensor.dtype, output.dtype)),
             }
         }),
-        Op::Mean(_) | Op::Relu(_) | Op::Relu6(_) | Op::LeakyRelu(_) | Op::Gelu(_) => same_type(),
+        Op::Mean(_)
+        | Op::Relu(_)
+        | Op::Relu6(_)
+        | Op::LeakyRelu(_)
+        | Op::Exp(_)
+        | Op::Log(_)
+        | Op::Abs(_)
+        | Op::Gelu(_) => same_type(),
         Op::HardSwish(_) => {
             int8_only(output)?;
             same_type()?;
@@ -113,7 +120,9 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
                 false => Err("the input's scale must be under 128 of the output's".into()),
             }
         }
-        Op::SquaredDifference(_) | Op::ReluN1To1(_) | Op::Elu(_) => int8_only(output).and_then(|()| same_type()),
+        Op::SquaredDifference(_) | Op::Relu0To1(_) | Op::ReluN1To1(_) | Op::Elu(_) => {
+            int8_only(output).and_then(|()| same_type())
+        }
         Op::Quantize(_) => match (first.dtype, output.dtype) {
             (DType::F32, DType::I8 | DType::U8 | DType::I16)
             | (DType::I8 | DType::U8, DType::I8 | DType::U8 | DType::I16)
@@ -121,7 +130,16 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
             (from, to) => Err(format!("LiteRT does not convert {from} to {to}")),
         },
         Op::Dequantize(_) if output.dtype == DType::F32 => Ok(()),
-        Op::Shape(_) => Ok(()),
+        Op::Less(_)
+        | Op::Greater(_)
+        | Op::GreaterEqual(_)
+        | Op::LessEqual(_)
+        | Op::Equal(_)
+        | Op::NotEqual(_)
+        | Op::LogicalOr(_)
+        | Op::LogicalAnd(_)
+        | Op::LogicalNot(_)
+        | Op::Shape(_) => Ok(()),
         Op::Custom(_)
         | Op::If(_)
         | Op::While(_)
@@ -129,6 +147,21 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::Sign(_)
+        | Op::SelectV2(_)
+        | Op::Round(_)
+        | Op::Cos(_)
+        | Op::Ceil(_)
+        | Op::FloorMod(_)
+        | Op::Square(_)
+        | Op::FloorDiv(_)
+        | Op::Pow(_)
+        | Op::Rsqrt(_)
+        | Op::Sqrt(_)
+        | Op::Sin(_)
+        | Op::Select(_)
+        | Op::Neg(_)
+        | Op::Floor(_)
         | Op::Div(_)
         | Op::TransposeConv(_)
         | Op::StablehloComposite(_)

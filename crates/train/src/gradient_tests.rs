@@ -354,6 +354,50 @@ fn check_op(name: &str) {
                 case.check(y, 2);
             }
         }
+        "abs" | "neg" | "exp" | "log" | "sqrt" | "rsqrt" | "square" | "sin" | "cos" | "relu_0_to_1" => {
+            let op: Op = match name {
+                "abs" => ops::Abs.into(),
+                "neg" => ops::Neg.into(),
+                "exp" => ops::Exp.into(),
+                "log" => ops::Log.into(),
+                "sqrt" => ops::Sqrt.into(),
+                "rsqrt" => ops::Rsqrt.into(),
+                "square" => ops::Square.into(),
+                "sin" => ops::Sin.into(),
+                "cos" => ops::Cos.into(),
+                _ => ops::Relu0To1.into(),
+            };
+            let x = case.input(&[7, 5]);
+            let x = if matches!(name, "log" | "sqrt" | "rsqrt") { case.node(ops::Logistic, &[x]) } else { x };
+            let y = case.node(op, &[x]);
+            case.check(y, 2);
+        }
+        "floor" | "ceil" | "round" | "sign" | "pow" | "floor_div" | "floor_mod" | "less" | "less_equal" | "greater"
+        | "greater_equal" | "equal" | "not_equal" => {
+            let x = case.input(&[3]);
+            let w = case.weights(&[3]);
+            let (op, inputs): (Op, _) = match name {
+                "floor" => (ops::Floor.into(), vec![x]),
+                "ceil" => (ops::Ceil.into(), vec![x]),
+                "round" => (ops::Round.into(), vec![x]),
+                "sign" => (ops::Sign.into(), vec![x]),
+                "pow" => (ops::Pow.into(), vec![x, w]),
+                "floor_div" => (ops::FloorDiv.into(), vec![x, w]),
+                "floor_mod" => (ops::FloorMod.into(), vec![x, w]),
+                "less" => (ops::Less.into(), vec![x, w]),
+                "less_equal" => (ops::LessEqual.into(), vec![x, w]),
+                "greater" => (ops::Greater.into(), vec![x, w]),
+                "greater_equal" => (ops::GreaterEqual.into(), vec![x, w]),
+                "equal" => (ops::Equal.into(), vec![x, w]),
+                _ => (ops::NotEqual.into(), vec![x, w]),
+            };
+            let y = case.node(op, &inputs);
+            case.graph.outputs = y.into_iter().collect();
+            let error = Executor::<f32>::new(&case.graph, Isa::Scalar, false).err().unwrap();
+            assert!(matches!(error, litesmith_graph::Error::Unsupported(_)), "{error}");
+        }
+        // They take truth values, which are no floats.
+        "logical_and" | "logical_or" | "logical_not" | "select" | "select_v2" => {}
         "dequantize" | "quantize" | "shape" => {
             let x = case.input(&[3]);
             let op: Op = match name {

@@ -80,8 +80,8 @@ fn roles(graph: &Graph, dtype: DType) -> Vec<Role> {
     let mut roles = Vec::with_capacity(graph.nodes.len());
     for (index, node) in graph.nodes.iter().enumerate() {
         let floats = || node.inputs.iter().flatten().filter(|id| graph.tensor(**id).dtype == DType::F32);
-        let is_passive =
-            rule(&node.op) == Rule::Shape || node.outputs.iter().all(|&id| graph.tensor(id).dtype != DType::F32);
+        let is_passive = rule(&node.op) == Rule::Shape
+            || !node.outputs.iter().chain(node.inputs.iter().flatten()).any(|id| graph.tensor(*id).dtype == DType::F32);
         let input = node.inputs.get(value_input(&node.op)).copied().flatten();
         let reason = if is_passive {
             roles.push(Role::Passive);
@@ -143,6 +143,34 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::Softmax(_)
         | Op::Tanh(_)
         | Op::Pad(_)
+        | Op::Sign(_)
+        | Op::Relu0To1(_)
+        | Op::SelectV2(_)
+        | Op::Round(_)
+        | Op::Cos(_)
+        | Op::Ceil(_)
+        | Op::Abs(_)
+        | Op::FloorMod(_)
+        | Op::Square(_)
+        | Op::FloorDiv(_)
+        | Op::LogicalNot(_)
+        | Op::LogicalAnd(_)
+        | Op::LogicalOr(_)
+        | Op::Pow(_)
+        | Op::Rsqrt(_)
+        | Op::Sqrt(_)
+        | Op::Log(_)
+        | Op::NotEqual(_)
+        | Op::Equal(_)
+        | Op::Sin(_)
+        | Op::Select(_)
+        | Op::LessEqual(_)
+        | Op::GreaterEqual(_)
+        | Op::Greater(_)
+        | Op::Neg(_)
+        | Op::Less(_)
+        | Op::Exp(_)
+        | Op::Floor(_)
         | Op::SquaredDifference(_)
         | Op::Minimum(_)
         | Op::Maximum(_)

@@ -21,6 +21,7 @@ activations! {
     Relu "RELU: `max(x, 0)`.";
     Relu6 "RELU6: `min(max(x, 0), 6)`.";
     ReluN1To1 "RELU_N1_TO_1: `min(max(x, -1), 1)`.";
+    Relu0To1 "RELU_0_TO_1: `min(max(x, 0), 1)`.";
     Logistic "LOGISTIC: `1 / (1 + exp(-x))`.";
     Tanh "TANH: `tanh(x)`.";
     HardSwish "HARD_SWISH: `x * min(max(x + 3, 0), 6) / 6`.";

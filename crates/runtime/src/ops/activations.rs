@@ -1,8 +1,10 @@
-//! Element-wise activations: RELU, RELU6, RELU_N1_TO_1, LOGISTIC, TANH, LEAKY_RELU, ELU, HARD_SWISH, GELU.
+//! Functions of one operand, element by element: activations, ABS, EXP, SIN and so on.
 
-use litesmith_graph::{DType, Result};
+use litesmith_graph::{DType, Error, Result};
 use litesmith_kernels::Activation;
+use litesmith_kernels::comparison::logical_not;
 use litesmith_kernels::elementwise::Unary;
+use litesmith_kernels::integer::{Integer, IntegerUnary};
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_activation::{self, QuantizedActivation};
 
@@ -16,14 +18,50 @@ pub(super) fn plan(cx: &NodeContext<'_>, unary: Unary) -> Result<Kernel> {
             unary.forward(context, inputs.get(0), y);
             Ok(())
         })),
-        (DType::I8, DType::I8) => plan_integer::<i8>(cx, unary),
-        (DType::U8, DType::U8) => plan_integer::<u8>(cx, unary),
-        (DType::I16, DType::I16) => plan_integer::<i16>(cx, unary),
+        (DType::I8, DType::I8) => plan_quantized::<i8>(cx, unary),
+        (DType::U8, DType::U8) => plan_quantized::<u8>(cx, unary),
+        (DType::I16, DType::I16) => plan_quantized::<i16>(cx, unary),
         _ => Err(cx.no_kernel()),
     }
 }
 
-fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, unary: Unary) -> Result<Kernel> {
+/// ABS, NEG and SIGN, whose integers may be plain. NEG takes quantized ones as they are, as LiteRT does.
+pub(super) fn plan_signed(cx: &NodeContext<'_>, op: IntegerUnary) -> Result<Kernel> {
+    let (input, output) = (cx.input(0)?, cx.output()?);
+    match (op, input.dtype) {
+        _ if input.dtype != output.dtype => Err(cx.no_kernel()),
+        (_, DType::I32) => plan_integer::<i32>(cx, op),
+        (IntegerUnary::Neg, DType::I64) => plan_integer::<i64>(cx, op),
+        (IntegerUnary::Neg, DType::I8) => plan_integer::<i8>(cx, op),
+        (IntegerUnary::Neg, DType::I16) => plan_integer::<i16>(cx, op),
+        (IntegerUnary::Abs, DType::I16) if input.quantization.is_none() => plan_integer::<i16>(cx, op),
+        (IntegerUnary::Abs, _) => plan(cx, Unary::Abs),
+        (IntegerUnary::Neg, DType::F32) => plan(cx, Unary::Neg),
+        (IntegerUnary::Sign, DType::F32) => plan(cx, Unary::Sign),
+        _ => Err(cx.no_kernel()),
+    }
+}
+
+fn plan_integer<T: Integer>(cx: &NodeContext<'_>, op: IntegerUnary) -> Result<Kernel> {
+    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+        let (inputs, y) = io.split::<T>();
+        op.forward(context, inputs.get(0), y);
+        Ok(())
+    }))
+}
+
+pub(super) fn plan_logical_not(cx: &NodeContext<'_>) -> Result<Kernel> {
+    if (cx.input(0)?.dtype, cx.output()?.dtype) != (DType::Bool, DType::Bool) {
+        return Err(cx.no_kernel());
+    }
+    Ok(Kernel::new(cx.kernel_name(DType::Bool), |context, mut io| {
+        let (inputs, y) = io.split::<u8>();
+        logical_not(context, inputs.get(0), y);
+        Ok(())
+    }))
+}
+
+fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, unary: Unary) -> Result<Kernel> {
     let function = match unary {
         Unary::Relu => quantized_activation::Unary::Relu(Activation::Relu),
         Unary::ReluN1To1 => quantized_activation::Unary::Relu(Activation::ReluN1To1),
@@ -33,12 +71,29 @@ fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, unary: Unary) -> Result<Kern
         Unary::Logistic => quantized_activation::Unary::Logistic,
         Unary::Tanh => quantized_activation::Unary::Tanh,
         Unary::Gelu { approximate } => quantized_activation::Unary::Gelu { approximate },
-        Unary::Elu | Unary::Exp | Unary::Sqrt | Unary::Rsqrt => return Err(cx.no_kernel()),
+        Unary::Relu0To1 => quantized_activation::Unary::Relu0To1,
+        Unary::Elu => quantized_activation::Unary::Elu,
+        Unary::Abs => quantized_activation::Unary::Abs,
+        Unary::Exp => quantized_activation::Unary::Exp,
+        Unary::Log => quantized_activation::Unary::Log,
+        Unary::Sqrt => quantized_activation::Unary::Sqrt,
+        Unary::Rsqrt => quantized_activation::Unary::Rsqrt,
+        Unary::Neg
+        | Unary::Square
+        | Unary::Sin
+        | Unary::Cos
+        | Unary::Floor
+        | Unary::Ceil
+        | Unary::Round
+        | Unary::Sign => return Err(cx.no_kernel()),
     };
     let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
     let table = QuantizedActivation::<T>::new(function, input, output, cx.numerics()).map_err(refused)?;
     let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
+        if let Some(at) = table.outside(inputs.get(0)) {
+            return Err(Error::invalid("", format!("element {at} of the input is negative, under a square root")));
+        }
         table.run(context, inputs.get(0), y);
         Ok(())
     });

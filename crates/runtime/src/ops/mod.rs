@@ -3,8 +3,10 @@
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, ops as graph_ops};
 use litesmith_kernels::binary::Binary;
+use litesmith_kernels::comparison::Comparison;
 use litesmith_kernels::conv_2d::Window;
 use litesmith_kernels::elementwise::Unary;
+use litesmith_kernels::integer::IntegerUnary;
 use litesmith_kernels::numerics::{QuantParams, Quantized};
 use litesmith_kernels::reduce::Reduction;
 use litesmith_kernels::{Activation, Isa, Numerics, Unsupported};
@@ -15,6 +17,7 @@ use crate::kernel::Kernel;
 mod activations;
 mod average_pool_2d;
 mod binary;
+mod comparisons;
 mod concatenation;
 mod conv_2d;
 pub(crate) mod custom;
@@ -24,6 +27,7 @@ mod fully_connected;
 mod max_pool_2d;
 mod pack;
 mod pad;
+mod power;
 mod prelu;
 mod quantize;
 mod rearrange;
@@ -64,6 +68,34 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Minimum(_) => binary::plan(cx, Binary::Minimum, graph_ops::Activation::None),
         Op::SquaredDifference(_) => binary::plan(cx, Binary::SquaredDifference, graph_ops::Activation::None),
         Op::TransposeConv(op) => transpose_conv::plan(cx, op),
+        Op::Pow(_) => power::plan_pow(cx),
+        Op::FloorDiv(_) => power::plan_floor_div(cx),
+        Op::FloorMod(_) => power::plan_floor_mod(cx),
+        Op::Equal(_) => comparisons::plan(cx, Comparison::Equal),
+        Op::NotEqual(_) => comparisons::plan(cx, Comparison::NotEqual),
+        Op::Less(_) => comparisons::plan(cx, Comparison::Less),
+        Op::LessEqual(_) => comparisons::plan(cx, Comparison::LessEqual),
+        Op::Greater(_) => comparisons::plan(cx, Comparison::Greater),
+        Op::GreaterEqual(_) => comparisons::plan(cx, Comparison::GreaterEqual),
+        Op::LogicalAnd(_) => comparisons::plan_logical(cx, true),
+        Op::LogicalOr(_) => comparisons::plan_logical(cx, false),
+        Op::LogicalNot(_) => activations::plan_logical_not(cx),
+        Op::Select(_) => comparisons::plan_select(cx, true),
+        Op::SelectV2(_) => comparisons::plan_select(cx, false),
+        Op::Abs(_) => activations::plan_signed(cx, IntegerUnary::Abs),
+        Op::Neg(_) => activations::plan_signed(cx, IntegerUnary::Neg),
+        Op::Sign(_) => activations::plan_signed(cx, IntegerUnary::Sign),
+        Op::Exp(_) => activations::plan(cx, Unary::Exp),
+        Op::Log(_) => activations::plan(cx, Unary::Log),
+        Op::Sqrt(_) => activations::plan(cx, Unary::Sqrt),
+        Op::Rsqrt(_) => activations::plan(cx, Unary::Rsqrt),
+        Op::Square(_) => activations::plan(cx, Unary::Square),
+        Op::Sin(_) => activations::plan(cx, Unary::Sin),
+        Op::Cos(_) => activations::plan(cx, Unary::Cos),
+        Op::Floor(_) => activations::plan(cx, Unary::Floor),
+        Op::Ceil(_) => activations::plan(cx, Unary::Ceil),
+        Op::Round(_) => activations::plan(cx, Unary::Round),
+        Op::StridedSlice(op) => strided_slice::plan(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
         Op::ReduceMin(_) => reduce::plan(cx, Reduction::Min),
@@ -86,6 +118,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         | Op::BroadcastTo(_) => rearrange::plan(cx),
         Op::Relu(_) => activations::plan(cx, Unary::Relu),
         Op::ReluN1To1(_) => activations::plan(cx, Unary::ReluN1To1),
+        Op::Relu0To1(_) => activations::plan(cx, Unary::Relu0To1),
         Op::Relu6(_) => activations::plan(cx, Unary::Relu6),
         Op::LeakyRelu(op) => activations::plan(cx, Unary::LeakyRelu { alpha: op.alpha }),
         Op::Elu(_) => activations::plan(cx, Unary::Elu),

@@ -1,6 +1,6 @@
 //! Element-wise activations.
 
-use litesmith_graph::ops::{Elu, Gelu, HardSwish, LeakyRelu, Logistic, Relu, Relu6, ReluN1To1, Tanh};
+use litesmith_graph::ops::{Elu, Gelu, HardSwish, LeakyRelu, Logistic, Relu, Relu0To1, Relu6, ReluN1To1, Tanh};
 use litesmith_graph::{DType, Result};
 
 use super::{Format, Options, OptionsBuilder, Tensors};
@@ -30,6 +30,7 @@ without_options! {
     Relu ["1.5.0", "2.1.0", "2.5.0"] relu_version;
     Relu6 ["1.5.0", "1.14.0", "2.5.0"] Tensors::version_by_first_input;
     ReluN1To1 ["1.5.0"] |_| 1;
+    Relu0To1 ["2.10.0"] |_| 1;
     Logistic ["1.14.0", "1.14.0", "2.3.0"] Tensors::version_by_first_input;
     Tanh ["1.14.0", "1.14.0", "2.3.0"] Tensors::version_by_first_input;
     HardSwish ["1.15.0"] |_| 1;

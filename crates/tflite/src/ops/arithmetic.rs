@@ -1,6 +1,6 @@
 //! Ops of two operands beside ADD, SUB and MUL.
 
-use litesmith_graph::ops::{Div, Maximum, Minimum, Prelu, SquaredDifference};
+use litesmith_graph::ops::{Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, SquaredDifference};
 use litesmith_graph::{DType, Result};
 
 use super::{Format, Options, OptionsBuilder, Tensors};
@@ -28,11 +28,29 @@ macro_rules! empty_options {
     };
 }
 
+pub(super) use empty_options;
+
 empty_options! {
     Maximum 39 ["1.14.0", "1.14.0", "2.3.0", "2.3.0"] extremum_version;
     Minimum 39 ["1.14.0", "1.14.0", "2.3.0", "2.3.0"] extremum_version;
     SquaredDifference 76 ["1.13.1", "2.5.0"] int8_version;
     Prelu 0 ["1.8.0"] |_| 1;
+    Pow 56 ["1.10.0"] |_| 1;
+    FloorDiv 65 ["1.14.0", "1.14.0", "2.13.0"] floor_div_version;
+    FloorMod 72 ["1.13.0", "2.13.0"] small_version;
+}
+
+fn floor_div_version(node: &Tensors<'_>) -> usize {
+    match node.input_dtype(0) {
+        Some(DType::I16 | DType::I8) => 3,
+        Some(DType::F32) => 2,
+        _ => 1,
+    }
+}
+
+/// 2 for int8 and int16, else 1.
+pub(super) fn small_version(node: &Tensors<'_>) -> usize {
+    if matches!(node.input_dtype(0), Some(DType::I8 | DType::I16)) { 2 } else { 1 }
 }
 
 fn extremum_version(node: &Tensors<'_>) -> usize {
@@ -45,7 +63,7 @@ fn extremum_version(node: &Tensors<'_>) -> usize {
 }
 
 /// 2 for int8, else 1.
-fn int8_version(node: &Tensors<'_>) -> usize {
+pub(super) fn int8_version(node: &Tensors<'_>) -> usize {
     if node.input_dtype(0) == Some(DType::I8) { 2 } else { 1 }
 }
 

@@ -2,11 +2,13 @@
 //! after the op, which holds both directions and the versions.
 
 use litesmith_graph::ops::{
-    Activation, Add, AssignVariable, AveragePool2d, BroadcastTo, CallOnce, Concatenation, Conv2d, DepthToSpace,
-    DepthwiseConv2d, Dequantize, Div, Elu, ExpandDims, FullyConnected, Gather, Gelu, HardSwish, If, LeakyRelu,
-    Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Pack, Pad, Padding, Prelu, Quantize, ReadVariable,
-    ReduceMax, ReduceMin, Relu, Relu6, ReluN1To1, Reshape, ResizeNearestNeighbor, ReverseV2, Shape, Slice, Softmax,
-    SpaceToDepth, Split, SplitV, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Tanh, Tile,
+    Abs, Activation, Add, AssignVariable, AveragePool2d, BroadcastTo, CallOnce, Ceil, Concatenation, Conv2d, Cos,
+    DepthToSpace, DepthwiseConv2d, Dequantize, Div, Elu, Equal, Exp, ExpandDims, Floor, FloorDiv, FloorMod,
+    FullyConnected, Gather, Gelu, Greater, GreaterEqual, HardSwish, If, LeakyRelu, Less, LessEqual, Log, LogicalAnd,
+    LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, Pack, Pad,
+    Padding, Pow, Prelu, Quantize, ReadVariable, ReduceMax, ReduceMin, Relu, Relu0To1, Relu6, ReluN1To1, Reshape,
+    ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToDepth,
+    Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Tanh, Tile,
     Transpose, TransposeConv, Unpack, VarHandle, While,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
@@ -17,12 +19,14 @@ mod activations;
 mod add;
 mod arithmetic;
 mod average_pool_2d;
+mod comparisons;
 mod concatenation;
 mod control_flow;
 mod conv_2d;
 pub(crate) mod custom;
 mod depthwise_conv_2d;
 mod dequantize;
+mod elementwise;
 mod expand_dims;
 mod fully_connected;
 mod max_pool_2d;
@@ -123,6 +127,7 @@ table! {
     DepthwiseConv2d 4;
     DepthToSpace 5;
     Dequantize 6;
+    Floor 8;
     FullyConnected 9;
     Logistic 14;
     MaxPool2d 17;
@@ -142,36 +147,63 @@ table! {
     Div 42;
     Squeeze 43;
     StridedSlice 45;
+    Exp 47;
     Split 49;
     Prelu 54;
     Maximum 55;
     Minimum 57;
+    Less 58;
+    Neg 59;
+    Greater 61;
+    GreaterEqual 62;
+    LessEqual 63;
+    Select 64;
     Slice 65;
+    Sin 66;
     TransposeConv 67;
     Tile 69;
     ExpandDims 70;
+    Equal 71;
+    NotEqual 72;
+    Log 73;
+    Sqrt 75;
+    Rsqrt 76;
     Shape 77;
+    Pow 78;
     ReduceMax 82;
     Pack 83;
+    LogicalOr 84;
+    LogicalAnd 86;
+    LogicalNot 87;
     Unpack 88;
     ReduceMin 89;
+    FloorDiv 90;
+    Square 92;
+    FloorMod 95;
     ResizeNearestNeighbor 97;
     LeakyRelu 98;
     SquaredDifference 99;
     MirrorPad 100;
+    Abs 101;
     SplitV 102;
+    Ceil 104;
     ReverseV2 105;
+    Cos 108;
     Elu 111;
     Quantize 114;
+    Round 116;
     HardSwish 117;
     If 118;
     While 119;
+    SelectV2 123;
     CallOnce 129;
     BroadcastTo 130;
     VarHandle 142;
     ReadVariable 143;
     AssignVariable 144;
     Gelu 150;
+    Relu0To1 152;
+    Sign 158;
     StablehloComposite 206;
 }
 

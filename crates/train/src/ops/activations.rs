@@ -1,4 +1,4 @@
-//! Element-wise activations that stand alone.
+//! Functions of one operand, element by element.
 
 use litesmith_graph::{Error, Op, Result};
 use litesmith_kernels::Real;
@@ -20,7 +20,17 @@ pub(super) fn plan<T: Real>(op: &Op) -> Result<Box<dyn TrainOp<T>>> {
         Op::Tanh(_) => Unary::Tanh,
         Op::Gelu(op) => Unary::Gelu { approximate: op.approximate },
         Op::Elu(_) => Unary::Elu,
-        other => return Err(Error::unsupported("", format!("{} is no activation", other.name()))),
+        Op::Relu0To1(_) => Unary::Relu0To1,
+        Op::Abs(_) => Unary::Abs,
+        Op::Neg(_) => Unary::Neg,
+        Op::Exp(_) => Unary::Exp,
+        Op::Log(_) => Unary::Log,
+        Op::Sqrt(_) => Unary::Sqrt,
+        Op::Rsqrt(_) => Unary::Rsqrt,
+        Op::Square(_) => Unary::Square,
+        Op::Sin(_) => Unary::Sin,
+        Op::Cos(_) => Unary::Cos,
+        other => return Err(Error::unsupported("", format!("{} is no function with a gradient", other.name()))),
     };
     Ok(Box::new(UnaryOp(unary)))
 }
