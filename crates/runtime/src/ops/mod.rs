@@ -95,7 +95,6 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Floor(_) => activations::plan(cx, Unary::Floor),
         Op::Ceil(_) => activations::plan(cx, Unary::Ceil),
         Op::Round(_) => activations::plan(cx, Unary::Round),
-        Op::StridedSlice(op) => strided_slice::plan(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
         Op::ReduceMin(_) => reduce::plan(cx, Reduction::Min),
