@@ -36,15 +36,22 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected 0.001 to 86400".into()),
+    }
+}
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Print the result as JSON on standard output
     #[arg(long, global = true, help_heading = "Common options")]
     pub(crate) json: bool,
-    /// Threads to use [default: all cores]. Results do not depend on it
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Common options")]
-    pub(crate) threads: Option<u16>,
+    /// Threads to use [default: all cores]. Results do not depend on it. A list as 1,2 for `bench` and `diff`
+    #[arg(long, global = true, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Common options")]
+    pub(crate) threads: Vec<u16>,
     /// Say nothing but the result and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
     pub(crate) quiet: bool,
@@ -62,6 +69,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     Summary(SummaryArgs),
     Inspect(InspectArgs),
+    Diff(DiffArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -197,13 +205,42 @@ pub(crate) struct TrainArgs {
     pub(crate) isa: Option<litesmith::Isa>,
 }
 
-/// Time Litesmith on this machine
+/// Time models on this machine: latency, memory, cold start, each op
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  litesmith bench train --arch mnist-cnn --data mnist --batch 128 --threads 2 --json")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Examples:
+  litesmith bench digits-int8.tflite --profile
+  litesmith bench digits.tflite digits-int8.tflite --threads 1,2 --seconds 0.5
+  litesmith bench digits-int8.tflite --batch 16 --runs 20 --json
+  litesmith bench train --arch mnist-cnn --data mnist --batch 128 --threads 2 --json
+
+Several models, and several thread counts, run in turns, so that what else the machine does meets all of them.")]
 pub(crate) struct BenchArgs {
+    /// Models to time
+    #[arg(value_name = "MODEL", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) models: Vec<PathBuf>,
+    /// First size of every input [default: that of the model]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) batch: Option<u32>,
+    /// Runs before the clock counts
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) warmup: u64,
+    /// Runs to time at most, of each
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) runs: u64,
+    /// Time to spend at most, on each
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// Also time each op, and hold it against what the machine can do
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// Seed of the made-up inputs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
     #[command(subcommand)]
-    pub(crate) what: BenchWhat,
+    pub(crate) what: Option<BenchWhat>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -497,6 +534,53 @@ pub(crate) struct InspectArgs {
     /// Replace the page if it exists
     #[arg(long, requires = "html")]
     pub(crate) force: bool,
+}
+
+/// Compare two models, or one model run in two ways: structure, and every layer's values
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith diff digits.tflite digits-int8.tflite --tolerance 0.2
+  litesmith diff digits-int8.tflite --numerics litert,reference --tolerance 0.1
+  litesmith diff digits-int8.tflite --threads 1,2
+  litesmith diff digits-int8.tflite digits-int8.tflite --structure
+
+Both run on the same input, made up or given. Exit status 1: an output differs by more than the tolerance; with
+--structure, anything differs.")]
+pub(crate) struct DiffArgs {
+    /// First model
+    #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
+    pub(crate) a: PathBuf,
+    /// Second model; without it the first runs in two ways, by a list of two for --numerics, --isa or --threads
+    #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
+    pub(crate) b: Option<PathBuf>,
+    /// Largest difference of an output, as a share of the range of its values, that counts as the same
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = tolerance)]
+    pub(crate) tolerance: f64,
+    /// Compare only what the files hold; nothing runs
+    #[arg(long, requires = "b", conflicts_with_all = ["input", "tolerance"])]
+    pub(crate) structure: bool,
+    /// Array for an input, in the order of the model's; real numbers for quantized inputs too
+    #[arg(long, value_name = "FILE.npy", value_hint = ValueHint::FilePath)]
+    pub(crate) input: Vec<PathBuf>,
+    /// Seed of the made-up input
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// List the tensors that agree too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Whose integer arithmetic to follow, one for both or one for each
+    #[arg(long, value_enum, value_delimiter = ',', num_args = 1, default_values_t = [NumericsArg::Litert])]
+    pub(crate) numerics: Vec<NumericsArg>,
+    /// Instruction set, one for both or one for each: scalar, avx2, avx512, avx512_vnni [default: the best of this CPU]
+    #[arg(long, value_name = "ISA", value_delimiter = ',')]
+    pub(crate) isa: Vec<litesmith::Isa>,
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1e9).contains(&share) => Ok(share),
+        _ => Err("expected 0 or more".into()),
+    }
 }
 
 /// Shell to complete for

@@ -8,8 +8,8 @@ mod output;
 use std::process::ExitCode;
 
 use clap::Parser;
-use litesmith::Result;
 use litesmith::measure::Stopwatch;
+use litesmith::{Error, Result};
 
 use args::{Cli, Command};
 use output::Output;
@@ -60,6 +60,11 @@ impl From<Verdict> for ExitCode {
 }
 
 fn run(command: Command, output: &Output) -> Result<Verdict> {
+    let takes_several = matches!(&command, Command::Diff(_) | Command::Bench(args::BenchArgs { what: None, .. }));
+    if output.thread_counts.len() > 1 && !takes_several {
+        return Err(Error::invalid("--threads", "got several numbers, expected one")
+            .with_hint("only `bench` and `diff` take a list"));
+    }
     match command {
         Command::Demo(args) => commands::demo::run(&args, output),
         Command::Train(args) => commands::train::run(&args, output),
@@ -67,6 +72,7 @@ fn run(command: Command, output: &Output) -> Result<Verdict> {
         Command::Eval(args) => commands::eval::run(&args, output),
         Command::Quantize(args) => commands::quantize::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),
+        Command::Diff(args) => commands::diff::run(&args, output),
         Command::Inspect(args) => commands::inspect::run(&args, output),
         Command::Summary(args) => commands::summary::run(&args, output),
         Command::Completions(args) => commands::generate::completions(&args),

@@ -14,6 +14,8 @@ use crate::args::Global;
 pub(crate) struct Output {
     pub(crate) json: bool,
     pub(crate) threads: usize,
+    /// Every thread count that was asked for; one unless a command takes several.
+    pub(crate) thread_counts: Vec<usize>,
     /// Started when the process did.
     pub(crate) since_start: Stopwatch,
     quiet: bool,
@@ -25,7 +27,11 @@ impl Output {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             json: global.json,
-            threads: global.threads.map_or_else(cores, usize::from),
+            threads: global.threads.first().copied().map_or_else(cores, usize::from),
+            thread_counts: match global.threads.as_slice() {
+                [] => vec![cores()],
+                counts => counts.iter().copied().map(usize::from).collect(),
+            },
             since_start,
             quiet: global.quiet,
             verbose: global.verbose,

@@ -11,6 +11,8 @@ pub enum Purpose {
     Mixup,
     /// Which samples go to the validation split.
     Split,
+    /// A made-up input of a model.
+    Input,
 }
 
 /// A random stream: xoshiro256++ (Blackman and Vigna, 2018), its state filled by SplitMix64 from a key.
@@ -41,6 +43,7 @@ impl Rng {
             Purpose::Augment => 2,
             Purpose::Mixup => 3,
             Purpose::Split => 4,
+            Purpose::Input => 5,
         };
         Self::from_key(numbers.iter().fold(fold(fold(0, seed), tag), |key, &number| fold(key, number)))
     }

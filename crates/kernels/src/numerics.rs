@@ -12,6 +12,16 @@ pub enum Numerics {
     Reference,
 }
 
+impl std::fmt::Display for Numerics {
+    /// As users write it: `litert`, `reference`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Litert => "litert",
+            Self::Reference => "reference",
+        })
+    }
+}
+
 /// Affine quantization of a whole tensor: `real = scale * (quantized - zero_point)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QuantParams {

@@ -68,3 +68,102 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> (u64, f32) {
     let _ = isa;
     scalar::run(rounds)
 }
+
+#[cfg(target_arch = "x86_64")]
+mod bytes {
+    use std::arch::x86_64::{
+        _mm256_add_epi32, _mm256_cvtsi256_si32, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
+        _mm256_set1_epi16, _mm256_set1_epi32, _mm512_add_epi32, _mm512_cvtsi512_si32, _mm512_dpbusd_epi32,
+        _mm512_madd_epi16, _mm512_maddubs_epi16, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32,
+    };
+    use std::hint::black_box;
+
+    const CHAINS: usize = 12;
+
+    // The sums are operands of their own products, as otherwise those would be computed once.
+    litesmith_simd::avx2! {
+        pub(super) fn avx2(rounds: u64) -> (u64, i32) {
+            let (b, ones) = (_mm256_set1_epi8(black_box(1)), _mm256_set1_epi16(black_box(1)));
+            let starts = black_box([1; CHAINS]);
+            let mut sums = starts.map(|start| _mm256_set1_epi32(start));
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(*sum, b), ones));
+                }
+            }
+            let total = sums.iter().fold(0_i32, |total, &sum| total.wrapping_add(_mm256_cvtsi256_si32(sum)));
+            (rounds * CHAINS as u64 * 32, total)
+        }
+    }
+
+    litesmith_simd::avx512! {
+        pub(super) fn avx512(rounds: u64) -> (u64, i32) {
+            let (b, ones) = (_mm512_set1_epi8(black_box(1)), _mm512_set1_epi16(black_box(1)));
+            let starts = black_box([1; CHAINS]);
+            let mut sums = starts.map(|start| _mm512_set1_epi32(start));
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = _mm512_add_epi32(*sum, _mm512_madd_epi16(_mm512_maddubs_epi16(*sum, b), ones));
+                }
+            }
+            let total = sums.iter().fold(0_i32, |total, &sum| total.wrapping_add(_mm512_cvtsi512_si32(sum)));
+            (rounds * CHAINS as u64 * 64, total)
+        }
+    }
+
+    litesmith_simd::avx512_vnni! {
+        pub(super) fn avx512_vnni(rounds: u64) -> (u64, i32) {
+            let b = _mm512_set1_epi8(black_box(1));
+            let starts = black_box([1; CHAINS]);
+            let mut sums = starts.map(|start| _mm512_set1_epi32(start));
+            for _ in 0..rounds {
+                for sum in &mut sums {
+                    *sum = _mm512_dpbusd_epi32(*sum, *sum, b);
+                }
+            }
+            let total = sums.iter().fold(0_i32, |total, &sum| total.wrapping_add(_mm512_cvtsi512_si32(sum)));
+            (rounds * CHAINS as u64 * 64, total)
+        }
+    }
+}
+
+/// Runs `rounds` of independent multiply-adds of bytes, summed in 32 bits, in registers on one thread: with the instructions
+/// that do most of them, whether or not an exact kernel can use those. Returns how many, and a value that depends on all.
+///
+/// # Panics
+/// If this CPU lacks `isa`.
+#[must_use]
+pub fn byte_multiply_adds(isa: Isa, rounds: u64) -> (u64, i32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        assert!(isa.is_available(), "instruction set {isa} is not available on this CPU");
+        match isa {
+            Isa::Avx2 => {
+                // SAFETY: the CPU has what `isa` needs, as was just asserted.
+                return unsafe { bytes::avx2(rounds) };
+            }
+            Isa::Avx512 => {
+                // SAFETY: the CPU has what `isa` needs, as was just asserted.
+                return unsafe { bytes::avx512(rounds) };
+            }
+            Isa::Avx512Vnni => {
+                // SAFETY: the CPU has what `isa` needs, as was just asserted.
+                return unsafe { bytes::avx512_vnni(rounds) };
+            }
+            _ => {}
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = isa;
+    // What the compiler makes of the plain loop.
+    const LANES: usize = 64;
+    let (a, mut b) = (std::hint::black_box([3_i8; LANES]), std::hint::black_box([5_i8; LANES]));
+    let mut sums = [0_i32; LANES];
+    for _ in 0..rounds / 8 {
+        b = std::hint::black_box(b);
+        for ((sum, a), b) in sums.iter_mut().zip(&a).zip(&b) {
+            *sum = sum.wrapping_add(i32::from(i16::from(*a) * i16::from(*b)));
+        }
+    }
+    (rounds / 8 * LANES as u64, sums.iter().fold(0, |total, sum| total.wrapping_add(*sum)))
+}

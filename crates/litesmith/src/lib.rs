@@ -13,9 +13,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod compare;
 pub mod demo;
 mod evaluate;
 pub mod files;
+pub mod inputs;
 mod pictures;
 mod predictor;
 pub mod progress;

@@ -4,6 +4,8 @@ use litesmith_data::{Image, ImageShape, Preprocess, preprocess};
 use litesmith_graph::{DType, Error, Model, Quantization, Result, Tensor, TensorMetadata};
 use litesmith_runtime::{Session, SessionOptions};
 
+use crate::inputs::write_input;
+
 /// Runs a model of one image input: real numbers in, real numbers out. A float, int8, uint8 or int16 model is the same to
 /// the caller; quantized values are converted with the scales of the file.
 pub struct Predictor {
@@ -126,32 +128,19 @@ fn preprocess_of(metadata: Option<&TensorMetadata>, shape: ImageShape) -> Result
 /// Fills input `index` of the session with real numbers, quantized as its tensor says.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for element types other than float32, int8, uint8 and int16.
+/// [`Error::Unsupported`] for element types other than float32, int8, uint8 and int16, [`Error::Malformed`] for integers
+/// without a scale.
 pub(crate) fn write_real(session: &mut Session, index: usize, values: &[f32]) -> Result<()> {
     let tensor = session.input_tensor(index)?;
     let place = format!("input \"{}\"", tensor.name);
-    let (dtype, quantization) = (tensor.dtype, tensor.quantization.clone());
-    if dtype == DType::F32 {
-        session.input_mut::<f32>(index)?.copy_from_slice(values);
-        return Ok(());
-    }
-    let (scale, zero_point) = per_tensor(quantization.as_ref(), &place)?;
-    let (low, high) = dtype.integer_range().unwrap_or((0, 0));
-    let quantize = |value: &f32| {
-        let value = (value / scale).round_ties_even() + zero_point as f32;
-        value.clamp(low as f32, high as f32)
-    };
-    match dtype {
-        DType::I8 => fill(session.input_mut::<i8>(index)?, values, |value| quantize(value) as i8),
-        DType::U8 => fill(session.input_mut::<u8>(index)?, values, |value| quantize(value) as u8),
-        DType::I16 => fill(session.input_mut::<i16>(index)?, values, |value| quantize(value) as i16),
+    match tensor.dtype {
+        DType::F32 => {}
+        DType::I8 | DType::U8 | DType::I16 => {
+            per_tensor(tensor.quantization.as_ref(), &place)?;
+        }
         other => return Err(Error::unsupported(place, format!("elements of type {other}"))),
     }
-    Ok(())
-}
-
-fn fill<T>(input: &mut [T], values: &[f32], quantize: impl Fn(&f32) -> T) {
-    input.iter_mut().zip(values).for_each(|(to, from)| *to = quantize(from));
+    write_input(session, index, values)
 }
 
 /// Reads the session's first output as real numbers.

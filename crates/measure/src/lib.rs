@@ -55,4 +55,4 @@ pub use report::{
 };
 pub use summary::{LayerSummary, ModelSummary};
 pub use table::{Align, TextTable};
-pub use timing::{Stopwatch, Timing, TimingOptions, time};
+pub use timing::{Stopwatch, Timing, TimingOptions, time, time_in_turns};

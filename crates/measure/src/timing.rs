@@ -49,7 +49,7 @@ impl Default for TimingOptions {
 }
 
 /// How long runs took. Percentiles are nearest-rank: each is a time that was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Timing {
     /// Runs before the clock counted.
     pub warmup_runs: u64,
@@ -136,6 +136,63 @@ pub fn time<E>(options: &TimingOptions, mut run: impl FnMut() -> Result<(), E>) 
     Ok(Timing::of(warmup_runs, latencies_ns))
 }
 
+/// Nanoseconds of a turn of one candidate, before the next has its.
+const TURN_NS: u64 = 20_000_000;
+
+/// Times `count` candidates in turns, so that what else the machine does meets all of them alike: in each round every
+/// candidate runs for some milliseconds, and each round starts with another. `run(i)` runs candidate `i`. The first run of a
+/// turn, which finds the caches full of the others' data, is not timed when there is more than one candidate. The number of
+/// runs and the time limit are for each candidate.
+///
+/// # Errors
+/// The first error of `run`.
+pub fn time_in_turns<E>(
+    options: &TimingOptions,
+    count: usize,
+    mut run: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Vec<Timing>, E> {
+    if count == 1 {
+        return Ok(vec![time(options, || run(0))?]);
+    }
+    for candidate in 0..count {
+        let clock = Stopwatch::start();
+        for _ in 0..options.warmup_runs {
+            run(candidate)?;
+            if options.time_limit.is_some_and(|limit| u128::from(clock.elapsed_ns()) >= limit.as_nanos()) {
+                break;
+            }
+        }
+    }
+    let mut latencies_ns = vec![Vec::new(); count];
+    let mut spent_ns = vec![0_u64; count];
+    let over = |spent: u64| options.time_limit.is_some_and(|limit| u128::from(spent) >= limit.as_nanos());
+    let mut round = 0;
+    loop {
+        let mut ran = false;
+        for turn in 0..count {
+            let candidate = (turn + round) % count;
+            let times: &mut Vec<u64> = &mut latencies_ns[candidate];
+            if times.len() as u64 >= options.runs.max(1) || (over(spent_ns[candidate]) && !times.is_empty()) {
+                continue;
+            }
+            ran = true;
+            run(candidate)?;
+            let turn = Stopwatch::start();
+            while turn.elapsed_ns() < TURN_NS && (times.len() as u64) < options.runs.max(1) {
+                let one = Stopwatch::start();
+                run(candidate)?;
+                times.push(one.elapsed_ns());
+            }
+            spent_ns[candidate] += turn.elapsed_ns();
+        }
+        if !ran {
+            break;
+        }
+        round += 1;
+    }
+    Ok(latencies_ns.into_iter().map(|latencies_ns| Timing::of(options.warmup_runs, latencies_ns)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +218,14 @@ mod tests {
         })
         .unwrap();
         assert_eq!((calls, timing.warmup_runs, timing.runs), (5, 2, 3));
+        let mut each = [0; 3];
+        let timings = time_in_turns(&options, 3, |candidate| -> Result<(), ()> {
+            each[candidate] += 1;
+            Ok(())
+        });
+        // Two to warm up, one at the start of a turn, three that count.
+        assert_eq!(each, [6; 3]);
+        assert!(timings.unwrap().iter().all(|timing| timing.runs == 3));
         let none = TimingOptions { runs: 0, warmup_runs: 9, time_limit: Some(Duration::ZERO) };
         let timing = time(&none, || Ok::<(), ()>(())).unwrap();
         assert_eq!((timing.warmup_runs, timing.runs), (0, 1));

@@ -1,20 +1,51 @@
 //! `bench`.
 
-use litesmith::bench::{TrainBench, TrainTimes, train};
+use std::time::Duration;
+
+use litesmith::bench::{BenchModel, InferenceBench, TrainBench, TrainTimes, inference, train};
 use litesmith::data::SplitKind;
-use litesmith::measure::format;
+use litesmith::measure::{Stopwatch, TimingOptions, format};
 use litesmith::train::TrainConfig;
 use litesmith::{Error, Result, load_architecture, preprocess_for};
 
-use super::open_data;
+use super::{load_model, open_data, session_options};
 use crate::Verdict;
 use crate::args::{BenchArgs, BenchTrainArgs, BenchWhat};
 use crate::output::Output;
 
 pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<Verdict> {
     match &args.what {
-        BenchWhat::Train(args) => bench_train(args, output),
+        Some(BenchWhat::Train(args)) => bench_train(args, output),
+        None => bench_models(args, output),
     }
+}
+
+fn bench_models(args: &BenchArgs, output: &Output) -> Result<Verdict> {
+    let mut models = Vec::with_capacity(args.models.len());
+    for path in &args.models {
+        let clock = Stopwatch::start();
+        let model = load_model(path, output)?;
+        models.push(BenchModel { name: path.display().to_string(), model, load_ns: clock.elapsed_ns() });
+    }
+    let report = inference(&InferenceBench {
+        models: &models,
+        threads: &output.thread_counts,
+        batch: args.batch.map(|batch| batch as usize),
+        session: session_options(&args.runtime, output),
+        timing: TimingOptions {
+            warmup_runs: args.warmup,
+            runs: args.runs,
+            time_limit: Some(Duration::from_secs_f64(args.seconds)),
+        },
+        profile: args.profile,
+        seed: args.seed,
+    })?;
+    if output.json {
+        output.print_json(&serde_json::to_value(&report).map_err(|error| Error::invalid("bench", error))?)?;
+    } else {
+        output.print(&report.to_text())?;
+    }
+    Ok(Verdict::Good)
 }
 
 fn bench_train(args: &BenchTrainArgs, output: &Output) -> Result<Verdict> {

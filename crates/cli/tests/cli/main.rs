@@ -5,3 +5,4 @@ mod errors;
 mod pipeline;
 mod readme;
 mod reference;
+mod tools;

@@ -1,14 +1,16 @@
-//! Benchmarks of Litesmith itself, for records beside those of other tools.
+//! Training, timed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use litesmith_data::{Preprocess, Split};
 use litesmith_graph::{Error, Graph, Result};
-use litesmith_kernels::{Isa, Pool, peak};
+use litesmith_kernels::{Isa, Pool};
 use litesmith_measure::{Stopwatch, peak_rss_bytes};
 use litesmith_train::{EpochRecord, StepRecord, Summary, TrainConfig, TrainData, TrainObserver, TrainOptions, Trainer};
 use serde::Serialize;
+
+use super::peak::float_multiply_adds;
 
 /// How to time training.
 pub struct TrainBench<'a> {
@@ -93,7 +95,8 @@ pub fn train(bench: &TrainBench<'_>) -> Result<TrainTimes> {
     Ok(TrainTimes {
         images_per_s,
         gflops: images_per_s * 2.0 * training_macs(bench.graph)? as f64 / 1e9,
-        peak_gflops: peak_gflops(bench.isa.unwrap_or_else(Isa::detect), bench.threads),
+        peak_gflops: 2.0
+            * float_multiply_adds(&Pool::new(bench.threads), bench.isa.unwrap_or_else(Isa::detect), bench.threads),
         images_per_s_epochs: clock.rates,
         start_to_first_step_s: clock.first_step_s.unwrap_or(f64::NAN),
         peak_rss_bytes: peak_rss_bytes(),
@@ -108,24 +111,6 @@ fn training_macs(graph: &Graph) -> Result<u64> {
     let summary = Summary::of_graph(graph)?;
     let first = summary.rows.iter().map(|row| row.macs).find(|&macs| macs > 0).unwrap_or(0);
     Ok(summary.macs() * 3 - first)
-}
-
-/// Measured on all threads at once.
-fn peak_gflops(isa: Isa, threads: usize) -> f64 {
-    const ROUNDS: u64 = 2_000_000;
-    let pool = Pool::new(threads);
-    (0..5)
-        .map(|_| {
-            let operations = AtomicU64::new(0);
-            let clock = Stopwatch::start();
-            pool.run(threads, &|_| {
-                let (count, value) = peak::multiply_adds(isa, ROUNDS);
-                std::hint::black_box(value);
-                operations.fetch_add(count, Ordering::Relaxed);
-            });
-            operations.into_inner() as f64 * 2.0 / clock.elapsed_ns() as f64
-        })
-        .fold(0.0, f64::max)
 }
 
 struct Clock {

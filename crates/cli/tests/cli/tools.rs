@@ -1,0 +1,84 @@
+//! `bench`, `inspect` and `diff` on the networks of `testdata/models`.
+
+use crate::common::{Workplace, root};
+
+fn model(name: &str) -> String {
+    root().join("testdata/models").join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn bench_times_models_in_turns_and_op_by_op() {
+    let place = Workplace::new();
+    let (int8, float) = (model("digits-int8.tflite"), model("digits-f32.tflite"));
+    let arguments = format!("bench {int8} {float} --threads 1,2 --runs 3 --batch 2 --profile --json");
+    let json = place.run(&arguments).ends_with(0).json();
+    let results = json["results"].as_array().unwrap();
+    assert_eq!(results.len(), 4);
+    for result in results {
+        assert_eq!((&result["runs"], &result["input_shapes"][0][0]), (&3.into(), &2.into()));
+        assert!(result["plan_ns"].as_u64() > Some(0) && result["weight_bytes"].as_u64() > Some(0));
+        let ops = result["ops"].as_array().unwrap();
+        assert!((ops.iter().map(|op| op["share"].as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-9);
+        let conv = ops.iter().find(|op| op["op"] == "CONV_2D").unwrap();
+        assert_eq!(conv["macs"].as_u64(), Some(2 * 56_448));
+        assert!(conv["peak_share"].as_f64() > Some(0.0) && conv["gmacs_per_s"].as_f64() > Some(0.0));
+    }
+    assert_eq!(json["peaks"].as_array().unwrap().len(), 2);
+    let text = place.run(&format!("bench {int8} {float} --runs 2")).ends_with(0).stdout();
+    assert!(text.contains("vs first") && text.contains("1.00x"), "{text}");
+    place.run("bench missing.tflite").ends_with(2);
+    place.run("bench").ends_with(2);
+    let said = place.run(&format!("summary {int8} --threads 1,2")).ends_with(2).stderr();
+    assert!(said.contains("--threads"), "{said}");
+}
+
+#[test]
+fn diff_tells_structure_and_values_apart() {
+    let place = Workplace::new();
+    let (int8, float) = (model("digits-int8.tflite"), model("digits-f32.tflite"));
+    // The same bytes for any number of threads, and not for both numerics.
+    let same = place.run(&format!("diff {int8} --threads 1,3 --json")).ends_with(0).json();
+    assert_eq!((&same["same"], &same["numeric"]["first_diverging"]), (&true.into(), &serde_json::Value::Null));
+    let modes = place.run(&format!("diff {int8} --numerics litert,reference --seed 3 --json")).json();
+    assert_eq!(modes["numeric"]["tensors"].as_array().unwrap().len(), 10);
+    let text = place.run(&format!("diff {float} {int8}")).ends_with(1).stdout();
+    for part in ["QUANTIZE", "scale 0.0070873965", "first beyond the tolerance: CONV_2D", "the outputs differ"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    place.run(&format!("diff {float} {int8} --tolerance 0.2")).ends_with(0);
+    place.run(&format!("diff {float} {int8} --structure")).ends_with(1);
+    place.run(&format!("diff {int8} {int8} --structure")).ends_with(0);
+    let input = model("digits.x.npy");
+    let said = place.run(&format!("diff {float} {int8} --input {input}")).ends_with(2).stderr();
+    assert!(said.contains("numbers, expected 784"), "{said}");
+    for (arguments, expected) in [
+        (format!("diff {int8}"), "--numerics litert,reference"),
+        (format!("diff {int8} --threads 1,2,3"), "--threads"),
+        (format!("diff {int8} {}", model("blocks-int8.tflite")), "numbers"),
+    ] {
+        let said = place.run(&arguments).ends_with(2).stderr();
+        assert!(said.contains(expected), "{arguments}: {said}");
+    }
+}
+
+#[test]
+fn inspect_writes_a_page_and_keeps_what_is_there() {
+    let place = Workplace::new();
+    let int8 = model("digits-int8.tflite");
+    place.run(&format!("inspect {int8} --html page.html")).ends_with(0);
+    assert!(std::fs::read_to_string(place.path("page.html")).unwrap().contains("<svg"));
+    place.run(&format!("inspect {int8} --html page.html")).ends_with(2);
+    place.run(&format!("inspect {int8} --html page.html --force -q")).ends_with(0);
+    let json = place.run(&format!("inspect {int8} --json")).ends_with(0).json();
+    assert_eq!(json["subgraphs"][0]["ops"].as_array().unwrap().len(), 13);
+}
+
+#[test]
+fn explain_tells_of_every_op() {
+    let place = Workplace::new();
+    let json = place.run(&format!("run {} --explain --json", model("digits-int8.tflite"))).ends_with(0).json();
+    let nodes = json["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 13);
+    assert!(nodes[1]["kernel"].as_str().unwrap().starts_with("conv_2d/i8/"));
+    assert!(nodes.iter().any(|node| node["folded"] == true) && nodes.iter().any(|node| node["view_of"].is_string()));
+}

@@ -1,0 +1,288 @@
+//! Differences of values, tensor by tensor, on the same input.
+
+use std::collections::BTreeMap;
+
+use litesmith_graph::{Error, Model, Result, Tensor, TensorId};
+use litesmith_runtime::{Session, SessionOptions};
+use serde::Serialize;
+
+use crate::inputs::{made_up_inputs, real_values, write_input};
+
+/// A model and how to run it.
+pub struct Side<'a> {
+    /// What to call it.
+    pub name: String,
+    /// The model.
+    pub model: &'a Model,
+    /// Numerics, instruction set, threads.
+    pub session: SessionOptions,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NumericDiff {
+    /// Matched tensors, in the order in which the first side computes them; inputs are not among them.
+    pub tensors: Vec<TensorDiff>,
+    /// Which of `tensors` is the first beyond the tolerance.
+    pub first_diverging: Option<usize>,
+    /// Whether every output is within the tolerance.
+    pub outputs_agree: bool,
+    /// Computed tensors of the first side without a counterpart.
+    pub unmatched_a: usize,
+    /// Computed tensors of the second side without a counterpart.
+    pub unmatched_b: usize,
+}
+
+/// One tensor of both sides, as real numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TensorDiff {
+    /// Op that computes it on the first side.
+    pub op: String,
+    /// Its name on the first side.
+    pub name: String,
+    /// Its name on the second side, where it is another.
+    pub other_name: Option<String>,
+    /// Whether it is an output of the model.
+    pub is_output: bool,
+    /// Type and shape on the first side, as `int8[1,10]`.
+    pub kind: String,
+    /// Elements.
+    pub elements: usize,
+    /// How many elements differ.
+    pub differing: usize,
+    /// Largest difference.
+    pub max_abs: f64,
+    /// Mean difference.
+    pub mean_abs: f64,
+    /// Largest difference as a share of the range of the first side's values.
+    pub max_of_range: f64,
+    /// Signal to noise: 10 log10 of the first side's energy over the difference's; `None` when they are equal.
+    pub sqnr_db: Option<f64>,
+    /// Cosine of the angle between the two; 1 when they are equal.
+    pub cosine: f64,
+}
+
+impl TensorDiff {
+    /// Whether the largest difference is at most this share of the range.
+    #[must_use]
+    pub fn within(&self, tolerance: f64) -> bool {
+        self.differing == 0 || self.max_of_range <= tolerance
+    }
+}
+
+/// Runs both sides on the same input and compares every tensor that both compute: matched by name and, where names differ, by
+/// order among those that an op of the same kind computes in the same shape.
+///
+/// `inputs` are real numbers for each input; made from `seed` when there are none. `tolerance` is a share of the range of a
+/// tensor's values.
+///
+/// # Errors
+/// Those of [`Session::new`] and [`Session::run`], with the side as place; [`Error::Invalid`] when the two have not as many
+/// inputs and outputs or these are of other sizes.
+pub fn compare_numerically(
+    a: &Side<'_>,
+    b: &Side<'_>,
+    inputs: Option<&[Vec<f32>]>,
+    seed: u64,
+    tolerance: f64,
+) -> Result<NumericDiff> {
+    let session =
+        |side: &Side<'_>| Session::new(side.model, side.session.clone()).map_err(|error| error.at(&side.name));
+    let (mut one, mut other) = (session(a)?, session(b)?);
+    let counts = |session: &Session| (session.input_count(), session.output_count());
+    if counts(&one) != counts(&other) {
+        let message = format!("{:?} inputs and outputs on one side, {:?} on the other", counts(&one), counts(&other));
+        return Err(Error::invalid("models", message).with_hint("--structure compares what they hold only"));
+    }
+    let inputs = match inputs {
+        Some(inputs) => inputs.to_vec(),
+        None => made_up_for_both((a, &one), (b, &other), seed)?,
+    };
+    let first = record(&mut one, &inputs).map_err(|error| error.at(&a.name))?;
+    let second = record(&mut other, &inputs).map_err(|error| error.at(&b.name))?;
+    let pairs = matched(&first, &second);
+    let tensors: Vec<_> = pairs.iter().map(|&(i, j)| difference(&first[i], &second[j])).collect();
+    let (unmatched_a, unmatched_b) = (first.len() - tensors.len(), second.len() - tensors.len());
+    Ok(NumericDiff {
+        first_diverging: tensors.iter().position(|tensor| !tensor.within(tolerance)),
+        outputs_agree: tensors.iter().filter(|tensor| tensor.is_output).all(|tensor| tensor.within(tolerance)),
+        unmatched_a,
+        unmatched_b,
+        tensors,
+    })
+}
+
+/// Made-up inputs within what both sides can hold: the side whose model tells a range decides.
+fn made_up_for_both(a: (&Side<'_>, &Session), b: (&Side<'_>, &Session), seed: u64) -> Result<Vec<Vec<f32>>> {
+    let (one, other) = (made_up_inputs(a.1, a.0.model, seed)?, made_up_inputs(b.1, b.0.model, seed)?);
+    let reach = |values: &[f32]| values.iter().fold(0.0_f32, |reach, value| reach.max(value.abs()));
+    one.into_iter()
+        .zip(other)
+        .enumerate()
+        .map(|(index, (one, other))| {
+            if one.len() != other.len() {
+                let message = format!("{} numbers on one side, {} on the other", one.len(), other.len());
+                return Err(Error::invalid(format!("input {index}"), message));
+            }
+            let is_quantized =
+                |session: &Session| session.input_tensor(index).is_ok_and(|tensor| tensor.quantization.is_some());
+            let takes_other = !is_quantized(a.1) && (is_quantized(b.1) || reach(&other) > reach(&one));
+            Ok(if takes_other { other } else { one })
+        })
+        .collect()
+}
+
+/// A computed tensor.
+struct Value {
+    op: &'static str,
+    name: String,
+    shape: Vec<usize>,
+    kind: String,
+    /// Which output of the model it is.
+    output: Option<usize>,
+    reals: Vec<f32>,
+}
+
+fn record(session: &mut Session, inputs: &[Vec<f32>]) -> Result<Vec<Value>> {
+    for (index, values) in inputs.iter().enumerate() {
+        write_input(session, index, values)?;
+    }
+    let graph = session.graph().clone();
+    let ops: BTreeMap<TensorId, &'static str> =
+        graph.nodes.iter().flat_map(|node| node.outputs.iter().map(|&id| (id, node.op.name()))).collect();
+    let mut values = Vec::new();
+    session.run_observed(&mut |id: TensorId, tensor: &Tensor, bytes: &[u8]| {
+        if let (Some(&op), Some(reals)) = (ops.get(&id), real_values(tensor, bytes)) {
+            let sizes: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
+            values.push(Value {
+                op,
+                name: tensor.name.clone(),
+                kind: format!("{}[{}]", tensor.dtype, sizes.join(",")),
+                shape: tensor.shape.clone(),
+                output: graph.outputs.iter().position(|&output| output == id),
+                reals,
+            });
+        }
+    })?;
+    Ok(values)
+}
+
+/// Pairs of indices, ascending on the first side.
+fn matched(a: &[Value], b: &[Value]) -> Vec<(usize, usize)> {
+    let mut partner = vec![None; a.len()];
+    let mut taken = vec![false; b.len()];
+    let fits = |i: usize, j: usize| a[i].reals.len() == b[j].reals.len();
+    let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    b.iter().enumerate().for_each(|(j, value)| by_name.entry(&value.name).or_default().push(j));
+    // Outputs first: what a model gives is the same thing under any name.
+    for i in 0..a.len() {
+        let same_output = a[i].output.and_then(|output| b.iter().position(|value| value.output == Some(output)));
+        let named = by_name.get(a[i].name.as_str()).into_iter().flatten().copied();
+        let mut candidates = same_output.into_iter().chain(named);
+        if let Some(j) = candidates.find(|&j| !taken[j] && fits(i, j)) {
+            partner[i] = Some(j);
+            taken[j] = true;
+        }
+    }
+    let mut next = 0;
+    for i in 0..a.len() {
+        if let Some(j) = partner[i] {
+            next = next.max(j + 1);
+            continue;
+        }
+        let same = |j: &usize| !taken[*j] && a[i].op == b[*j].op && a[i].shape == b[*j].shape;
+        // Not beyond the partner of a later tensor, whose order it would break.
+        let end = partner[i..].iter().flatten().min().copied().unwrap_or(b.len());
+        if let Some(j) = (next..end.max(next)).find(same) {
+            partner[i] = Some(j);
+            taken[j] = true;
+            next = j + 1;
+        }
+    }
+    partner.into_iter().enumerate().filter_map(|(i, j)| Some((i, j?))).collect()
+}
+
+fn difference(a: &Value, b: &Value) -> TensorDiff {
+    let (mut differing, mut max_abs, mut sum) = (0, 0.0_f64, 0.0_f64);
+    let (mut energy, mut other_energy, mut noise, mut dot) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
+    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+    for (&one, &other) in a.reals.iter().zip(&b.reals) {
+        let (x, y) = (f64::from(one), f64::from(other));
+        // The same NaN or infinity on both sides is no difference.
+        let apart = if one.to_bits() == other.to_bits() { 0.0 } else { (x - y).abs() };
+        let apart = if apart.is_nan() { f64::INFINITY } else { apart };
+        differing += usize::from(apart > 0.0);
+        max_abs = max_abs.max(apart);
+        sum += apart;
+        if x.is_finite() && y.is_finite() {
+            energy += x * x;
+            other_energy += y * y;
+            noise += apart * apart;
+            dot += x * y;
+            least = least.min(x);
+            most = most.max(x);
+        }
+    }
+    let range = most - least;
+    let max_of_range = match max_abs {
+        0.0 => 0.0,
+        _ if range > 0.0 => max_abs / range,
+        // A constant tensor has no range; its size stands in.
+        _ => max_abs / most.abs().max(f64::MIN_POSITIVE),
+    };
+    TensorDiff {
+        op: a.op.into(),
+        name: a.name.clone(),
+        other_name: (a.name != b.name).then(|| b.name.clone()),
+        is_output: a.output.is_some(),
+        kind: a.kind.clone(),
+        elements: a.reals.len(),
+        differing,
+        max_abs,
+        mean_abs: sum / a.reals.len().max(1) as f64,
+        max_of_range,
+        sqnr_db: (differing > 0).then(|| if noise > 0.0 { 10.0 * (energy / noise).log10() } else { 0.0 }),
+        cosine: if differing == 0 {
+            1.0
+        } else if energy > 0.0 && other_energy > 0.0 {
+            dot / (energy.sqrt() * other_energy.sqrt())
+        } else {
+            0.0
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(op: &'static str, name: &str, reals: &[f32]) -> Value {
+        Value {
+            op,
+            name: name.into(),
+            kind: String::new(),
+            shape: vec![reals.len()],
+            output: None,
+            reals: reals.to_vec(),
+        }
+    }
+
+    #[test]
+    fn measures_of_a_known_difference() {
+        let found = difference(&value("ADD", "a", &[3.0, 4.0, f32::NAN]), &value("ADD", "b", &[3.0, 3.0, f32::NAN]));
+        assert_eq!((found.differing, found.max_abs, found.max_of_range), (1, 1.0, 1.0));
+        assert!((found.sqnr_db.unwrap() - 10.0 * 25.0_f64.log10()).abs() < 1e-12);
+        assert!((found.cosine - 21.0 / (5.0 * 18.0_f64.sqrt())).abs() < 1e-12);
+        assert_eq!(found.other_name.as_deref(), Some("b"));
+        assert!(found.within(1.0) && !found.within(0.5));
+    }
+
+    #[test]
+    fn names_match_first_and_order_next() {
+        let a = [value("CONV_2D", "x", &[1.0]), value("ADD", "sum", &[1.0, 2.0]), value("CONV_2D", "y", &[1.0])];
+        let b = [value("CONV_2D", "p", &[1.0]), value("ADD", "sum", &[1.0, 2.0]), value("CONV_2D", "q", &[1.0])];
+        assert_eq!(matched(&a, &b), [(0, 0), (1, 1), (2, 2)]);
+        let b = [value("MUL", "p", &[1.0]), value("CONV_2D", "q", &[1.0])];
+        assert_eq!(matched(&a, &b), [(0, 1)]);
+    }
+}
