@@ -13,6 +13,7 @@ const COMMANDS: [&str; 13] = [
     "run",
     "summary",
     "inspect",
+    "diff",
     "bench",
     "bench train",
     "completions",
