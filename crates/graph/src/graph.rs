@@ -165,7 +165,8 @@ impl Graph {
         for (index, node) in self.nodes.iter().enumerate().rev() {
             keep[index] = node.op.has_effects() || node.outputs.iter().any(|id| live[id.0]);
             if keep[index] {
-                node.inputs.iter().flatten().chain(&node.outputs).for_each(|id| live[id.0] = true);
+                let read = node.inputs.iter().flatten().chain(node.op.intermediates());
+                read.chain(&node.outputs).for_each(|id| live[id.0] = true);
             }
         }
         let mut keep = keep.into_iter();
@@ -181,7 +182,10 @@ impl Graph {
         let mut live = live.into_iter();
         self.tensors.retain(|_| live.next().unwrap_or(true));
         let nodes = self.nodes.iter_mut();
-        let ids = nodes.flat_map(|node| node.inputs.iter_mut().flatten().chain(node.outputs.iter_mut()));
+        let ids = nodes.flat_map(|node| {
+            let intermediates = node.op.intermediates_mut().into_iter().flatten();
+            node.inputs.iter_mut().flatten().chain(node.outputs.iter_mut()).chain(intermediates)
+        });
         ids.chain(&mut self.inputs).chain(&mut self.outputs).for_each(|id| *id = renumbered[id.0]);
     }
 
@@ -228,7 +232,8 @@ impl Graph {
             known[id.0] = true;
         }
         for (index, node) in self.nodes.iter().enumerate() {
-            if let Some(id) = node.inputs.iter().flatten().chain(&node.outputs).find(|id| !valid(id)) {
+            let ids = node.inputs.iter().flatten().chain(&node.outputs).chain(node.op.intermediates());
+            if let Some(id) = ids.into_iter().find(|id| !valid(id)) {
                 return out_of_range(self.place(index), id);
             }
             if let Some(id) = node.inputs.iter().flatten().find(|id| !known[id.0]) {

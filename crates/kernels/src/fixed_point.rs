@@ -1,7 +1,7 @@
 //! gemmlowp's fixed-point functions (`fixedpoint/fixedpoint.h`) on raw numbers of `BITS` (32 or 16) bits, held in an i32: a
 //! `Qn` has `n` integer bits and `BITS - 1 - n` fraction bits. Products of a `Qa` and a `Qb` are `Q(a + b)`.
 
-use crate::requantize::{doubling_high_product, rounding_shift_right};
+use crate::requantize::{FixedPoint, doubling_high_product, rounding_shift_right};
 
 /// The largest raw number; as a Q0, one.
 const fn max<const BITS: u32>() -> i32 {
@@ -56,7 +56,7 @@ fn exp_on_last_quarter<const BITS: u32>(a: i32) -> i32 {
     exp_of_minus_eighth.wrapping_add(product)
 }
 
-/// `exp(a)` in Q0 for a `Q(integer_bits)` `a <= 0`, `integer_bits` in 0..=5.
+/// `exp(a)` in Q0 for a `Q(integer_bits)` `a <= 0`, `integer_bits` at most 7.
 pub(crate) fn exp_of_non_positive<const BITS: u32>(a: i32, integer_bits: u32) -> i32 {
     /// `exp(-2^k)` in Q0 for k from -2 to 4.
     const POWERS: [(i32, i32); 7] = [
@@ -81,7 +81,8 @@ pub(crate) fn exp_of_non_positive<const BITS: u32>(a: i32, integer_bits: u32) ->
             result = product::<BITS>(result, constant::<BITS>(power));
         }
     }
-    result
+    // Larger powers have no factor: below -32 it is 0.
+    if integer_bits > 5 && a < -32 << fraction_bits { 0 } else { result }
 }
 
 /// Newton's division: three steps from 48/17 - 32/17 d towards 1/d for a Q0 `d` in `[1/2, 1]`, in Q2.
@@ -123,7 +124,7 @@ pub(crate) fn logistic<const BITS: u32>(a: i32, integer_bits: u32) -> i32 {
     if a > 0 { result } else { subtract::<BITS>(max::<BITS>(), result) }
 }
 
-/// tanh in Q0 of a `Q(integer_bits)` number, `integer_bits` at most 4.
+/// tanh in Q0 of a `Q(integer_bits)` number, `integer_bits` at most 6.
 pub(crate) fn tanh<const BITS: u32>(a: i32, integer_bits: u32) -> i32 {
     if a == 0 {
         return 0;
@@ -132,4 +133,37 @@ pub(crate) fn tanh<const BITS: u32>(a: i32, integer_bits: u32) -> i32 {
     // exp(-2|a|): the same bits read with one more integer bit.
     let result = one_minus_over_one_plus::<BITS>(exp_of_non_positive::<BITS>(negative, integer_bits + 1));
     if a > 0 { result } else { wrap::<BITS>(result.wrapping_neg()) }
+}
+
+/// `1 / sqrt(x)` as a multiplier (LiteRT `internal/common.h`, `GetInvSqrtQuantizedMultiplierExp`): five steps of Newton's method
+/// in Q3.28 from 1, for an `x` shifted by an even number of bits to `1/4..1`.
+pub(crate) fn inverse_square_root(x: i32) -> FixedPoint {
+    if x <= 1 {
+        return FixedPoint { multiplier: i32::MAX, shift: 0 };
+    }
+    let (mut x, mut right) = (x, 11);
+    while x >= 1 << 29 {
+        x /= 4;
+        right += 1;
+    }
+    let pairs = (x.leading_zeros() as i32 - 1) / 2 - 1;
+    right -= pairs;
+    x <<= 2 * pairs;
+    let number = x >> 1;
+    let half = rounding_shift_right(number, 1);
+    let half_three = (1 << 28) + (1 << 27);
+    let mut root = 1 << 28;
+    for _ in 0..5 {
+        // Q9 of three factors, back to Q3.
+        let cube = product::<32>(product::<32>(root, root), root);
+        let cube = saturating_shift_left::<32>(cube, 6);
+        let next = product::<32>(half_three, root).wrapping_sub(product::<32>(half, cube));
+        root = saturating_shift_left::<32>(next, 3);
+    }
+    let half_root_two = 1_518_500_250;
+    let multiplier = product::<32>(root, half_root_two);
+    match right {
+        ..0 => FixedPoint { multiplier: multiplier << -right, shift: 0 },
+        _ => FixedPoint { multiplier, shift: -right },
+    }
 }

@@ -116,6 +116,8 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::Gelu(_)
         | Op::Logistic(_)
         | Op::Tanh(_) => Exactness::Relative(4.0),
+        // Sums, then logistic functions and tanh of slope at most 1, for each step.
+        Op::UnidirectionalSequenceLstm(_) => Exactness::Sum(8.0),
         // Not ours to promise; those that are built in are sums or one operation.
         Op::Custom(_) => Exactness::Sum(8.0),
         // exp, a sum of positive terms, a division.

@@ -127,8 +127,10 @@ impl Expansion<'_> {
             }
         }
         for inner in &body.nodes {
+            let mut op = inner.op.clone();
+            op.intermediates_mut().into_iter().flatten().for_each(|id| *id = new_id(*id));
             let node = Node {
-                op: inner.op.clone(),
+                op,
                 inputs: inner.inputs.iter().map(|id| id.map(new_id)).collect(),
                 outputs: inner.outputs.iter().map(|&id| new_id(id)).collect(),
             };

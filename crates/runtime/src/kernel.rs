@@ -1,7 +1,7 @@
 //! What a planned op looks like to the executor.
 
 use bytemuck::Pod;
-use litesmith_graph::{Data, Result};
+use litesmith_graph::{Data, Error, Result};
 use litesmith_kernels::{Buffer, Context};
 
 use crate::control::Control;
@@ -115,5 +115,14 @@ impl Io<'_> {
     pub(crate) fn split_scratch<T: Pod>(&mut self) -> (Inputs<'_>, &mut [T], &mut Buffer) {
         let elements = self.output_bytes[0] / size_of::<T>();
         (self.inputs, &mut self.outputs[0].as_mut_slice::<T>()[..elements], self.scratch)
+    }
+
+    /// The inputs, output and states of an op that has `N` of them, and the scratch memory.
+    pub(crate) fn split_states<const N: usize>(&mut self) -> Result<(Inputs<'_>, [&mut Buffer; N], &mut Buffer)> {
+        let count = self.outputs.len();
+        let all: &mut [Buffer; N] = (&mut *self.outputs)
+            .try_into()
+            .map_err(|_| Error::malformed("", format!("got {count} outputs and states, expected {N}")))?;
+        Ok((self.inputs, all.each_mut(), self.scratch))
     }
 }

@@ -400,10 +400,11 @@ impl Planner<'_, '_, '_> {
         Ok(Outcome::Done)
     }
 
-    /// The states that a node changes: variable tensors among its inputs.
+    /// The states that a node changes: variable tensors among its inputs. Its kernel finds them, with their present value, behind
+    /// its own outputs, and not among its inputs.
     fn states(&self, node: &Node) -> Result<Vec<TensorId>> {
         let mut states = Vec::new();
-        for &index in state_inputs(&node.op) {
+        for &index in node.op.state_inputs() {
             let Some(&Some(id)) = node.inputs.get(index) else { continue };
             let is_state = self.input.states.iter().any(|state| state.tensor == id);
             let uses = node.inputs.iter().flatten().filter(|&&other| other == id).count();
@@ -453,13 +454,6 @@ impl Planner<'_, '_, '_> {
         }
         Ok(())
     }
-}
-
-/// The inputs of an op that are states which it changes. Its kernel finds them, with their present value, behind its own
-/// outputs, and not among its inputs.
-fn state_inputs(op: &Op) -> &'static [usize] {
-    let _ = op;
-    &[]
 }
 
 /// The shapes of a node's outputs.

@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) tensor: TensorId,
     pub(crate) bytes: usize,
     initial: Option<Data>,
+    /// Every byte of it, where there is no initial value: int8 zero points stand for 0, as in LiteRT.
+    fill: u8,
 }
 
 struct Stage {
@@ -125,7 +127,12 @@ impl Runner {
         for id in (0..graph.tensors.len()).map(TensorId) {
             if graph.tensor(id).is_variable && !graph.inputs.contains(&id) {
                 let tensor = graph.tensor_mut(id);
-                states.push(State { tensor: id, initial: tensor.data.take(), bytes: tensor.byte_size()? });
+                let zero_point = tensor.quantization.as_ref().and_then(|quantization| quantization.zero_points.first());
+                let fill = match (tensor.dtype, zero_point) {
+                    (DType::I8, Some(&zero_point)) => zero_point as u8,
+                    _ => 0,
+                };
+                states.push(State { tensor: id, initial: tensor.data.take(), bytes: tensor.byte_size()?, fill });
             }
         }
         let mut runner = Self { subgraph: index, graph, states, states_at: 0, handles, stages: Vec::new() };
@@ -201,7 +208,7 @@ impl Runner {
                 let bytes = &mut slot.as_mut_slice::<u8>()[..state.bytes];
                 match &state.initial {
                     Some(data) => bytes.copy_from_slice(data.bytes()),
-                    None => bytes.fill(0),
+                    None => bytes.fill(state.fill),
                 }
             }
         }

@@ -164,6 +164,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::Floor(_)
         | Op::Div(_)
         | Op::TransposeConv(_)
+        | Op::UnidirectionalSequenceLstm(_)
         | Op::StablehloComposite(_)
         | Op::Dequantize(_)
         | Op::BatchNormalization(_)

@@ -241,7 +241,7 @@ pub(crate) fn read_node(table: &Table<'_>, code: Option<&OpCode>, graph: &Graph)
     let inputs = optional(table, operator::INPUTS, count).map_err(|error| error.at("inputs"))?;
     let outputs = required(table, operator::OUTPUTS, count).map_err(|error| error.at("outputs"))?;
     let number = code.map_or(-1, |code| code.code);
-    let op = match code {
+    let mut op = match code {
         Some(code) if number == operator_code::CUSTOM => ops::custom::read(table, &code.custom, code.version)?.into(),
         _ => {
             let (tag, options) = match ops::has_options_2(number) {
@@ -252,6 +252,9 @@ pub(crate) fn read_node(table: &Table<'_>, code: Option<&OpCode>, graph: &Graph)
             ops::read(number, tag, options, &Tensors::of(graph, &inputs, &outputs))?
         }
     };
+    if let Some(intermediates) = op.intermediates_mut() {
+        *intermediates = required(table, operator::INTERMEDIATES, count).map_err(|error| error.at("intermediates"))?;
+    }
     Ok(Node { op, inputs, outputs })
 }
 

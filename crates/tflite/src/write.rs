@@ -128,6 +128,10 @@ impl Writer {
             .offset(operator::INPUTS, self.builder.scalars(&inputs))
             .offset(operator::OUTPUTS, self.builder.scalars(&outputs));
         fields.offset(operator::CUSTOM_OPTIONS, custom_options);
+        if !node.op.intermediates().is_empty() {
+            let intermediates: Vec<_> = node.op.intermediates().iter().map(|id| stored(*id)).collect();
+            fields.offset(operator::INTERMEDIATES, self.builder.scalars(&intermediates));
+        }
         match written.options {
             Some((tag, options)) if ops::has_options_2(written.code) => {
                 fields.scalar(operator::OPTIONS_2_TYPE, tag, 0).offset(operator::OPTIONS_2, options);

@@ -364,6 +364,7 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::UnidirectionalSequenceLstm(_)
         | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::BatchNormalization(_)

@@ -106,6 +106,7 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
         | Op::TransposeConv(_)
+        | Op::UnidirectionalSequenceLstm(_)
         | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::Dropout(_) => Role::Constant,

@@ -207,6 +207,7 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::UnidirectionalSequenceLstm(_)
         | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::BatchNormalization(_)

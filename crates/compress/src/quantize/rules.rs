@@ -116,6 +116,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::Floor(_)
         | Op::Div(_)
         | Op::TransposeConv(_)
+        | Op::UnidirectionalSequenceLstm(_)
         | Op::StablehloComposite(_) => Rule::Float,
         Op::BatchNormalization(_) | Op::Dropout(_) => Rule::TrainingOnly,
     }

@@ -1,6 +1,6 @@
 //! The closed set of ops: one row each in the table below, one file each for attributes, shape inference and cost.
 
-use crate::{DType, Data, Error, Result, Tensor, elements};
+use crate::{DType, Data, Error, Result, Tensor, TensorId, elements};
 
 mod activations;
 mod add;
@@ -18,6 +18,7 @@ mod dropout;
 mod elementwise;
 mod expand_dims;
 mod fully_connected;
+mod lstm;
 mod max_pool_2d;
 mod mean;
 mod mul;
@@ -55,6 +56,7 @@ pub use dropout::Dropout;
 pub use elementwise::{Abs, Ceil, Cos, Exp, Floor, Log, LogicalNot, Neg, Round, Rsqrt, Sign, Sin, Sqrt, Square};
 pub use expand_dims::ExpandDims;
 pub use fully_connected::FullyConnected;
+pub use lstm::{UnidirectionalSequenceLstm, full_lstm};
 pub use max_pool_2d::MaxPool2d;
 pub use mean::Mean;
 pub use mul::Mul;
@@ -147,6 +149,7 @@ op_table! {
     Sub "sub" "SUB" Some(41);
     Div "div" "DIV" Some(42);
     Squeeze "squeeze" "SQUEEZE" Some(43);
+    UnidirectionalSequenceLstm "unidirectional_sequence_lstm" "UNIDIRECTIONAL_SEQUENCE_LSTM" Some(44);
     StridedSlice "strided_slice" "STRIDED_SLICE" Some(45);
     Exp "exp" "EXP" Some(47);
     Split "split" "SPLIT" Some(49);
@@ -397,6 +400,32 @@ impl Op {
     #[must_use]
     pub fn has_effects(&self) -> bool {
         matches!(self, Self::AssignVariable(_) | Self::CallOnce(_) | Self::If(_) | Self::While(_) | Self::Custom(_))
+    }
+
+    /// The inputs that are states: variables, one each, which the op changes.
+    #[must_use]
+    pub fn state_inputs(&self) -> &'static [usize] {
+        match self {
+            Self::UnidirectionalSequenceLstm(_) => &[full_lstm::OUTPUT_STATE, full_lstm::CELL_STATE],
+            _ => &[],
+        }
+    }
+
+    /// The tensors that stand for values inside the op; none for ops that have no such.
+    #[must_use]
+    pub fn intermediates(&self) -> &[TensorId] {
+        match self {
+            Self::UnidirectionalSequenceLstm(op) => &op.intermediates,
+            _ => &[],
+        }
+    }
+
+    /// [`Op::intermediates`], to change; `None` for ops that have no such.
+    pub fn intermediates_mut(&mut self) -> Option<&mut Vec<TensorId>> {
+        match self {
+            Self::UnidirectionalSequenceLstm(op) => Some(&mut op.intermediates),
+            _ => None,
+        }
     }
 
     /// The subgraphs that the op runs.

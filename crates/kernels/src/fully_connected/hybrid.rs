@@ -41,6 +41,12 @@ impl HybridFullyConnected {
         hybrid_scratch_bytes(&self.conv)
     }
 
+    /// Bytes of the packed weights.
+    #[must_use]
+    pub fn packed_bytes(&self) -> usize {
+        self.conv.packed_bytes()
+    }
+
     /// Runs. `input` is `batch in_features`, `output` is `batch out_features`.
     ///
     /// # Panics

@@ -24,6 +24,7 @@ pub(crate) mod custom;
 mod depthwise_conv_2d;
 mod dequantize;
 mod fully_connected;
+mod lstm;
 mod max_pool_2d;
 mod pack;
 mod pad;
@@ -95,6 +96,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Floor(_) => activations::plan(cx, Unary::Floor),
         Op::Ceil(_) => activations::plan(cx, Unary::Ceil),
         Op::Round(_) => activations::plan(cx, Unary::Round),
+        Op::UnidirectionalSequenceLstm(op) => lstm::plan_unidirectional(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
         Op::ReduceMin(_) => reduce::plan(cx, Reduction::Min),
@@ -147,7 +149,7 @@ macro_rules! elements {
     ($($type:ty: $dtype:ident),*) => { $(impl Element for $type { const DTYPE: DType = DType::$dtype; })* };
 }
 
-elements!(f32: F32, i8: I8, u8: U8, i32: I32, i64: I64);
+elements!(f32: F32, i8: I8, u8: U8, i16: I16, i32: I32, i64: I64);
 
 impl<'a> NodeContext<'a> {
     /// Input `index`, which the op's shape inference has made sure is there.

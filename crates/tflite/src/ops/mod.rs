@@ -9,7 +9,7 @@ use litesmith_graph::ops::{
     Padding, Pow, Prelu, Quantize, ReadVariable, ReduceMax, ReduceMin, Relu, Relu0To1, Relu6, ReluN1To1, Reshape,
     ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToDepth,
     Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Tanh, Tile,
-    Transpose, TransposeConv, Unpack, VarHandle, While,
+    Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, While,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
@@ -29,6 +29,7 @@ mod dequantize;
 mod elementwise;
 mod expand_dims;
 mod fully_connected;
+mod lstm;
 mod max_pool_2d;
 mod mean;
 mod mul;
@@ -146,6 +147,7 @@ table! {
     Sub 41;
     Div 42;
     Squeeze 43;
+    UnidirectionalSequenceLstm 44;
     StridedSlice 45;
     Exp 47;
     Split 49;
@@ -274,9 +276,14 @@ impl<'a> Tensors<'a> {
 
     /// Whether a float op has integer weights as its second input, so that its input is quantized while running.
     fn is_hybrid(&self) -> bool {
+        self.is_hybrid_at(1)
+    }
+
+    /// Whether a float op has integer weights as input `index`.
+    fn is_hybrid_at(&self, index: usize) -> bool {
         self.input_dtype(0) == Some(DType::F32)
             && self.output_dtype() == Some(DType::F32)
-            && self.input_dtype(1) == Some(DType::I8)
+            && self.input_dtype(index) == Some(DType::I8)
     }
 
     /// The type to be stored as `quantized_bias_type`: int16 activations with an int32 bias, where int64 is the rule.
@@ -351,6 +358,14 @@ impl<'a> Options<'a> {
         let code = self.scalar(field, 0_i8)?;
         Activation::from_code(code)
             .ok_or_else(|| Error::malformed("", format!("got activation {code}, expected 0 to 5")))
+    }
+
+    /// The limit of a recurrent layer; 0 for none.
+    fn clip(&self, field: usize) -> Result<f32> {
+        match self.scalar(field, 0.0_f32)? {
+            clip if clip >= 0.0 => Ok(clip),
+            clip => Err(Error::malformed("", format!("got the limit {clip}, expected at least 0"))),
+        }
     }
 
     fn padding(&self, field: usize) -> Result<Padding> {

@@ -319,6 +319,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::Greater(_)
         | Op::Less(_)
         | Op::Floor(_)
+        | Op::UnidirectionalSequenceLstm(_)
         | Op::StablehloComposite(_) => Err(Error::unsupported("", "it has no gradient")),
         Op::Shape(_) => Err(Error::unsupported("", "a computed shape cannot be trained through")
             .with_hint("give the model a fixed shape except for the batch")),

@@ -1,0 +1,44 @@
+//! LSTM layers.
+
+use litesmith_graph::Result;
+use litesmith_graph::ops::UnidirectionalSequenceLstm;
+
+use super::{Format, Options, OptionsBuilder, Tensors};
+
+impl Format for UnidirectionalSequenceLstm {
+    const OPTIONS: u8 = 71;
+    const VERSIONS: &'static [&'static str] = &["1.13.1", "1.14.0", "2.3.0", "2.12.0"];
+
+    fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
+        options.expect_fields(6)?;
+        Ok(Self {
+            activation: options.activation(0)?,
+            cell_clip: options.clip(1)?,
+            projection_clip: options.clip(2)?,
+            time_major: options.scalar(3, false)?,
+            asymmetric_quantize_inputs: options.scalar(4, false)?,
+            diagonal_recurrent_tensors: options.scalar(5, false)?,
+            intermediates: Vec::new(),
+        })
+    }
+
+    fn write(&self, options: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
+        options
+            .activation(0, self.activation)
+            .scalar(1, self.cell_clip, 0.0)
+            .scalar(2, self.projection_clip, 0.0)
+            .scalar(3, self.time_major, false)
+            .scalar(4, self.asymmetric_quantize_inputs, false)
+            .scalar(5, self.diagonal_recurrent_tensors, false);
+        Ok(())
+    }
+
+    fn version(&self, node: &Tensors<'_>) -> usize {
+        match node.is_hybrid_at(2) {
+            _ if self.diagonal_recurrent_tensors => 4,
+            true if self.asymmetric_quantize_inputs => 3,
+            true => 2,
+            false => 1,
+        }
+    }
+}
