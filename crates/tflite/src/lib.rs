@@ -25,6 +25,7 @@ mod metadata;
 mod ops;
 mod read;
 mod schema;
+mod sparsity;
 mod write;
 
 use litesmith_graph::{Error, Model, Result};
@@ -51,6 +52,8 @@ pub struct Limits {
     /// Bytes that everything read from the file may add up to, as a multiple of its size. Equal vectors may be stored
     /// once and named many times, by which a hostile file could ask for any amount of memory.
     pub expansion: usize,
+    /// Bytes that sparse constants may take all together when they are made dense.
+    pub sparse_bytes: usize,
     /// Bytes of one associated file (a list of labels), unpacked.
     pub associated_file_bytes: usize,
 }
@@ -70,8 +73,8 @@ impl Limits {
     }
 }
 
-/// 2 GiB of file, 1,000 subgraphs, 1,000,000 tensors and nodes, 16 times the size of the file, 16 MiB for an associated
-/// file.
+/// 2 GiB of file, 1,000 subgraphs, 1,000,000 tensors and nodes, 16 times the size of the file, 256 MiB for sparse constants,
+/// 16 MiB for an associated file.
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -80,6 +83,7 @@ impl Default for Limits {
             tensors: 1_000_000,
             nodes: 1_000_000,
             expansion: 16,
+            sparse_bytes: 1 << 28,
             associated_file_bytes: 1 << 24,
         }
     }

@@ -8,7 +8,7 @@ use crate::builtin_operators::NAMES;
 use crate::flatbuffer::{File, Table};
 use crate::ops::{self, Tensors};
 use crate::schema::{self, buffer, operator, operator_code, quantization, signature_def, subgraph, tensor, tensor_map};
-use crate::{Limits, Loaded, metadata};
+use crate::{Limits, Loaded, metadata, sparsity};
 
 /// Reads a `.tflite` file.
 ///
@@ -32,7 +32,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Loaded> {
     let operators = subgraphs.iter().map(|table| table.tables(subgraph::OPERATORS)).collect::<Result<Vec<_>>>()?;
     check_operators(&operators, &codes)?;
 
-    let mut buffers = Buffers::new(root.tables(schema::model::BUFFERS)?);
+    let mut buffers = Buffers::new(root.tables(schema::model::BUFFERS)?, limits);
     let mut warnings = Vec::new();
     let mut graphs = Vec::with_capacity(subgraphs.len());
     for (index, (table, operators)) in subgraphs.iter().zip(&operators).enumerate() {
@@ -122,7 +122,7 @@ impl OpCode {
     /// Why the op cannot be read; `None` when it can.
     pub(crate) fn refusal(&self) -> Option<String> {
         // Whether a custom op can run is known to who plans the model: its user may have registered it.
-        if self.code == operator_code::CUSTOM {
+        if self.code == operator_code::CUSTOM || self.code == operator_code::DENSIFY {
             return None;
         }
         let Some(versions) = ops::versions(self.code) else {
@@ -162,12 +162,14 @@ fn check_operators(operators: &[Vec<Table<'_>>], codes: &[OpCode]) -> Result<()>
 struct Buffers<'a> {
     tables: Vec<Table<'a>>,
     copies: Vec<Option<Option<Data>>>,
+    /// Bytes that sparse constants may still take.
+    sparse_left: usize,
 }
 
 impl<'a> Buffers<'a> {
-    fn new(tables: Vec<Table<'a>>) -> Self {
+    fn new(tables: Vec<Table<'a>>, limits: &Limits) -> Self {
         let copies = vec![None; tables.len()];
-        Self { tables, copies }
+        Self { tables, copies, sparse_left: limits.sparse_bytes }
     }
 
     /// The bytes of a buffer; `None` when it holds none.
@@ -229,6 +231,10 @@ fn read_graph(
         let code = table.scalar(operator::OPCODE_INDEX, 0_u32)?;
         let code = codes.get(self::index(code));
         let place = || format!("op {index} {}", code.map_or_else(String::new, OpCode::name));
+        if code.is_some_and(|code| code.code == operator_code::DENSIFY) {
+            densify(&mut graph, table).map_err(|error| error.at(place()))?;
+            continue;
+        }
         let node = read_node(table, code, &graph).map_err(|error| error.at(place()))?;
         graph.nodes.push(node);
     }
@@ -256,6 +262,21 @@ pub(crate) fn read_node(table: &Table<'_>, code: Option<&OpCode>, graph: &Graph)
         *intermediates = required(table, operator::INTERMEDIATES, count).map_err(|error| error.at("intermediates"))?;
     }
     Ok(Node { op, inputs, outputs })
+}
+
+/// DENSIFY: its output is the constant that its sparse input has become.
+fn densify(graph: &mut Graph, table: &Table<'_>) -> Result<()> {
+    let count = graph.tensors.len();
+    let (inputs, outputs) = (required(table, operator::INPUTS, count)?, required(table, operator::OUTPUTS, count)?);
+    let (&[input], &[output]) = (inputs.as_slice(), outputs.as_slice()) else {
+        return Err(Error::malformed("", format!("got {} inputs and {} outputs", inputs.len(), outputs.len())));
+    };
+    let (from, to) = (graph.tensor(input), graph.tensor(output));
+    if from.data.is_none() || to.data.is_some() || (from.dtype, &from.shape) != (to.dtype, &to.shape) {
+        return Err(Error::malformed("", format!("makes {to} of {from}, expected a sparse constant of that form")));
+    }
+    graph.tensor_mut(output).data = graph.tensor(input).data.clone();
+    Ok(())
 }
 
 /// Tensors without elements have no bytes that would mark them as constants: those that a node reads and nothing
@@ -319,7 +340,6 @@ fn read_tensor(
         return Err(Error::malformed("", format!("got size {size} in the shape signature {signature:?}")));
     }
     for (field, what) in [
-        (tensor::SPARSITY, "sparsity: sparse constants"),
         (tensor::VARIANT_TENSORS, "variant_tensors"),
         (tensor::EXTERNAL_BUFFER, "external_buffer: constants in another file"),
     ] {
@@ -331,13 +351,23 @@ fn read_tensor(
         Some(table) => read_quantization(&table, shape.len(), place, odd_axes)?,
         None => None,
     };
+    let mut data = buffers.get(index(table.scalar(tensor::BUFFER, 0_u32)?))?;
+    if let Some(table) = table.table(tensor::SPARSITY)? {
+        if dtype.bits() < 8 {
+            return Err(Error::unsupported("sparsity", format!("{dtype} elements")));
+        }
+        let values = data.as_ref().map_or(&[][..], Data::bytes);
+        let dense = sparsity::densify(&table, &shape, dtype.bits() / 8, values, buffers.sparse_left)?;
+        buffers.sparse_left -= dense.len();
+        data = Some(Data::from_bytes(&dense));
+    }
     Ok(Tensor {
         name,
         dtype,
         shape,
         signature,
         quantization,
-        data: buffers.get(index(table.scalar(tensor::BUFFER, 0_u32)?))?,
+        data,
         is_variable: table.scalar(tensor::IS_VARIABLE, false)?,
     })
 }

@@ -21,6 +21,8 @@ pub(crate) mod operator_code {
     pub(crate) const VERSION: usize = 2;
     pub(crate) const BUILTIN_CODE: usize = 3;
 
+    /// Code of DENSIFY, which makes a sparse constant dense: done when reading.
+    pub(crate) const DENSIFY: i32 = 124;
     /// Code of custom operators.
     pub(crate) const CUSTOM: i32 = 32;
     /// What the one-byte field says when the code does not fit it.
@@ -47,6 +49,25 @@ pub(crate) mod tensor {
     pub(crate) const HAS_RANK: usize = 8;
     pub(crate) const VARIANT_TENSORS: usize = 9;
     pub(crate) const EXTERNAL_BUFFER: usize = 10;
+}
+
+pub(crate) mod sparsity {
+    pub(crate) const TRAVERSAL_ORDER: usize = 0;
+    pub(crate) const BLOCK_MAP: usize = 1;
+    pub(crate) const DIM_METADATA: usize = 2;
+}
+
+pub(crate) mod dimension_metadata {
+    pub(crate) const FORMAT: usize = 0;
+    pub(crate) const DENSE_SIZE: usize = 1;
+    pub(crate) const SEGMENTS_TYPE: usize = 2;
+    pub(crate) const SEGMENTS: usize = 3;
+    pub(crate) const INDICES_TYPE: usize = 4;
+    pub(crate) const INDICES: usize = 5;
+}
+
+pub(crate) mod sparse_indices {
+    pub(crate) const VALUES: usize = 0;
 }
 
 pub(crate) mod quantization {

@@ -179,7 +179,8 @@ impl<'a> NodeContext<'a> {
         }
         match &tensor.data {
             Some(data) => data.elements(),
-            None => Err(Error::unsupported("", format!("the {name} (input {index}) is computed, expected a constant"))),
+            None => Err(Error::unsupported("", format!("the {name} (input {index}) is computed, expected a constant"))
+                .with_needed_input(index)),
         }
     }
 
