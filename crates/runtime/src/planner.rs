@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use litesmith_graph::ops::Inputs;
 use litesmith_graph::{Data, Error, Graph, Node, Op, Result, Tensor, TensorId};
 use litesmith_kernels::Buffer;
 
 use crate::SessionOptions;
 use crate::control::{self, Control, PlannedCall};
 use crate::env::{Env, Reservation, Value, over_limit};
-use crate::kernel::{Inputs, Io, Kernel, Place};
+use crate::kernel::{self, Io, Kernel, Place};
 use crate::ops::{NodeContext, custom, plan_node};
 use crate::place::place;
 use crate::runner::{Runner, State, Watch};
@@ -443,7 +444,7 @@ impl Planner<'_, '_, '_> {
         kernel.run(
             self.env,
             Io {
-                inputs: Inputs { places: &places, slots: &[] },
+                inputs: kernel::Inputs { places: &places, slots: &[] },
                 outputs: &mut buffers,
                 output_bytes: &bytes,
                 scratch: &mut scratch,
@@ -460,6 +461,14 @@ impl Planner<'_, '_, '_> {
 fn infer(graph: &Graph, node: &Node, options: &SessionOptions) -> Result<Vec<Vec<usize>>> {
     match &node.op {
         Op::Custom(op) => custom::infer(graph, node, op, options),
+        // Shape inference would be content with the attribute, which a shape that is computed overrules.
+        Op::Reshape(_) => {
+            let inputs = Inputs::new(&node.op, graph.node_tensors(&node.inputs));
+            if inputs.optional(1).is_some_and(|shape| shape.shape.len() == 1) {
+                inputs.data(1, "shape")?;
+            }
+            node.op.infer_shapes(&graph.node_tensors(&node.inputs))
+        }
         op => op.infer_shapes(&graph.node_tensors(&node.inputs)),
     }
 }
