@@ -10,6 +10,7 @@ const HELP: &str = "Usage: cargo xtask TASK
 
   check   format, lints with warnings denied, tidy, tests, docs: what must pass before a commit
   tidy    the project's own rules: dependencies, op files, file sizes, paths of one machine
+  fuzz    damaged models and random graphs through everything that reads and runs models: --minutes N, --seed N, --out DIR
   verify  the long tier, before a release: accuracy with three seeds, the oracle; writes benchmarks/record/verify.md
 
 CI runs `check`, the demo, and then the oracle suite (oracle/run.py).";
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let result = match task.as_deref() {
         Some("check") => check(),
         Some("tidy") => tidy::tidy(),
+        Some("fuzz") => fuzz(),
         Some("verify") => verify::verify(),
         _ => {
             eprintln!("{HELP}");
@@ -40,6 +42,13 @@ fn check() -> Result<(), String> {
     tidy::tidy()?;
     cargo(&["test", "--quiet"], &[])?;
     cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn fuzz() -> Result<(), String> {
+    let given: Vec<_> = std::env::args().skip(2).collect();
+    let mut arguments = vec!["run", "--release", "--package", "litesmith-fuzz", "--example", "mutate", "--"];
+    arguments.extend(given.iter().map(String::as_str));
+    cargo(&arguments, &[])
 }
 
 fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {

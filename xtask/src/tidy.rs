@@ -18,6 +18,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("litesmith", &["graph", "tflite", "kernels", "runtime", "data", "train", "compress", "measure"]),
     ("cli", &["litesmith"]),
     ("testkit", &["graph"]),
+    ("fuzz", &["graph", "tflite", "runtime", "testkit"]),
 ];
 
 /// Lines that a source file may have, and the files that may have more, with the reason.

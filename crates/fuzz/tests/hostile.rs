@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use litesmith_fuzz::{Reached, TARGETS, exercise_bytes, exercise_graph};
 use litesmith_graph::ops::{
     Activation, AveragePool2d, Concatenation, Conv2d, ExpandDims, FullyConnected, MaxPool2d, Pad, Padding, ReduceMax,
     Relu, Reshape, Shape, Softmax, Tanh,
@@ -10,10 +11,6 @@ use litesmith_graph::{DType, Data, Graph, Model, Quantization, Tensor, TensorId}
 use litesmith_runtime::{Session, SessionOptions};
 use litesmith_testkit::{Random, damage, random_graph};
 use litesmith_tflite::{Limits, WriteOptions, read, write};
-
-mod common;
-
-use common::Reached;
 
 fn testdata(folder: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../../testdata", folder].iter().collect()
@@ -31,7 +28,29 @@ fn models(folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 fn all_models() -> Vec<(String, Vec<u8>)> {
-    [models("models"), models("tflite")].concat()
+    [models("models"), models("tflite"), models("../fuzz/corpus/models")].concat()
+}
+
+#[test]
+fn the_corpus_passes_every_target() {
+    for (name, bytes) in all_models() {
+        for (target, run) in TARGETS {
+            eprintln!("{name}: {target}");
+            run(&bytes);
+        }
+        assert_eq!(exercise_bytes(&bytes, 1), Reached::Ran, "{name}");
+    }
+}
+
+#[test]
+fn damaged_archives_of_labels_are_warnings() {
+    let models = models("tflite");
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let (_, bytes) = &models[random.below(models.len())];
+        let archive = bytes.windows(4).position(|window| window == b"PK\x03\x04").unwrap_or(0);
+        litesmith_fuzz::metadata(&damage(&bytes[archive..], &mut random));
+    }
 }
 
 #[test]
@@ -42,11 +61,11 @@ fn a_flipped_byte_or_a_cut_off_end_is_an_error_or_runs() {
             eprintln!("{name}: byte {at} flipped");
             let mut flipped = bytes.clone();
             flipped[at] ^= 0xff;
-            common::exercise_bytes(&flipped, at as u64);
+            exercise_bytes(&flipped, at as u64);
         }
         for end in (0..bytes.len()).step_by(bytes.len() / 16) {
             eprintln!("{name}: {end} bytes");
-            common::exercise_bytes(&bytes[..end], end as u64);
+            exercise_bytes(&bytes[..end], end as u64);
         }
     }
 }
@@ -59,7 +78,7 @@ fn random_damage_is_an_error_or_runs() {
         eprintln!("seed {seed}");
         let mut random = Random::new(seed);
         let (_, bytes) = &models[random.below(models.len())];
-        ran += usize::from(common::exercise_bytes(&damage(bytes, &mut random), seed) == Reached::Ran);
+        ran += usize::from(exercise_bytes(&damage(bytes, &mut random), seed) == Reached::Ran);
     }
     assert!((300..1300).contains(&ran), "the damage must be neither too small nor too large: {ran} of 1500 ran");
 }
@@ -69,7 +88,7 @@ fn random_graphs_are_an_error_or_run() {
     let mut ran = 0;
     for seed in 0..3000 {
         eprintln!("seed {seed}");
-        ran += usize::from(common::exercise_graph(&random_graph(&mut Random::new(seed)), seed) == Reached::Ran);
+        ran += usize::from(exercise_graph(&random_graph(&mut Random::new(seed)), seed) == Reached::Ran);
     }
     assert!((900..2400).contains(&ran), "{ran} of 3000 ran");
 }
@@ -255,7 +274,7 @@ fn attacks_fail_as_they_should() {
     for (name, bytes) in models("attacks") {
         if !names.contains(&name.trim_end_matches(".tflite")) {
             eprintln!("{name}");
-            common::exercise_bytes(&bytes, 1);
+            exercise_bytes(&bytes, 1);
         }
     }
 }
