@@ -63,7 +63,7 @@ pub(crate) fn densify(
     for (block, &axis) in blocks.iter().enumerate() {
         let size = metadata[level_of(shape.len() + block)].scalar(dimension_metadata::DENSE_SIZE, 0_i32)?;
         block_sizes[axis] = match usize::try_from(size) {
-            Ok(size) if size > 0 && shape[axis] % size == 0 && block_sizes[axis] == 1 => size,
+            Ok(size) if size > 0 && shape[axis].is_multiple_of(size) && block_sizes[axis] == 1 => size,
             _ => return Err(malformed(format!("blocks of {size} along axis {axis} of {shape:?}"))),
         };
     }
