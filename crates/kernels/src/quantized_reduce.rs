@@ -11,14 +11,14 @@ const KERNEL: &str = "reduce";
 
 /// Which elements of the input meet in which element of the output.
 #[derive(Debug, Clone)]
-struct Plan {
+pub(crate) struct Plan {
     walk: Walk,
-    input_len: usize,
-    output_len: usize,
+    pub(crate) input_len: usize,
+    pub(crate) output_len: usize,
 }
 
 impl Plan {
-    fn new(shape: &[usize], axes: &[usize]) -> Result<Self, Unsupported> {
+    pub(crate) fn new(shape: &[usize], axes: &[usize]) -> Result<Self, Unsupported> {
         if let Some(axis) = axes.iter().find(|&&axis| axis >= shape.len()) {
             return Err(Unsupported::new(KERNEL, format!("axis {axis} of a tensor of rank {}", shape.len())));
         }
@@ -35,7 +35,7 @@ impl Plan {
     }
 
     /// Calls `row(input, output)` with matching rows; an output row of one element takes the whole input row.
-    fn for_rows<T, O>(&self, input: &[T], output: &mut [O], row: impl Fn(&[T], &mut [O])) {
+    pub(crate) fn for_rows<T, O>(&self, input: &[T], output: &mut [O], row: impl Fn(&[T], &mut [O])) {
         let Dim { size, b: step, .. } = self.walk.inner;
         if input.is_empty() {
             return;
@@ -45,7 +45,7 @@ impl Plan {
     }
 }
 
-/// A planned integer MEAN on `i8`, `u8` or `i16`.
+/// A planned integer MEAN or SUM on `i8`, `u8` or `i16`.
 #[derive(Debug, Clone)]
 pub struct QuantizedMean<T> {
     plan: Plan,
@@ -58,6 +58,8 @@ pub struct QuantizedMean<T> {
 enum Formula {
     /// `sum * scale + offset` in f32, halves to even (XNNPACK `operators/reduce-nd.c`).
     Float { scale: f32, offset: f32 },
+    /// `round(sum * scale + offset)` in f32, halves away from zero (LiteRT `optimized/reduce.h`, `QuantizedMeanOrSum`).
+    Away { scale: f32, offset: f32 },
     /// `(sum - zero points)` with [`FixedPoint::round_twice`], the multiplier divided by the count (LiteRT
     /// `reference/reduce.h`, `QuantizedMeanOrSum`).
     Fixed { zero_points: i32, scale: FixedPoint },
@@ -82,7 +84,51 @@ impl<T: Quantized> QuantizedMean<T> {
         if count == 0 || count > 1 << 15 {
             return Err(Unsupported::new(KERNEL, format!("a mean of {count} quantized elements, 1 to 32768 can")));
         }
-        let formula = if numerics == Numerics::Litert && T::BITS == 8 {
+        Ok(Self::with(plan, Self::mean_formula(count, input, output, numerics), output))
+    }
+
+    /// Plans the sum of `shape` over `axes` (repeated ones count once). Litert: 8-bit runs in XNNPACK, int16 in the
+    /// optimized builtin.
+    ///
+    /// # Errors
+    /// An axis beyond the rank, too many elements for 32-bit sums, or bad quantization.
+    pub fn sum(
+        shape: &[usize],
+        axes: &[usize],
+        input: QuantParams,
+        output: QuantParams,
+        numerics: Numerics,
+    ) -> Result<Self, Unsupported> {
+        input.check::<T>(KERNEL, "input")?;
+        output.check::<T>(KERNEL, "output")?;
+        let plan = Plan::new(shape, axes)?;
+        let count = plan.input_len.checked_div(plan.output_len).unwrap_or(0);
+        if count > 1 << 15 {
+            return Err(Unsupported::new(KERNEL, format!("a sum of {count} quantized elements, at most 32768 can be")));
+        }
+        let ratio = input.scale / output.scale;
+        let formula = match (numerics, T::BITS) {
+            (Numerics::Litert, 8) => {
+                let offset = output.zero_point as f32 - (count as f32 * input.zero_point as f32) * ratio;
+                Formula::Float { scale: ratio, offset }
+            }
+            (Numerics::Litert, _) => {
+                Formula::Away { scale: ratio, offset: -input.zero_point as f32 * ratio * count as f32 }
+            }
+            (Numerics::Reference, _) => {
+                let scale = FixedPoint::new(f64::from(input.scale) / f64::from(output.scale));
+                Formula::Fixed { zero_points: input.zero_point.wrapping_mul(count as i32), scale }
+            }
+        };
+        Ok(Self::with(plan, formula, output))
+    }
+
+    fn with(plan: Plan, formula: Formula, output: QuantParams) -> Self {
+        Self { plan, formula, output_zero_point: output.zero_point, element: PhantomData }
+    }
+
+    fn mean_formula(count: usize, input: QuantParams, output: QuantParams, numerics: Numerics) -> Formula {
+        if numerics == Numerics::Litert && T::BITS == 8 {
             let scale = input.scale / output.scale * (1.0 / count as f32);
             let offset = output.zero_point as f32 - (count as f32 * input.zero_point as f32) * scale;
             Formula::Float { scale, offset }
@@ -92,8 +138,7 @@ impl<T: Quantized> QuantizedMean<T> {
             let multiplier = (i64::from(scale.multiplier) << shift.max(0)) / count as i64;
             let scale = FixedPoint { multiplier: multiplier as i32, shift: scale.shift - shift };
             Formula::Fixed { zero_points: input.zero_point.wrapping_mul(count as i32), scale }
-        };
-        Ok(Self { plan, formula, output_zero_point: output.zero_point, element: PhantomData })
+        }
     }
 
     /// Elements of the input and of the output.
@@ -125,6 +170,9 @@ impl<T: Quantized> QuantizedMean<T> {
                 Formula::Float { scale, offset } => {
                     let rounded = (sum as f32 * scale + offset).round_ties_even();
                     rounded.clamp(T::MIN as f32, T::MAX as f32) as i32
+                }
+                Formula::Away { scale, offset } => {
+                    ((sum as f32 * scale + offset).round() as i32).saturating_add(self.output_zero_point)
                 }
                 Formula::Fixed { zero_points, scale } => {
                     scale.round_twice(sum.wrapping_sub(zero_points)).wrapping_add(self.output_zero_point)

@@ -43,6 +43,19 @@ impl AveragePool2d {
         });
     }
 
+    /// y = activation(the square root of the mean of the squares of the valid elements of each window): L2_POOL_2D.
+    ///
+    /// # Panics
+    /// If a length is not as planned.
+    pub fn forward_l2(&self, pool: &Pool, activation: Activation, x: &[f32], y: &mut [f32]) {
+        let g = &self.geometry;
+        let Some([x_len, _]) = g.image_lens(x.len(), y.len()) else { return };
+        pool.chunks_mut(y, g.width.output * g.channels, |row, y| {
+            let (image, out_y) = (row / g.height.output, row % g.height.output);
+            forward_l2_row(self.isa, g, activation, out_y, &x[image * x_len..][..x_len], y);
+        });
+    }
+
     /// dx from dy. Overwrites `dx`.
     ///
     /// # Panics
@@ -69,6 +82,24 @@ multiversion! {
             let scale = T::ONE / T::from_f64(g.window_len(out_y, out_x) as f64);
             for y in y {
                 *y = activation.apply(*y * scale);
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn forward_l2_row<>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[f32], y: &mut [f32]) {
+        let channels = g.channels;
+        for (out_x, y) in y.chunks_exact_mut(channels).enumerate() {
+            y.fill(0.0);
+            g.for_window(out_y, out_x, |pixel| {
+                for (y, &x) in y.iter_mut().zip(&x[pixel * channels..][..channels]) {
+                    *y += x * x;
+                }
+            });
+            let count = g.window_len(out_y, out_x) as f32;
+            for y in y {
+                *y = activation.apply((*y / count).sqrt());
             }
         }
     }
