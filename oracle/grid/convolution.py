@@ -255,6 +255,53 @@ def fully_connected(rng):
             yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12, kind == "f32")
 
 
+# Name; shapes of the operands; whether they are transposed.
+MATRICES = [
+    ("plain", (3, 9), (9, 5), False, False),
+    ("batch", (2, 4, 7), (2, 7, 6), False, False),
+    ("transposed_right", (2, 3, 4, 5), (2, 3, 6, 5), False, True),
+    ("transposed_left", (3, 5, 4), (3, 5, 2), True, False),
+    ("transposed_both", (2, 6, 3), (2, 5, 6), True, True),
+    ("broadcast_right", (4, 3, 8), (8, 3), False, False),
+    ("broadcast_left", (3, 8), (2, 2, 8, 3), False, False),
+    ("broadcast_each", (2, 1, 3, 4), (1, 3, 5, 4), False, True),
+    ("one_row", (1, 33), (33, 19), False, False),
+]
+
+
+def batch_matmul(rng):
+    """Cases of BATCH_MATMUL."""
+    for kind in ("f32", "f32_constant", "i8", "i8_constant", "i8_symmetric", "i16", "i16_i8", "i8_i32", "hybrid"):
+        for at, (label, left, right, adj_x, adj_y) in enumerate(MATRICES):
+            m, depth = left[-2:][::-1] if adj_x else left[-2:]
+            n = right[-2] if adj_y else right[-1]
+            out = (*np.broadcast_shapes(left[:-2], right[:-2]), m, n)
+            key = "data" if kind in ("f32_constant", "i8_constant", "hybrid") else "feed"
+            if kind.startswith("f32"):
+                x, y = T("f32", left, feed=floats(rng, left, 3)), T("f32", right, **{key: floats(rng, right, 1)})
+                z = T("f32", out)
+            elif kind == "hybrid":
+                x = T("f32", left, feed=floats(rng, left, 3))
+                axis = len(right) - (2 if adj_y else 1)
+                y, z = weights(rng, "i8", right, axis, at % 2 == 0), T("f32", out)
+            else:
+                x = quantized(rng, kind.split("_")[0], left)
+                y = quantized(rng, "i8" if "i8" in kind else "i16", right, key=key)
+                if kind != "i8":
+                    y.zero_point = 0
+                size = spread(*QUANTIZED[x.dtype]) * spread(*QUANTIZED[y.dtype]) * np.sqrt(depth)
+                low, high = QUANTIZED[x.dtype]
+                point = 0 if x.dtype == "i16" else int(rng.integers(-20, 20))
+                z = T(x.dtype, out, np.float32(x.scale * y.scale * size * 5 / (high - low)), point)
+                if kind == "i8_i32":
+                    z = T("i32", out)
+            opts = options("BatchMatMulOptions", adjX=adj_x, adjY=adj_y, asymmetricQuantizeInputs=at % 3 == 0)
+            # With zero points the builtin takes row sums of other matrices when there are two axes of them.
+            wrong = ("reference",) if kind == "hybrid" and at % 3 == 0 and len(right) > 3 else ()
+            sums = kind.startswith("f32")
+            yield single(f"{kind}_{label}", BUILTIN.BATCH_MATMUL, [x, y], [z], opts, 4, sums, wrong)
+
+
 # Name; shape; window, stride.
 POOLS = [
     ("2x2", (1, 4, 6, 5), (2, 2), (2, 2)),
@@ -303,6 +350,7 @@ OPS = {
     "depthwise_conv_2d": depthwise_conv_2d,
     "fully_connected": fully_connected,
     "transpose_conv": transpose_conv,
+    "batch_matmul": batch_matmul,
     "average_pool_2d": pool(BUILTIN.AVERAGE_POOL_2D, 3, ("f32", "i8", "u8", "i16")),
     "max_pool_2d": pool(BUILTIN.MAX_POOL_2D, 3, ("f32", "i8", "u8", "i16")),
     "l2_pool_2d": pool(BUILTIN.L2_POOL_2D, 1, ("f32",)),

@@ -65,12 +65,7 @@ impl<T: Quantized> QuantizedProduct<T> {
     ///
     /// # Errors
     /// An axis beyond the rank, or bad quantization.
-    pub fn new(
-        shape: &[usize],
-        axes: &[usize],
-        input: QuantParams,
-        output: QuantParams,
-    ) -> Result<Self, Unsupported> {
+    pub fn new(shape: &[usize], axes: &[usize], input: QuantParams, output: QuantParams) -> Result<Self, Unsupported> {
         input.check::<T>("reduce_prod", "input")?;
         output.check::<T>("reduce_prod", "output")?;
         let fold = Fold::new(shape, axes)?;

@@ -101,6 +101,11 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::Shape(_)
         | Op::Squeeze(_)
         | Op::StridedSlice(_)
+        | Op::TopkV2(_)
+        | Op::ArgMax(_)
+        | Op::ArgMin(_)
+        | Op::ReduceAny(_)
+        | Op::ReduceAll(_)
         | Op::Sub(_)
         | Op::LeakyRelu(_) => Exactness::Exact,
         // Up to three operations: x * relu6(x + 3) / 6 with a rounded 1/6; a square root (which vectors of LiteRT round to one
@@ -120,6 +125,8 @@ pub fn exactness(op: &Op) -> Exactness {
         Op::UnidirectionalSequenceLstm(_) => Exactness::Sum(8.0),
         // Not ours to promise; those that are built in are sums or one operation.
         Op::Custom(_) => Exactness::Sum(8.0),
+        // A sum of positive terms, a power.
+        Op::LocalResponseNormalization(_) => Exactness::Relative(8.0),
         // exp, a sum of positive terms, a division.
         Op::Softmax(_) => Exactness::Sum(8.0),
         Op::AveragePool2d(_)
@@ -127,6 +134,12 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::Conv2d(_)
         | Op::DepthwiseConv2d(_)
         | Op::FullyConnected(_)
+        | Op::Cumsum(_)
+        | Op::BatchMatmul(_)
+        | Op::ReduceProd(_)
+        | Op::Sum(_)
+        | Op::L2Pool2d(_)
+        | Op::L2Normalization(_)
         | Op::Mean(_)
         | Op::TransposeConv(_) => Exactness::Sum(1.0),
     }

@@ -112,6 +112,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::Log(_)
         | Op::Abs(_)
         | Op::Gelu(_) => same_type(),
+        Op::Sum(_) | Op::Mean(_) | Op::Relu(_) | Op::Relu6(_) | Op::LeakyRelu(_) | Op::Gelu(_) => same_type(),
         Op::HardSwish(_) => {
             int8_only(output)?;
             same_type()?;
@@ -165,6 +166,17 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::Div(_)
         | Op::TransposeConv(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::L2Normalization(_)
+        | Op::L2Pool2d(_)
+        | Op::LocalResponseNormalization(_)
+        | Op::TopkV2(_)
+        | Op::ArgMax(_)
+        | Op::ArgMin(_)
+        | Op::ReduceProd(_)
+        | Op::ReduceAny(_)
+        | Op::ReduceAll(_)
+        | Op::BatchMatmul(_)
+        | Op::Cumsum(_)
         | Op::StablehloComposite(_)
         | Op::Dequantize(_)
         | Op::BatchNormalization(_)

@@ -1,6 +1,6 @@
 //! From a training graph to one that a `.tflite` file can hold: what only training needs is folded away.
 
-use litesmith_graph::ops::{self, Activation};
+use litesmith_graph::ops::{Activation, self};
 use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
 /// The graph that a `.tflite` file holds: batch normalization folded into the convolution or fully connected op before
@@ -288,6 +288,7 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         Op::Div(op) => Some(&mut op.activation),
         Op::AveragePool2d(op) => Some(&mut op.activation),
         Op::TransposeConv(op) => Some(&mut op.activation),
+        Op::L2Pool2d(op) => Some(&mut op.activation),
         Op::MaxPool2d(op) => Some(&mut op.activation),
         // CONCATENATION has the attribute, but LiteRT runs it only when it is NONE.
         Op::Concatenation(_)
@@ -365,6 +366,17 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::L2Normalization(_)
+        | Op::LocalResponseNormalization(_)
+        | Op::TopkV2(_)
+        | Op::ArgMax(_)
+        | Op::Sum(_)
+        | Op::ArgMin(_)
+        | Op::ReduceProd(_)
+        | Op::ReduceAny(_)
+        | Op::ReduceAll(_)
+        | Op::BatchMatmul(_)
+        | Op::Cumsum(_)
         | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::BatchNormalization(_)

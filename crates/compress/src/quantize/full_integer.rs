@@ -133,6 +133,7 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         Op::Mul(op) => Some(op.activation),
         Op::Div(op) => Some(op.activation),
         Op::TransposeConv(op) => Some(op.activation),
+        Op::L2Pool2d(op) => Some(op.activation),
         Op::Sub(op) => Some(op.activation),
         Op::Dequantize(_)
         | Op::Logistic(_)
@@ -208,6 +209,17 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::L2Normalization(_)
+        | Op::LocalResponseNormalization(_)
+        | Op::TopkV2(_)
+        | Op::ArgMax(_)
+        | Op::Sum(_)
+        | Op::ArgMin(_)
+        | Op::ReduceProd(_)
+        | Op::ReduceAny(_)
+        | Op::ReduceAll(_)
+        | Op::BatchMatmul(_)
+        | Op::Cumsum(_)
         | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::BatchNormalization(_)

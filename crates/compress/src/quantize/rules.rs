@@ -42,6 +42,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         Op::Add(_)
         | Op::Sub(_)
         | Op::Mul(_)
+        | Op::Sum(_)
         | Op::Mean(_)
         | Op::Relu(_)
         | Op::ReluN1To1(_)
@@ -117,6 +118,17 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::Div(_)
         | Op::TransposeConv(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::L2Normalization(_)
+        | Op::L2Pool2d(_)
+        | Op::LocalResponseNormalization(_)
+        | Op::TopkV2(_)
+        | Op::ArgMax(_)
+        | Op::ArgMin(_)
+        | Op::ReduceProd(_)
+        | Op::ReduceAny(_)
+        | Op::ReduceAll(_)
+        | Op::BatchMatmul(_)
+        | Op::Cumsum(_)
         | Op::StablehloComposite(_) => Rule::Float,
         Op::BatchNormalization(_) | Op::Dropout(_) => Rule::TrainingOnly,
     }

@@ -6,6 +6,7 @@ mod activations;
 mod add;
 mod arithmetic;
 mod average_pool_2d;
+mod batch_matmul;
 mod batch_normalization;
 mod comparisons;
 mod concatenation;
@@ -19,6 +20,7 @@ mod elementwise;
 mod expand_dims;
 mod fully_connected;
 mod lstm;
+mod l2_pool_2d;
 mod max_pool_2d;
 mod mean;
 mod mul;
@@ -28,6 +30,7 @@ mod quantize;
 mod rearrange;
 mod reduce_max;
 mod reduce_min;
+mod reductions;
 mod reshape;
 mod shape;
 mod softmax;
@@ -42,6 +45,7 @@ pub use activations::{Elu, Gelu, HardSwish, LeakyRelu, Logistic, Relu, Relu0To1,
 pub use add::{Add, broadcast_shapes};
 pub use arithmetic::{Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, SquaredDifference};
 pub use average_pool_2d::AveragePool2d;
+pub use batch_matmul::{BatchMatmul, BatchMatmulSizes};
 pub use batch_normalization::BatchNormalization;
 pub use comparisons::{
     Equal, Greater, GreaterEqual, Less, LessEqual, LogicalAnd, LogicalOr, NotEqual, Select, SelectV2,
@@ -57,6 +61,7 @@ pub use elementwise::{Abs, Ceil, Cos, Exp, Floor, Log, LogicalNot, Neg, Round, R
 pub use expand_dims::ExpandDims;
 pub use fully_connected::FullyConnected;
 pub use lstm::{UnidirectionalSequenceLstm, full_lstm};
+pub use l2_pool_2d::L2Pool2d;
 pub use max_pool_2d::MaxPool2d;
 pub use mean::Mean;
 pub use mul::Mul;
@@ -69,6 +74,9 @@ pub use rearrange::{
 };
 pub use reduce_max::ReduceMax;
 pub use reduce_min::ReduceMin;
+pub use reductions::{
+    ArgMax, ArgMin, Cumsum, L2Normalization, LocalResponseNormalization, ReduceAll, ReduceAny, ReduceProd, Sum, TopkV2,
+};
 pub use reshape::Reshape;
 pub use shape::Shape;
 pub use softmax::Softmax;
@@ -131,6 +139,9 @@ op_table! {
     Dequantize "dequantize" "DEQUANTIZE" Some(6);
     Floor "floor" "FLOOR" Some(8);
     FullyConnected "fully_connected" "FULLY_CONNECTED" Some(9);
+    L2Normalization "l2_normalization" "L2_NORMALIZATION" Some(11);
+    L2Pool2d "l2_pool_2d" "L2_POOL_2D" Some(12);
+    LocalResponseNormalization "local_response_normalization" "LOCAL_RESPONSE_NORMALIZATION" Some(13);
     Logistic "logistic" "LOGISTIC" Some(14);
     MaxPool2d "max_pool_2d" "MAX_POOL_2D" Some(17);
     Mul "mul" "MUL" Some(18);
@@ -152,9 +163,11 @@ op_table! {
     UnidirectionalSequenceLstm "unidirectional_sequence_lstm" "UNIDIRECTIONAL_SEQUENCE_LSTM" Some(44);
     StridedSlice "strided_slice" "STRIDED_SLICE" Some(45);
     Exp "exp" "EXP" Some(47);
+    TopkV2 "topk_v2" "TOPK_V2" Some(48);
     Split "split" "SPLIT" Some(49);
     Prelu "prelu" "PRELU" Some(54);
     Maximum "maximum" "MAXIMUM" Some(55);
+    ArgMax "arg_max" "ARG_MAX" Some(56);
     Minimum "minimum" "MINIMUM" Some(57);
     Less "less" "LESS" Some(58);
     Neg "neg" "NEG" Some(59);
@@ -174,6 +187,10 @@ op_table! {
     Rsqrt "rsqrt" "RSQRT" Some(76);
     Shape "shape" "SHAPE" Some(77);
     Pow "pow" "POW" Some(78);
+    Sum "sum" "SUM" Some(74);
+    Shape "shape" "SHAPE" Some(77);
+    ArgMin "arg_min" "ARG_MIN" Some(79);
+    ReduceProd "reduce_prod" "REDUCE_PROD" Some(81);
     ReduceMax "reduce_max" "REDUCE_MAX" Some(82);
     Pack "pack" "PACK" Some(83);
     LogicalOr "logical_or" "LOGICAL_OR" Some(84);
@@ -184,6 +201,7 @@ op_table! {
     FloorDiv "floor_div" "FLOOR_DIV" Some(90);
     Square "square" "SQUARE" Some(92);
     FloorMod "floor_mod" "FLOOR_MOD" Some(95);
+    ReduceAny "reduce_any" "REDUCE_ANY" Some(91);
     ResizeNearestNeighbor "resize_nearest_neighbor" "RESIZE_NEAREST_NEIGHBOR" Some(97);
     LeakyRelu "leaky_relu" "LEAKY_RELU" Some(98);
     SquaredDifference "squared_difference" "SQUARED_DIFFERENCE" Some(99);
@@ -200,8 +218,11 @@ op_table! {
     If "if" "IF" Some(118);
     While "while" "WHILE" Some(119);
     SelectV2 "select_v2" "SELECT_V2" Some(123);
+    BatchMatmul "batch_matmul" "BATCH_MATMUL" Some(126);
+    Cumsum "cumsum" "CUMSUM" Some(128);
     CallOnce "call_once" "CALL_ONCE" Some(129);
     BroadcastTo "broadcast_to" "BROADCAST_TO" Some(130);
+    ReduceAll "reduce_all" "REDUCE_ALL" Some(140);
     VarHandle "var_handle" "VAR_HANDLE" Some(142);
     ReadVariable "read_variable" "READ_VARIABLE" Some(143);
     AssignVariable "assign_variable" "ASSIGN_VARIABLE" Some(144);

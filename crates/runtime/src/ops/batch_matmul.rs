@@ -75,8 +75,7 @@ fn integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>, geometry: BatchMatm
     let left = quant_params::<A>(cx.input(0)?)?;
     let right = quant_params::<B>(cx.input(1)?)?;
     let output = quant_params::<A>(cx.output()?)?;
-    let product =
-        QuantizedBatchMatmul::<A, B>::new(geometry, left, right, output, cx.numerics()).map_err(refused)?;
+    let product = QuantizedBatchMatmul::<A, B>::new(geometry, left, right, output, cx.numerics()).map_err(refused)?;
     let bytes = product.scratch_bytes();
     let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y, scratch) = io.split_scratch();

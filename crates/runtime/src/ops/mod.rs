@@ -16,6 +16,7 @@ use crate::kernel::Kernel;
 
 mod activations;
 mod average_pool_2d;
+mod batch_matmul;
 mod binary;
 mod comparisons;
 mod concatenation;
@@ -25,7 +26,9 @@ mod depthwise_conv_2d;
 mod dequantize;
 mod fully_connected;
 mod lstm;
+mod l2_pool_2d;
 mod max_pool_2d;
+mod normalization;
 mod pack;
 mod pad;
 mod power;
@@ -34,6 +37,7 @@ mod quantize;
 mod rearrange;
 mod reduce;
 mod reshape;
+mod selection;
 mod shape;
 mod softmax;
 mod transpose_conv;
@@ -97,6 +101,18 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Ceil(_) => activations::plan(cx, Unary::Ceil),
         Op::Round(_) => activations::plan(cx, Unary::Round),
         Op::UnidirectionalSequenceLstm(op) => lstm::plan_unidirectional(cx, op),
+        Op::L2Normalization(_) => normalization::plan_l2(cx),
+        Op::L2Pool2d(op) => l2_pool_2d::plan(cx, op),
+        Op::LocalResponseNormalization(op) => normalization::plan_local_response(cx, op),
+        Op::TopkV2(_) => selection::plan_top_k(cx),
+        Op::ArgMax(_) => selection::plan_position(cx, true),
+        Op::Sum(_) => reduce::plan(cx, Reduction::Sum),
+        Op::ArgMin(_) => selection::plan_position(cx, false),
+        Op::ReduceProd(_) => reduce::plan_product(cx),
+        Op::ReduceAny(_) | Op::ReduceAll(_) => reduce::plan_truth(cx),
+
+        Op::BatchMatmul(op) => batch_matmul::plan(cx, op),
+        Op::Cumsum(op) => selection::plan_cumsum(cx, op),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
         Op::ReduceMin(_) => reduce::plan(cx, Reduction::Min),

@@ -57,8 +57,7 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, reduction: Reduction, axes
         Reduction::Sum => QuantizedMean::<T>::sum(shape, &axes.axes, input, output, numerics),
         Reduction::Max | Reduction::Min => {
             let largest = reduction == Reduction::Max;
-            let extremum =
-                QuantizedExtremum::<T>::new(shape, &axes.axes, input, output, largest).map_err(refused)?;
+            let extremum = QuantizedExtremum::<T>::new(shape, &axes.axes, input, output, largest).map_err(refused)?;
             return Ok(Kernel::new(name, move |context, mut io| {
                 let (inputs, y) = io.split();
                 extremum.run(context, inputs.get(0), y);
@@ -77,7 +76,7 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, reduction: Reduction, axes
 }
 
 /// Plain integers. A mean is the 64-bit sum divided towards 0.
-fn plan_integer<T: Pod + Ord + Into<i64>>(
+fn plan_integer<T: Pod + Ord + Send + Into<i64>>(
     cx: &NodeContext<'_>,
     reduction: Reduction,
     fold: Fold,
@@ -108,7 +107,7 @@ fn plan_integer<T: Pod + Ord + Into<i64>>(
     })
 }
 
-fn stepwise<T: Pod>(name: String, fold: Fold, first: T, better: fn(T, T) -> T) -> Kernel {
+fn stepwise<T: Pod + Send>(name: String, fold: Fold, first: T, better: fn(T, T) -> T) -> Kernel {
     Kernel::new(name, move |_, mut io| {
         let (inputs, y) = io.split::<T>();
         fold.run(inputs.get::<T>(0), y, first, better);
@@ -151,7 +150,7 @@ fn quantized_product<T: Quantized>(cx: &NodeContext<'_>, axes: &Axes<'_>) -> Res
     Ok(kernel.with_scratch(bytes))
 }
 
-fn folded<T: Pod>(name: String, fold: Fold, first: T, step: fn(T, T) -> T) -> Result<Kernel> {
+fn folded<T: Pod + Send>(name: String, fold: Fold, first: T, step: fn(T, T) -> T) -> Result<Kernel> {
     Ok(stepwise(name, fold, first, step))
 }
 

@@ -54,7 +54,8 @@ fn geometry_of(
     })
 }
 
-fn plan_float(
+/// A float transposed convolution, of the builtin op or of a custom one.
+pub(super) fn plan_float(
     cx: &NodeContext<'_>,
     operands: Operands,
     activation: Activation,

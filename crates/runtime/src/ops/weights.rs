@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Op, Quantization, Result, Tensor, ops::Activation, ops::Padding};
+use litesmith_kernels::batch_matmul::hybrid::HybridBatchMatmul;
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
 use litesmith_kernels::depthwise_conv_2d::{hybrid::HybridDepthwiseConv2d, quantized::QuantizedDepthwiseConv2d};
@@ -214,6 +215,7 @@ planned! {
     HybridFullyConnected: f32 => f32;
     QuantizedTransposeConv<T>: T => T;
     HybridTransposeConv: f32 => f32;
+    HybridBatchMatmul: f32 => f32;
 }
 
 /// Plans an integer op whose kernel `make` makes from its quantization, weights and bias.

@@ -19,10 +19,11 @@ impl Format for BatchMatmul {
     }
 
     fn write(&self, options: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
-        options
-            .scalar(0, self.adj_x, false)
-            .scalar(1, self.adj_y, false)
-            .scalar(2, self.asymmetric_quantize_inputs, false);
+        options.scalar(0, self.adj_x, false).scalar(1, self.adj_y, false).scalar(
+            2,
+            self.asymmetric_quantize_inputs,
+            false,
+        );
         Ok(())
     }
 

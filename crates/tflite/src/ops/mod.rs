@@ -1,16 +1,7 @@
 //! How each op stands in a file: one row in the table below, one implementation of [`Format`] each, in the file named
 //! after the op, which holds both directions and the versions.
 
-use litesmith_graph::ops::{
-    Abs, Activation, Add, AssignVariable, AveragePool2d, BroadcastTo, CallOnce, Ceil, Concatenation, Conv2d, Cos,
-    DepthToSpace, DepthwiseConv2d, Dequantize, Div, Elu, Equal, Exp, ExpandDims, Floor, FloorDiv, FloorMod,
-    FullyConnected, Gather, Gelu, Greater, GreaterEqual, HardSwish, If, LeakyRelu, Less, LessEqual, Log, LogicalAnd,
-    LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, Pack, Pad,
-    Padding, Pow, Prelu, Quantize, ReadVariable, ReduceMax, ReduceMin, Relu, Relu0To1, Relu6, ReluN1To1, Reshape,
-    ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToDepth,
-    Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Tanh, Tile,
-    Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, While,
-};
+use litesmith_graph::ops::{Abs, Activation, Add, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BroadcastTo, CallOnce, Ceil, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace, DepthwiseConv2d, Dequantize, Div, Elu, Equal, Exp, ExpandDims, Floor, FloorDiv, FloorMod, FullyConnected, Gather, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization, L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogicalAnd, LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, Pack, Pad, Padding, Pow, Prelu, Quantize, ReadVariable, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape, ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToDepth, Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, While};
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
 use crate::flatbuffer::{Builder, Fields, Offset, Scalar, Table};
@@ -20,6 +11,7 @@ mod add;
 mod arithmetic;
 mod average_pool_2d;
 mod comparisons;
+mod batch_matmul;
 mod concatenation;
 mod control_flow;
 mod conv_2d;
@@ -30,6 +22,7 @@ mod elementwise;
 mod expand_dims;
 mod fully_connected;
 mod lstm;
+mod l2_pool_2d;
 mod max_pool_2d;
 mod mean;
 mod mul;
@@ -39,6 +32,7 @@ mod quantize;
 mod rearrange;
 mod reduce_max;
 mod reduce_min;
+mod reductions;
 mod reshape;
 mod shape;
 mod softmax;
@@ -130,6 +124,9 @@ table! {
     Dequantize 6;
     Floor 8;
     FullyConnected 9;
+    L2Normalization 11;
+    L2Pool2d 12;
+    LocalResponseNormalization 13;
     Logistic 14;
     MaxPool2d 17;
     Mul 18;
@@ -150,9 +147,11 @@ table! {
     UnidirectionalSequenceLstm 44;
     StridedSlice 45;
     Exp 47;
+    TopkV2 48;
     Split 49;
     Prelu 54;
     Maximum 55;
+    ArgMax 56;
     Minimum 57;
     Less 58;
     Neg 59;
@@ -172,6 +171,10 @@ table! {
     Rsqrt 76;
     Shape 77;
     Pow 78;
+    Sum 74;
+    Shape 77;
+    ArgMin 79;
+    ReduceProd 81;
     ReduceMax 82;
     Pack 83;
     LogicalOr 84;
@@ -182,6 +185,7 @@ table! {
     FloorDiv 90;
     Square 92;
     FloorMod 95;
+    ReduceAny 91;
     ResizeNearestNeighbor 97;
     LeakyRelu 98;
     SquaredDifference 99;
@@ -198,8 +202,11 @@ table! {
     If 118;
     While 119;
     SelectV2 123;
+    BatchMatmul 126;
+    Cumsum 128;
     CallOnce 129;
     BroadcastTo 130;
+    ReduceAll 140;
     VarHandle 142;
     ReadVariable 143;
     AssignVariable 144;

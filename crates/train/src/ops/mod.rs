@@ -250,7 +250,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         Op::Concatenation(op) => concatenation::plan(op, node),
         Op::Pack(op) => pack::plan(*op, node),
         Op::Pad(_) => pad::plan(node),
-        Op::Mean(_) | Op::ReduceMax(_) | Op::ReduceMin(_) => reduce::plan(node),
+        Op::Mean(_) | Op::Sum(_) | Op::ReduceMax(_) | Op::ReduceMin(_) => reduce::plan(node),
         Op::DepthToSpace(_)
         | Op::SpaceToDepth(_)
         | Op::Gather(_)
@@ -320,6 +320,17 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::Less(_)
         | Op::Floor(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::L2Normalization(_)
+        | Op::L2Pool2d(_)
+        | Op::LocalResponseNormalization(_)
+        | Op::TopkV2(_)
+        | Op::ArgMax(_)
+        | Op::ArgMin(_)
+        | Op::ReduceProd(_)
+        | Op::ReduceAny(_)
+        | Op::ReduceAll(_)
+        | Op::BatchMatmul(_)
+        | Op::Cumsum(_)
         | Op::StablehloComposite(_) => Err(Error::unsupported("", "it has no gradient")),
         Op::Shape(_) => Err(Error::unsupported("", "a computed shape cannot be trained through")
             .with_hint("give the model a fixed shape except for the batch")),

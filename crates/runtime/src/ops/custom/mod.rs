@@ -3,6 +3,8 @@
 use litesmith_graph::ops::{Custom, Inputs};
 use litesmith_graph::{Error, Graph, Node, Result};
 
+mod convolution_2d_transpose_bias;
+
 use super::NodeContext;
 use crate::SessionOptions;
 use crate::custom::CustomNode;
@@ -19,7 +21,11 @@ struct Builtin {
 }
 
 /// Every built-in custom op, one file each.
-const BUILTIN: &[Builtin] = &[];
+const BUILTIN: &[Builtin] = &[Builtin {
+    name: "Convolution2DTransposeBias",
+    infer: convolution_2d_transpose_bias::infer,
+    plan: convolution_2d_transpose_bias::plan,
+}];
 
 fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTIN.iter().find(|builtin| builtin.name == name)
