@@ -105,6 +105,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
             }
         }),
         Op::Mean(_)
+        | Op::Sum(_)
         | Op::Relu(_)
         | Op::Relu6(_)
         | Op::LeakyRelu(_)
@@ -112,7 +113,6 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::Log(_)
         | Op::Abs(_)
         | Op::Gelu(_) => same_type(),
-        Op::Sum(_) | Op::Mean(_) | Op::Relu(_) | Op::Relu6(_) | Op::LeakyRelu(_) | Op::Gelu(_) => same_type(),
         Op::HardSwish(_) => {
             int8_only(output)?;
             same_type()?;

@@ -1,6 +1,6 @@
 //! From a training graph to one that a `.tflite` file can hold: what only training needs is folded away.
 
-use litesmith_graph::ops::{Activation, self};
+use litesmith_graph::ops::{self, Activation};
 use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
 /// The graph that a `.tflite` file holds: batch normalization folded into the convolution or fully connected op before

@@ -1,7 +1,17 @@
 //! How each op stands in a file: one row in the table below, one implementation of [`Format`] each, in the file named
 //! after the op, which holds both directions and the versions.
 
-use litesmith_graph::ops::{Abs, Activation, Add, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BroadcastTo, CallOnce, Ceil, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace, DepthwiseConv2d, Dequantize, Div, Elu, Equal, Exp, ExpandDims, Floor, FloorDiv, FloorMod, FullyConnected, Gather, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization, L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogicalAnd, LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, Pack, Pad, Padding, Pow, Prelu, Quantize, ReadVariable, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape, ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToDepth, Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, While};
+use litesmith_graph::ops::{
+    Abs, Activation, Add, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BroadcastTo, CallOnce, Ceil,
+    Concatenation, Conv2d, Cos, Cumsum, DepthToSpace, DepthwiseConv2d, Dequantize, Div, Elu, Equal, Exp, ExpandDims,
+    Floor, FloorDiv, FloorMod, FullyConnected, Gather, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization,
+    L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogicalAnd, LogicalNot, LogicalOr, Logistic,
+    MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, Pack, Pad, Padding, Pow, Prelu, Quantize,
+    ReadVariable, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape,
+    ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToDepth,
+    Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile,
+    TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, While,
+};
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
 use crate::flatbuffer::{Builder, Fields, Offset, Scalar, Table};
@@ -10,8 +20,8 @@ mod activations;
 mod add;
 mod arithmetic;
 mod average_pool_2d;
-mod comparisons;
 mod batch_matmul;
+mod comparisons;
 mod concatenation;
 mod control_flow;
 mod conv_2d;
@@ -21,8 +31,8 @@ mod dequantize;
 mod elementwise;
 mod expand_dims;
 mod fully_connected;
-mod lstm;
 mod l2_pool_2d;
+mod lstm;
 mod max_pool_2d;
 mod mean;
 mod mul;
@@ -167,12 +177,11 @@ table! {
     Equal 71;
     NotEqual 72;
     Log 73;
+    Sum 74;
     Sqrt 75;
     Rsqrt 76;
     Shape 77;
     Pow 78;
-    Sum 74;
-    Shape 77;
     ArgMin 79;
     ReduceProd 81;
     ReduceMax 82;
@@ -183,9 +192,9 @@ table! {
     Unpack 88;
     ReduceMin 89;
     FloorDiv 90;
+    ReduceAny 91;
     Square 92;
     FloorMod 95;
-    ReduceAny 91;
     ResizeNearestNeighbor 97;
     LeakyRelu 98;
     SquaredDifference 99;
