@@ -117,11 +117,6 @@ def strided_forms():
     yield "offset", offset, (6, 4), [ints(1, 0), ints(3, 2), ints(1, 1)], [(3, 2)]
 
 
-def gather(axis, **fields):
-    """Options of GATHER."""
-    return options("GatherOptions", axis=axis, **fields)
-
-
 OPS = {
     "transpose": one_value(BUILTIN.TRANSPOSE, list(transpose_forms()), 6, ("f32", "i8", "i16", "i64")),
     "slice": one_value(
@@ -212,14 +207,5 @@ OPS = {
     "mirror_pad": one_value(BUILTIN.MIRROR_PAD, list(mirror_forms()), 2),
     "resize_nearest_neighbor": one_value(
         BUILTIN.RESIZE_NEAREST_NEIGHBOR, list(nearest_forms()), 4, ("f32", "i8", "u8", "i16", "i32")
-    ),
-    "gather": one_value(
-        BUILTIN.GATHER,
-        [
-            ("matrix", gather(1), (2, 4, 3), [ints(3, 0, 1, 3, shape=(2, 2))], [(2, 2, 2, 3)]),
-            ("last", gather(-1), (2, 3, 5), [ints(4, 4, 0, dtype="i64")], [(2, 3, 3)]),
-            ("scalar", gather(0), (6, 4), [ints(2, shape=())], [(4,)]),
-        ],
-        4,
     ),
 }  # fmt: skip

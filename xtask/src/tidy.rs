@@ -32,9 +32,12 @@ const OP_FOLDERS: &[&str] = &["crates/graph/src/ops", "crates/tflite/src/ops"];
 const OP_FAMILIES: &[&str] = &[
     "activations.rs",
     "arithmetic.rs",
+    "batch_space.rs",
     "comparisons.rs",
     "control_flow.rs",
+    "creation.rs",
     "elementwise.rs",
+    "indexing.rs",
     "lstm.rs",
     "rearrange.rs",
     "reductions.rs",

@@ -71,10 +71,10 @@ impl Graph {
     pub fn add_node(&mut self, op: impl Into<Op>, inputs: &[Option<TensorId>], name: &str) -> Result<TensorId> {
         let op = op.into();
         let tensors = self.node_tensors(inputs);
-        let first = tensors.first().copied().flatten().map_or(DType::F32, |tensor| tensor.dtype);
+        let typed_by = tensors.get(op.typed_by()).copied().flatten().map_or(DType::F32, |tensor| tensor.dtype);
         let mut shapes = op.infer_shapes(&tensors).map_err(|error| error.at(format!("\"{name}\"")))?;
         let shape = shapes.swap_remove(0);
-        let output = self.add_tensor(Tensor::new(name, op.output_dtype(first), shape));
+        let output = self.add_tensor(Tensor::new(name, op.output_dtype(typed_by), shape));
         self.nodes.push(Node { op, inputs: inputs.to_vec(), outputs: vec![output] });
         Ok(output)
     }

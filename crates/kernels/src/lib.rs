@@ -25,6 +25,7 @@ pub mod fold;
 pub mod fully_connected;
 mod gemm;
 pub mod hybrid;
+pub mod indexing;
 pub mod integer;
 mod integer_conv;
 mod integer_gemm;

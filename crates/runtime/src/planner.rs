@@ -372,14 +372,14 @@ impl Planner<'_, '_, '_> {
                 // One error tells of every such node; those whose shapes follow from a missing value are not reached.
                 Err(error) if matches!(error, Error::Unsupported(_)) && error.needed_input().is_none() => {
                     self.refused.push((index, error));
-                    let folds = constant || matches!(node.op, Op::Shape(_));
+                    let folds = constant || matches!(node.op, Op::Shape(_) | Op::Rank(_));
                     return Ok(if folds { Outcome::Refused } else { Outcome::Done });
                 }
                 Err(error) => return Err(error),
             }
         };
         self.packed.push(self.env.charge(kernel.plan_bytes)?);
-        if (constant && states.is_empty()) || matches!(node.op, Op::Shape(_)) {
+        if (constant && states.is_empty()) || matches!(node.op, Op::Shape(_) | Op::Rank(_)) {
             self.fold(node, kernel)?;
         } else {
             self.push(index, node, kernel, states);

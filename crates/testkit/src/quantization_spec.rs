@@ -75,6 +75,9 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::SpaceToDepth(_)
         | Op::Gather(_)
         | Op::Transpose(_)
+        | Op::BatchToSpaceNd(_)
+        | Op::SpaceToBatchNd(_)
+        | Op::GatherNd(_)
         | Op::Split(_)
         | Op::Slice(_)
         | Op::Tile(_)
@@ -91,6 +94,10 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
             let value = if let Op::Split(_) = node.op { input(1).unwrap_or(first) } else { first };
             same_parameters(value)?;
             node.outputs.iter().map(|&id| graph.tensor(id)).try_for_each(same_parameters)
+        }
+        Op::DynamicUpdateSlice(_) => {
+            let values = [Some(first), input(1)];
+            values.into_iter().flatten().try_for_each(same_parameters)
         }
         Op::Concatenation(_) | Op::Maximum(_) | Op::Minimum(_) | Op::Pack(_) => {
             inputs.iter().flatten().try_for_each(|tensor| same_parameters(tensor))
@@ -140,8 +147,19 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::LogicalOr(_)
         | Op::LogicalAnd(_)
         | Op::LogicalNot(_)
+        | Op::Rank(_)
         | Op::Shape(_) => Ok(()),
         Op::Custom(_)
+        | Op::EmbeddingLookup(_)
+        | Op::Padv2(_)
+        | Op::OneHot(_)
+        | Op::ZerosLike(_)
+        | Op::Fill(_)
+        | Op::Range(_)
+        | Op::Where(_)
+        | Op::ScatterNd(_)
+        | Op::BroadcastArgs(_)
+        | Op::Bitcast(_)
         | Op::If(_)
         | Op::While(_)
         | Op::CallOnce(_)

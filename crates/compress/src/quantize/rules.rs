@@ -67,6 +67,9 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::SpaceToDepth(_)
         | Op::Gather(_)
         | Op::Transpose(_)
+        | Op::BatchToSpaceNd(_)
+        | Op::SpaceToBatchNd(_)
+        | Op::GatherNd(_)
         | Op::Split(_)
         | Op::Slice(_)
         | Op::Tile(_)
@@ -79,12 +82,22 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::ExpandDims(_)
         | Op::ReduceMax(_)
         | Op::ReduceMin(_) => Rule::SameScale,
-        Op::Concatenation(_) | Op::Maximum(_) | Op::Minimum(_) | Op::Pack(_) => Rule::Join,
+        Op::Concatenation(_) | Op::Maximum(_) | Op::Minimum(_) | Op::Pack(_) | Op::DynamicUpdateSlice(_) => Rule::Join,
         Op::Softmax(_) | Op::Logistic(_) => Rule::Fixed { int8: (1.0 / 256.0, -128), int16: 1.0 / 32_768.0 },
         Op::Tanh(_) => Rule::Fixed { int8: (1.0 / 128.0, 0), int16: 1.0 / 32_768.0 },
-        Op::Shape(_) => Rule::Shape,
+        Op::Shape(_) | Op::Rank(_) => Rule::Shape,
         Op::Quantize(_) | Op::Dequantize(_) => Rule::Converts,
         Op::Custom(_)
+        | Op::EmbeddingLookup(_)
+        | Op::Padv2(_)
+        | Op::OneHot(_)
+        | Op::ZerosLike(_)
+        | Op::Fill(_)
+        | Op::Range(_)
+        | Op::Where(_)
+        | Op::ScatterNd(_)
+        | Op::BroadcastArgs(_)
+        | Op::Bitcast(_)
         | Op::If(_)
         | Op::While(_)
         | Op::CallOnce(_)

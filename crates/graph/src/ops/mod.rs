@@ -8,10 +8,12 @@ mod arithmetic;
 mod average_pool_2d;
 mod batch_matmul;
 mod batch_normalization;
+mod batch_space;
 mod comparisons;
 mod concatenation;
 mod control_flow;
 mod conv_2d;
+mod creation;
 mod custom;
 mod depthwise_conv_2d;
 mod dequantize;
@@ -19,6 +21,7 @@ mod dropout;
 mod elementwise;
 mod expand_dims;
 mod fully_connected;
+mod indexing;
 mod l2_pool_2d;
 mod lstm;
 mod max_pool_2d;
@@ -26,6 +29,7 @@ mod mean;
 mod mul;
 mod pack;
 mod pad;
+mod padv2;
 mod quantize;
 mod rearrange;
 mod reduce_max;
@@ -47,12 +51,14 @@ pub use arithmetic::{Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, Squa
 pub use average_pool_2d::AveragePool2d;
 pub use batch_matmul::{BatchMatmul, BatchMatmulSizes};
 pub use batch_normalization::BatchNormalization;
+pub use batch_space::{BatchToSpaceNd, PaddedRearrangement, SpaceToBatchNd};
 pub use comparisons::{
     Equal, Greater, GreaterEqual, Less, LessEqual, LogicalAnd, LogicalOr, NotEqual, Select, SelectV2,
 };
 pub use concatenation::Concatenation;
 pub use control_flow::{CallOnce, If, StablehloComposite, While};
 pub use conv_2d::Conv2d;
+pub use creation::{Bitcast, BroadcastArgs, Fill, Range, Rank, ZerosLike};
 pub use custom::Custom;
 pub use depthwise_conv_2d::DepthwiseConv2d;
 pub use dequantize::Dequantize;
@@ -60,6 +66,7 @@ pub use dropout::Dropout;
 pub use elementwise::{Abs, Ceil, Cos, Exp, Floor, Log, LogicalNot, Neg, Round, Rsqrt, Sign, Sin, Sqrt, Square};
 pub use expand_dims::ExpandDims;
 pub use fully_connected::FullyConnected;
+pub use indexing::{DynamicUpdateSlice, EmbeddingLookup, Gather, GatherNd, OneHot, ScatterNd, Where};
 pub use l2_pool_2d::L2Pool2d;
 pub use lstm::{UnidirectionalSequenceLstm, full_lstm};
 pub use max_pool_2d::MaxPool2d;
@@ -67,10 +74,11 @@ pub use mean::Mean;
 pub use mul::Mul;
 pub use pack::Pack;
 pub use pad::Pad;
+pub use padv2::Padv2;
 pub use quantize::Quantize;
 pub use rearrange::{
-    BroadcastTo, DepthToSpace, Gather, MirrorPad, Rearrangement, ResizeNearestNeighbor, ReverseV2, Slice, SpaceToDepth,
-    Split, SplitV, Steps, Tile, Transpose, Unpack,
+    BroadcastTo, DepthToSpace, MirrorPad, Rearrangement, ResizeNearestNeighbor, ReverseV2, Slice, SpaceToDepth, Split,
+    SplitV, Steps, Tile, Transpose, Unpack,
 };
 pub use reduce_max::ReduceMax;
 pub use reduce_min::ReduceMin;
@@ -137,6 +145,7 @@ op_table! {
     DepthwiseConv2d "depthwise_conv_2d" "DEPTHWISE_CONV_2D" Some(4);
     DepthToSpace "depth_to_space" "DEPTH_TO_SPACE" Some(5);
     Dequantize "dequantize" "DEQUANTIZE" Some(6);
+    EmbeddingLookup "embedding_lookup" "EMBEDDING_LOOKUP" Some(7);
     Floor "floor" "FLOOR" Some(8);
     FullyConnected "fully_connected" "FULLY_CONNECTED" Some(9);
     L2Normalization "l2_normalization" "L2_NORMALIZATION" Some(11);
@@ -155,6 +164,8 @@ op_table! {
     Custom "custom" "CUSTOM" Some(32);
     Pad "pad" "PAD" Some(34);
     Gather "gather" "GATHER" Some(36);
+    BatchToSpaceNd "batch_to_space_nd" "BATCH_TO_SPACE_ND" Some(37);
+    SpaceToBatchNd "space_to_batch_nd" "SPACE_TO_BATCH_ND" Some(38);
     Transpose "transpose" "TRANSPOSE" Some(39);
     Mean "mean" "MEAN" Some(40);
     Sub "sub" "SUB" Some(41);
@@ -171,6 +182,7 @@ op_table! {
     Minimum "minimum" "MINIMUM" Some(57);
     Less "less" "LESS" Some(58);
     Neg "neg" "NEG" Some(59);
+    Padv2 "padv2" "PADV2" Some(60);
     Greater "greater" "GREATER" Some(61);
     GreaterEqual "greater_equal" "GREATER_EQUAL" Some(62);
     LessEqual "less_equal" "LESS_EQUAL" Some(63);
@@ -193,6 +205,7 @@ op_table! {
     ReduceMax "reduce_max" "REDUCE_MAX" Some(82);
     Pack "pack" "PACK" Some(83);
     LogicalOr "logical_or" "LOGICAL_OR" Some(84);
+    OneHot "one_hot" "ONE_HOT" Some(85);
     LogicalAnd "logical_and" "LOGICAL_AND" Some(86);
     LogicalNot "logical_not" "LOGICAL_NOT" Some(87);
     Unpack "unpack" "UNPACK" Some(88);
@@ -200,7 +213,10 @@ op_table! {
     FloorDiv "floor_div" "FLOOR_DIV" Some(90);
     ReduceAny "reduce_any" "REDUCE_ANY" Some(91);
     Square "square" "SQUARE" Some(92);
+    ZerosLike "zeros_like" "ZEROS_LIKE" Some(93);
+    Fill "fill" "FILL" Some(94);
     FloorMod "floor_mod" "FLOOR_MOD" Some(95);
+    Range "range" "RANGE" Some(96);
     ResizeNearestNeighbor "resize_nearest_neighbor" "RESIZE_NEAREST_NEIGHBOR" Some(97);
     LeakyRelu "leaky_relu" "LEAKY_RELU" Some(98);
     SquaredDifference "squared_difference" "SQUARED_DIFFERENCE" Some(99);
@@ -209,13 +225,17 @@ op_table! {
     SplitV "split_v" "SPLIT_V" Some(102);
     Ceil "ceil" "CEIL" Some(104);
     ReverseV2 "reverse_v2" "REVERSE_V2" Some(105);
+    GatherNd "gather_nd" "GATHER_ND" Some(107);
     Cos "cos" "COS" Some(108);
+    Where "where" "WHERE" Some(109);
+    Rank "rank" "RANK" Some(110);
     Elu "elu" "ELU" Some(111);
     Quantize "quantize" "QUANTIZE" Some(114);
     Round "round" "ROUND" Some(116);
     HardSwish "hard_swish" "HARD_SWISH" Some(117);
     If "if" "IF" Some(118);
     While "while" "WHILE" Some(119);
+    ScatterNd "scatter_nd" "SCATTER_ND" Some(122);
     SelectV2 "select_v2" "SELECT_V2" Some(123);
     BatchMatmul "batch_matmul" "BATCH_MATMUL" Some(126);
     Cumsum "cumsum" "CUMSUM" Some(128);
@@ -225,9 +245,12 @@ op_table! {
     VarHandle "var_handle" "VAR_HANDLE" Some(142);
     ReadVariable "read_variable" "READ_VARIABLE" Some(143);
     AssignVariable "assign_variable" "ASSIGN_VARIABLE" Some(144);
+    BroadcastArgs "broadcast_args" "BROADCAST_ARGS" Some(145);
     Gelu "gelu" "GELU" Some(150);
+    DynamicUpdateSlice "dynamic_update_slice" "DYNAMIC_UPDATE_SLICE" Some(151);
     Relu0To1 "relu_0_to_1" "RELU_0_TO_1" Some(152);
     Sign "sign" "SIGN" Some(158);
+    Bitcast "bitcast" "BITCAST" Some(159);
     StablehloComposite "stablehlo_composite" "STABLEHLO_COMPOSITE" Some(206);
     BatchNormalization "batch_normalization" "BATCH_NORMALIZATION" None;
     Dropout "dropout" "DROPOUT" None;
@@ -255,6 +278,11 @@ trait OpSpec {
     /// Element type of the outputs, when it is not that of the first input.
     fn output_dtype(&self, first_input: DType) -> DType {
         first_input
+    }
+
+    /// The input whose element type decides that of the outputs.
+    fn typed_by(&self) -> usize {
+        0
     }
 
     /// Multiply-accumulates of one run; 0 for ops that do not multiply and accumulate.
@@ -391,10 +419,17 @@ impl Op {
         Ok(shapes)
     }
 
-    /// Element type of the outputs as built from scratch; quantizing ops may choose another.
+    /// Element type of the outputs as built from scratch, from that of input [`Op::typed_by`]; quantizing ops may choose
+    /// another.
     #[must_use]
-    pub fn output_dtype(&self, first_input: DType) -> DType {
-        self.spec().output_dtype(first_input)
+    pub fn output_dtype(&self, input: DType) -> DType {
+        self.spec().output_dtype(input)
+    }
+
+    /// The input whose element type decides that of the outputs.
+    #[must_use]
+    pub fn typed_by(&self) -> usize {
+        self.spec().typed_by()
     }
 
     /// What one run costs, given its inputs and outputs.

@@ -1,9 +1,11 @@
 //! Ops whose outputs are elements of one input in another order: TRANSPOSE, SPLIT, SPLIT_V, UNPACK, SLICE, SPACE_TO_DEPTH,
-//! DEPTH_TO_SPACE, TILE, BROADCAST_TO, REVERSE_V2, MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, STRIDED_SLICE, and GATHER by constant
-//! indices.
+//! DEPTH_TO_SPACE, TILE, BROADCAST_TO, REVERSE_V2, MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR; in files of their own STRIDED_SLICE,
+//! BATCH_TO_SPACE_ND, and GATHER by constant indices.
 //! Each says which element goes where; shapes, the runtime's kernel and the gradient follow from that.
 
-use super::{Inputs, Op, OpSpec, StridedSlice, resolve_axes, resolve_axis};
+use std::ops::Range;
+
+use super::{BatchToSpaceNd, Inputs, Op, OpSpec, StridedSlice, resolve_axes, resolve_axis};
 use crate::{Error, Result, Tensor};
 
 /// Where the elements of one output come from.
@@ -45,9 +47,15 @@ pub enum Steps {
 
 impl Steps {
     /// `count` steps from 0 on.
-    fn even(count: usize, step: usize) -> Self {
+    pub(super) fn even(count: usize, step: usize) -> Self {
         // A step that large is taken never: there are no elements so far apart.
         Self::Even { start: 0, step: isize::try_from(step).unwrap_or(isize::MAX), count }
+    }
+
+    /// A step for each of `indices`.
+    pub(super) fn listed(op: &str, indices: Range<usize>, place: impl Fn(usize) -> usize) -> Result<Self> {
+        check_listed(op, indices.len())?;
+        Ok(Self::Listed(indices.map(place).collect()))
     }
 
     /// How many there are.
@@ -107,6 +115,10 @@ macro_rules! rearranging {
             fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
                 Ok(self.rearrange(inputs)?.into_iter().map(|output| output.shape).collect())
             }
+
+            fn typed_by(&self) -> usize {
+                <$variant as Rearranges>::VALUE
+            }
         })*
 
         impl Op {
@@ -120,23 +132,26 @@ macro_rules! rearranging {
                 $(if let Self::$variant(op) = self {
                     return Some(op.rearrange(&inputs).map(|outputs| (<$variant as Rearranges>::VALUE, outputs)));
                 })*
-                None
+                match self {
+                    Self::Gather(op) => Some(op.rearrangement(&inputs)?.map(|output| (0, vec![output]))),
+                    _ => None,
+                }
             }
         }
     };
 }
 
 rearranging! {
-    DepthToSpace, ResizeNearestNeighbor, SpaceToDepth, Gather, Transpose, Split, Slice, Tile, Unpack, MirrorPad, SplitV,
-    ReverseV2, BroadcastTo, StridedSlice,
+    DepthToSpace, ResizeNearestNeighbor, SpaceToDepth, Transpose, Split, Slice, Tile, Unpack, MirrorPad, SplitV,
+    ReverseV2, BroadcastTo, StridedSlice, BatchToSpaceNd,
 }
 
 /// Refuses a loop too long to be listed.
-fn check_listed(op: &str, count: usize) -> Result<usize> {
+fn check_listed(op: &str, count: usize) -> Result<()> {
     if count > LISTED_MAX {
         return Err(Error::limit(op, format!("an axis of {count} elements, at most {LISTED_MAX} can be")));
     }
-    Ok(count)
+    Ok(())
 }
 
 /// The value's shape, whose size does not overflow, and the distance of neighbours along each axis.
@@ -485,35 +500,6 @@ impl Rearranges for MirrorPad {
     }
 }
 
-/// Attributes of GATHER: the entries of one axis that the constant indices (input 1) name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Gather {
-    /// The axis; may count from the end.
-    pub axis: i32,
-    /// Leading axes that value and indices share; only 0 can be run.
-    pub batch_dims: i32,
-}
-
-impl Rearranges for Gather {
-    fn rearrange(&self, inputs: &Inputs<'_>) -> Result<Vec<Rearrangement>> {
-        inputs.expect_count(2..=2)?;
-        if self.batch_dims != 0 {
-            return Err(Error::unsupported("GATHER", format!("batch_dims {}, expected 0", self.batch_dims)));
-        }
-        let (shape, strides) = value(inputs, 0)?;
-        let axis = resolve_axis("GATHER", i64::from(self.axis), shape.len())?;
-        let mut loops = identity(shape, &strides);
-        let pick = |&index: &i64| {
-            let place = usize::try_from(index).ok().filter(|&index| index < shape[axis]);
-            let place = place.map(|index| index.saturating_mul(strides[axis]));
-            place.ok_or_else(|| inputs.malformed(format!("index {index} of axis {axis} of {shape:?}")))
-        };
-        loops[axis] = Steps::Listed(inputs.integers(1, "indices")?.iter().map(pick).collect::<Result<_>>()?);
-        let indices = &inputs.get(1, "indices")?.shape;
-        Ok(vec![Rearrangement { shape: [&shape[..axis], indices, &shape[axis + 1..]].concat(), loops }])
-    }
-}
-
 /// Attributes of RESIZE_NEAREST_NEIGHBOR; height and width of the result are input 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResizeNearestNeighbor {
@@ -549,9 +535,8 @@ impl Rearranges for ResizeNearestNeighbor {
             if shape[axis] == 0 {
                 return Err(inputs.malformed(format!("an image of shape {shape:?}")));
             }
-            let count = check_listed("RESIZE_NEAREST_NEIGHBOR", count)?;
             let place = |pixel| self.nearest(pixel, shape[axis], count).saturating_mul(strides[axis]);
-            loops[axis] = Steps::Listed((0..count).map(place).collect());
+            loops[axis] = Steps::listed("RESIZE_NEAREST_NEIGHBOR", 0..count, place)?;
         }
         Ok(vec![Rearrangement { shape: loops.iter().map(Steps::count).collect(), loops }])
     }

@@ -21,10 +21,12 @@ mod binary;
 mod comparisons;
 mod concatenation;
 mod conv_2d;
+mod creation;
 pub(crate) mod custom;
 mod depthwise_conv_2d;
 mod dequantize;
 mod fully_connected;
+mod indexing;
 mod l2_pool_2d;
 mod lstm;
 mod max_pool_2d;
@@ -64,7 +66,9 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::MaxPool2d(op) => max_pool_2d::plan(cx, op),
         Op::Mul(op) => binary::plan(cx, Binary::Mul, op.activation),
         Op::Softmax(op) => softmax::plan(cx, op),
-        Op::Pad(_) => pad::plan(cx),
+        Op::Pad(_) => pad::plan(cx, None),
+        Op::Padv2(_) => pad::plan(cx, Some(2)),
+        Op::SpaceToBatchNd(op) => pad::plan_space_to_batch_nd(cx, op),
         Op::Mean(_) => reduce::plan(cx, Reduction::Mean),
         Op::Sub(op) => binary::plan(cx, Binary::Sub, op.activation),
         Op::Div(op) => binary::plan(cx, Binary::Div, op.activation),
@@ -121,7 +125,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_) | Op::Dropout(_) => reshape::plan(cx),
         Op::DepthToSpace(_)
         | Op::SpaceToDepth(_)
-        | Op::Gather(_)
+        | Op::BatchToSpaceNd(_)
         | Op::Transpose(_)
         | Op::Split(_)
         | Op::Slice(_)
@@ -133,6 +137,19 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         | Op::ReverseV2(_)
         | Op::StridedSlice(_)
         | Op::BroadcastTo(_) => rearrange::plan(cx),
+        Op::Gather(op) => indexing::plan_gather(cx, op),
+        Op::GatherNd(_) => indexing::plan_gather_nd(cx),
+        Op::ScatterNd(_) => indexing::plan_scatter_nd(cx),
+        Op::EmbeddingLookup(_) => indexing::plan_embedding_lookup(cx),
+        Op::OneHot(op) => indexing::plan_one_hot(cx, op),
+        Op::Where(_) => indexing::plan_where(cx),
+        Op::DynamicUpdateSlice(_) => indexing::plan_dynamic_update_slice(cx),
+        Op::Fill(_) => creation::plan_fill(cx),
+        Op::ZerosLike(_) => creation::plan_zeros_like(cx),
+        Op::Range(_) => creation::plan_range(cx),
+        Op::Rank(_) => creation::plan_rank(cx),
+        Op::BroadcastArgs(_) => creation::plan_broadcast_args(cx),
+        Op::Bitcast(_) => creation::plan_bitcast(cx),
         Op::Relu(_) => activations::plan(cx, Unary::Relu),
         Op::ReluN1To1(_) => activations::plan(cx, Unary::ReluN1To1),
         Op::Relu0To1(_) => activations::plan(cx, Unary::Relu0To1),

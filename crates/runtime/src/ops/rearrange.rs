@@ -1,5 +1,6 @@
 //! Ops that only rearrange elements: one copy for each output, the same for every type of whole bytes.
 
+use litesmith_graph::ops::Rearrangement;
 use litesmith_graph::{DType, Error, Op, Result, ops};
 use litesmith_kernels::Numerics;
 use litesmith_kernels::rearrange::{Rearrange, Steps};
@@ -32,14 +33,7 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
     if bits == 0 || !bits.is_multiple_of(8) {
         return Err(cx.no_kernel());
     }
-    let copies = outputs.into_iter().map(|output| {
-        let loops = output.loops.into_iter().map(|steps| match steps {
-            ops::Steps::Even { start, step, count } => Steps::Even { start, step, count },
-            ops::Steps::Listed(steps) => Steps::Listed(steps),
-        });
-        Rearrange::new(loops.collect(), elements, bits / 8).map_err(refused)
-    });
-    let copies = copies.collect::<Result<Vec<_>>>()?;
+    let copies = outputs.into_iter().map(|output| kernel(output, elements, bits / 8)).collect::<Result<Vec<_>>>()?;
     Ok(Kernel::new(cx.copy_name(), move |context, io| {
         let x = io.inputs.get(value);
         for ((copy, buffer), &bytes) in copies.iter().zip(io.outputs.iter_mut()).zip(io.output_bytes) {
@@ -47,6 +41,15 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
         }
         Ok(())
     }))
+}
+
+/// The copy that fills one output from an input of `len` elements of `bytes` bytes.
+pub(super) fn kernel(output: Rearrangement, len: usize, bytes: usize) -> Result<Rearrange> {
+    let loops = output.loops.into_iter().map(|steps| match steps {
+        ops::Steps::Even { start, step, count } => Steps::Even { start, step, count },
+        ops::Steps::Listed(steps) => Steps::Listed(steps),
+    });
+    Rearrange::new(loops.collect(), len, bytes).map_err(refused)
 }
 
 /// LiteRT's optimized kernel for uint8 finds pixels with a scale of 16 fractional bits, rounded up

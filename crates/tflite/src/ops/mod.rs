@@ -2,15 +2,17 @@
 //! after the op, which holds both directions and the versions.
 
 use litesmith_graph::ops::{
-    Abs, Activation, Add, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BroadcastTo, CallOnce, Ceil,
-    Concatenation, Conv2d, Cos, Cumsum, DepthToSpace, DepthwiseConv2d, Dequantize, Div, Elu, Equal, Exp, ExpandDims,
-    Floor, FloorDiv, FloorMod, FullyConnected, Gather, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization,
-    L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogicalAnd, LogicalNot, LogicalOr, Logistic,
-    MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, Pack, Pad, Padding, Pow, Prelu, Quantize,
+    Abs, Activation, Add, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BatchToSpaceNd, Bitcast,
+    BroadcastArgs, BroadcastTo, CallOnce, Ceil, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace, DepthwiseConv2d,
+    Dequantize, Div, DynamicUpdateSlice, Elu, EmbeddingLookup, Equal, Exp, ExpandDims, Fill, Floor, FloorDiv, FloorMod,
+    FullyConnected, Gather, GatherNd, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization, L2Pool2d, LeakyRelu,
+    Less, LessEqual, LocalResponseNormalization, Log, LogicalAnd, LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum,
+    Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, OneHot, Pack, Pad, Padding, Padv2, Pow, Prelu, Quantize, Range, Rank,
     ReadVariable, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape,
-    ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToDepth,
-    Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile,
-    TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, While,
+    ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, ScatterNd, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax,
+    SpaceToBatchNd, SpaceToDepth, Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite,
+    StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack,
+    VarHandle, Where, While, ZerosLike,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
@@ -21,16 +23,19 @@ mod add;
 mod arithmetic;
 mod average_pool_2d;
 mod batch_matmul;
+mod batch_space;
 mod comparisons;
 mod concatenation;
 mod control_flow;
 mod conv_2d;
+mod creation;
 pub(crate) mod custom;
 mod depthwise_conv_2d;
 mod dequantize;
 mod elementwise;
 mod expand_dims;
 mod fully_connected;
+mod indexing;
 mod l2_pool_2d;
 mod lstm;
 mod max_pool_2d;
@@ -38,6 +43,7 @@ mod mean;
 mod mul;
 mod pack;
 mod pad;
+mod padv2;
 mod quantize;
 mod rearrange;
 mod reduce_max;
@@ -79,6 +85,30 @@ trait Format: Sized {
     /// The version that the file asks for (`op_version.cc` of LiteRT).
     fn version(&self, node: &Tensors<'_>) -> usize;
 }
+
+/// Ops that a file says nothing about but their name: the release of each version, and the version by the type and rank of
+/// the first input. Options of such an op, if there are any, are empty.
+macro_rules! without_options {
+    ($($op:ident [$($release:literal),*] $version:expr;)*) => {
+        $(impl Format for $op {
+            const OPTIONS: u8 = 0;
+            const VERSIONS: &'static [&'static str] = &[$($release),*];
+
+            fn read(_: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
+                Ok(Self)
+            }
+
+            fn write(&self, _: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
+                Ok(())
+            }
+
+            fn version(&self, node: &Tensors<'_>) -> usize {
+                $version(node.input_dtype(0), node.input_shape(0).len())
+            }
+        })*
+    };
+}
+pub(super) use without_options;
 
 macro_rules! table {
     ($($variant:ident $code:literal;)*) => {
@@ -132,6 +162,7 @@ table! {
     DepthwiseConv2d 4;
     DepthToSpace 5;
     Dequantize 6;
+    EmbeddingLookup 7;
     Floor 8;
     FullyConnected 9;
     L2Normalization 11;
@@ -149,6 +180,8 @@ table! {
     Tanh 28;
     Pad 34;
     Gather 36;
+    BatchToSpaceNd 37;
+    SpaceToBatchNd 38;
     Transpose 39;
     Mean 40;
     Sub 41;
@@ -165,6 +198,7 @@ table! {
     Minimum 57;
     Less 58;
     Neg 59;
+    Padv2 60;
     Greater 61;
     GreaterEqual 62;
     LessEqual 63;
@@ -187,6 +221,7 @@ table! {
     ReduceMax 82;
     Pack 83;
     LogicalOr 84;
+    OneHot 85;
     LogicalAnd 86;
     LogicalNot 87;
     Unpack 88;
@@ -194,7 +229,10 @@ table! {
     FloorDiv 90;
     ReduceAny 91;
     Square 92;
+    ZerosLike 93;
+    Fill 94;
     FloorMod 95;
+    Range 96;
     ResizeNearestNeighbor 97;
     LeakyRelu 98;
     SquaredDifference 99;
@@ -203,13 +241,17 @@ table! {
     SplitV 102;
     Ceil 104;
     ReverseV2 105;
+    GatherNd 107;
     Cos 108;
+    Where 109;
+    Rank 110;
     Elu 111;
     Quantize 114;
     Round 116;
     HardSwish 117;
     If 118;
     While 119;
+    ScatterNd 122;
     SelectV2 123;
     BatchMatmul 126;
     Cumsum 128;
@@ -219,9 +261,12 @@ table! {
     VarHandle 142;
     ReadVariable 143;
     AssignVariable 144;
+    BroadcastArgs 145;
     Gelu 150;
+    DynamicUpdateSlice 151;
     Relu0To1 152;
     Sign 158;
+    Bitcast 159;
     StablehloComposite 206;
 }
 

@@ -1,33 +1,12 @@
 //! Ops that only rearrange elements.
 
 use litesmith_graph::ops::{
-    BroadcastTo, DepthToSpace, Gather, MirrorPad, ResizeNearestNeighbor, ReverseV2, Slice, SpaceToDepth, Split, SplitV,
-    Tile, Transpose, Unpack,
+    BroadcastTo, DepthToSpace, MirrorPad, ResizeNearestNeighbor, ReverseV2, Slice, SpaceToDepth, Split, SplitV, Tile,
+    Transpose, Unpack,
 };
 use litesmith_graph::{DType, Error, Result};
 
-use super::{Format, Options, OptionsBuilder, Tensors};
-
-macro_rules! without_options {
-    ($($op:ident [$($release:literal),*] $version:expr;)*) => {
-        $(impl Format for $op {
-            const OPTIONS: u8 = 0;
-            const VERSIONS: &'static [&'static str] = &[$($release),*];
-
-            fn read(_: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
-                Ok(Self)
-            }
-
-            fn write(&self, _: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
-                Ok(())
-            }
-
-            fn version(&self, node: &Tensors<'_>) -> usize {
-                $version(node.input_dtype(0), node.input_shape(0).len())
-            }
-        })*
-    };
-}
+use super::{Format, Options, OptionsBuilder, Tensors, without_options};
 
 without_options! {
     Transpose ["1.6.0", "1.14.0", "1.15.0", "2.3.0", "2.4.0", "2.12.0", "2.14.4", "2.22.0", "2.23.0"]
@@ -184,34 +163,6 @@ impl Format for MirrorPad {
 
     fn version(&self, node: &Tensors<'_>) -> usize {
         node.version_by_first_input()
-    }
-}
-
-impl Format for Gather {
-    const OPTIONS: u8 = 23;
-    const VERSIONS: &'static [&'static str] =
-        &["1.6.0", "1.14.0", "1.15.0", "2.4.0", "2.5.0", "2.13.0", "2.15.0", "2.23.0"];
-
-    fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
-        options.expect_fields(2)?;
-        Ok(Self { axis: options.scalar(0, 0)?, batch_dims: options.scalar(1, 0)? })
-    }
-
-    fn write(&self, options: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
-        options.scalar(0, self.axis, 0).scalar(1, self.batch_dims, 0);
-        Ok(())
-    }
-
-    fn version(&self, node: &Tensors<'_>) -> usize {
-        match (node.input_dtype(0), node.input_dtype(1)) {
-            (Some(DType::I4), _) => 7,
-            (_, Some(DType::I16)) => 6,
-            _ if self.batch_dims != 0 => 5,
-            (Some(DType::I16), _) => 4,
-            (Some(DType::Bool), _) => 3,
-            (Some(DType::I8), _) => 2,
-            _ => 1,
-        }
     }
 }
 
