@@ -157,13 +157,16 @@ impl PaddedRows {
                 continue;
             }
             for (phase, columns) in row.chunks_exact_mut(self.phase_len()).enumerate() {
-                for (x, column) in columns.chunks_exact_mut(self.channels).enumerate() {
-                    let x = (x * self.phases() + phase).wrapping_sub(self.width.pad_before);
-                    match image.get(x.saturating_mul(channels)..).and_then(|image| image.get(..channels)) {
-                        Some(pixel) => small_flipped(pixel, repeat, flip, column),
-                        None => column.fill(padding),
-                    }
-                }
+                // The first column of the phase that is on the image, and how many are.
+                let skip = self.width.pad_before.saturating_sub(phase).div_ceil(self.phases());
+                let x = skip * self.phases() + phase - self.width.pad_before;
+                let count = self.width.input.saturating_sub(x).div_ceil(self.phases());
+                let (before, rest) = columns.split_at_mut(skip * self.channels);
+                let (inside, after) = rest.split_at_mut(count * self.channels);
+                before.fill(padding);
+                after.fill(padding);
+                let image = image.get(x * channels..).unwrap_or(&[]);
+                every(isa, image, channels, self.phases(), repeat, flip, inside);
             }
         }
     }
@@ -182,20 +185,23 @@ multiversion! {
     }
 }
 
-/// The same for a few bytes.
-#[inline]
-fn small_flipped(from: &[u8], repeat: usize, flip: u8, to: &mut [u8]) {
-    const LANES: usize = 8;
-    if repeat != 1 {
-        to.chunks_exact_mut(repeat).zip(from).for_each(|(to, from)| to.fill(from ^ flip));
-        return;
+multiversion! {
+    /// The same for one of `step` groups of `channels`.
+    fn every<>(from: &[u8], channels: usize, step: usize, repeat: usize, flip: u8, to: &mut [u8]) {
+        const LANES: usize = 16;
+        for (from, to) in from.chunks(channels * step).zip(to.chunks_exact_mut(channels * repeat)) {
+            let from = &from[..channels];
+            if repeat != 1 {
+                to.chunks_exact_mut(repeat).zip(from).for_each(|(to, from)| to.fill(from ^ flip));
+                continue;
+            }
+            let (mut from, mut to) = (from.chunks_exact(LANES), to.chunks_exact_mut(LANES));
+            for (from, to) in (&mut from).zip(&mut to) {
+                for lane in 0..LANES {
+                    to[lane] = from[lane] ^ flip;
+                }
+            }
+            to.into_remainder().iter_mut().zip(from.remainder()).for_each(|(to, from)| *to = from ^ flip);
+        }
     }
-    let flips = u64::from_ne_bytes([flip; LANES]);
-    let (mut from, mut to) = (from.chunks_exact(LANES), to.chunks_exact_mut(LANES));
-    for (from, to) in (&mut from).zip(&mut to) {
-        let mut lanes = [0; LANES];
-        lanes.copy_from_slice(from);
-        to.copy_from_slice(&(u64::from_ne_bytes(lanes) ^ flips).to_ne_bytes());
-    }
-    to.into_remainder().iter_mut().zip(from.remainder()).for_each(|(to, from)| *to = from ^ flip);
 }

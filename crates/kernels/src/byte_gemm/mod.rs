@@ -11,6 +11,7 @@
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+use crate::Buffer;
 use crate::byte_output::{ByteRange, float_scales};
 use crate::requantize::OutputStage;
 use litesmith_simd::Isa;
@@ -30,7 +31,8 @@ pub(crate) const SLACK: usize = KR - 1;
 /// Weights of 8 bits, `panel segment step column KR`, and what belongs to a column.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
-    weights: Vec<i8>,
+    /// Aligned, so that no vector of weights spans two cache lines.
+    weights: Buffer,
     columns: usize,
     segment_len: usize,
     segments: usize,
@@ -108,7 +110,8 @@ impl Packed {
     ) -> Self {
         let steps = segment_len.div_ceil(KR);
         let panels = columns.div_ceil(NR);
-        let mut weights = vec![0; panels * segments * steps * NR * KR];
+        let mut buffer = Buffer::new(panels * segments * steps * NR * KR);
+        let weights = buffer.as_mut_slice::<i8>();
         let (mut bias_unsigned, mut bias_signed) = (vec![0; panels * NR], vec![0; panels * NR]);
         let mut has_min = false;
         for column in 0..columns {
@@ -126,7 +129,7 @@ impl Packed {
             bias_unsigned[column] = bias[column].wrapping_sub(activations.zero(false).wrapping_mul(sum));
             bias_signed[column] = bias[column].wrapping_sub(activations.zero(true).wrapping_mul(sum));
         }
-        Self { weights, columns, segment_len, segments, bias_unsigned, bias_signed, weight_offset, has_min }
+        Self { weights: buffer, columns, segment_len, segments, bias_unsigned, bias_signed, weight_offset, has_min }
     }
 
     /// Bytes of the packed weights.
@@ -188,7 +191,7 @@ impl Packed {
             rows,
             segments,
             segment_len: self.segment_len,
-            weights: &self.weights[first * self.panel_len()..(first + panels) * self.panel_len()],
+            weights: &self.weights.as_slice()[first * self.panel_len()..(first + panels) * self.panel_len()],
             panel_len: self.panel_len(),
             bias: &bias[first * NR..(first + panels) * NR],
             weight_offset: self.weight_offset,

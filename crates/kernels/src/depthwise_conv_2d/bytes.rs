@@ -11,7 +11,7 @@ use crate::byte_output::{ByteRange, float_scales};
 use crate::integer_conv::Weights;
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
 use crate::requantize::OutputStage;
-use crate::{Context, Isa, Quantized, Unsupported};
+use crate::{Buffer, Context, Isa, Quantized, Unsupported};
 
 /// Channels of a block, the same for every instruction set so that a plan does not depend on it.
 pub(super) const BLOCK: usize = 64;
@@ -36,8 +36,8 @@ pub(crate) struct ByteDepthwise {
     taps: Vec<usize>,
     /// Blocks after which the weights repeat along a row.
     blocks: usize,
-    /// `block group slot TAPS`.
-    weights: Vec<i8>,
+    /// `block group slot TAPS`, aligned, so that no vector of weights spans two cache lines.
+    weights: Buffer,
     /// `block slot`: start values of the sums where activations are read as unsigned and as signed bytes.
     bias_unsigned: Vec<i32>,
     bias_signed: Vec<i32>,
@@ -50,10 +50,13 @@ pub(crate) struct ByteDepthwise {
     has_min: bool,
 }
 
-/// One row of outputs, checked: `input` holds all taps of whole blocks.
+/// One row of outputs as runs of neighbouring ones, checked: `input` holds all taps of whole blocks.
+#[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub(super) input: &'a [u8],
     pub(super) taps: &'a [usize],
+    /// From the first tap of a run to that of the next.
+    pub(super) step: usize,
     pub(super) blocks: usize,
     pub(super) weights: &'a [i8],
     pub(super) bias: &'a [i32],
@@ -68,6 +71,15 @@ pub(super) enum Output<'a> {
     Bytes { out: &'a mut [u8], scales: &'a [f32], range: ByteRange },
     /// As they are, in the order of slots, whole blocks.
     Sums(&'a mut [i32]),
+}
+
+impl Output<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Bytes { out, .. } => out.len(),
+            Self::Sums(sums) => sums.len(),
+        }
+    }
 }
 
 impl ByteDepthwise {
@@ -89,7 +101,7 @@ impl ByteDepthwise {
         let DepthwiseConv2dGeometry { height, width, .. } = geometry;
         let (channels, count) = (geometry.out_channels(), height.kernel * width.kernel);
         // Sorting columns costs less than leaving lanes empty.
-        let columns = if width.stride > 1 && channels < BLOCK { Columns::ByPhase } else { Columns::InOrder };
+        let columns = if width.stride > 1 && channels % BLOCK != 0 { Columns::ByPhase } else { Columns::InOrder };
         let products = channels.saturating_mul(count);
         let padded = PaddedRows::new(height, width, channels, columns, BLOCK, products, TASK_PRODUCTS);
         let mut taps = Vec::with_capacity(count.next_multiple_of(TAPS));
@@ -110,7 +122,8 @@ impl ByteDepthwise {
         };
         let activations = Activations { zero_point, signed: T::MIN < 0 };
         let slots = blocks * BLOCK;
-        let mut packed = vec![0; slots * groups * TAPS];
+        let mut buffer = Buffer::new(slots * groups * TAPS);
+        let packed = buffer.as_mut_slice::<i8>();
         let (mut bias_unsigned, mut bias_signed) = (vec![0; slots], vec![0; slots]);
         let mut scales = vec![0.0; slots];
         let mut has_min = false;
@@ -136,7 +149,7 @@ impl ByteDepthwise {
             padded,
             taps,
             blocks,
-            weights: packed,
+            weights: buffer,
             bias_unsigned,
             bias_signed,
             scales: float_scales(stage).is_some().then_some(scales),
@@ -177,70 +190,71 @@ impl ByteDepthwise {
         let bytes = Bytes { zero: self.activations.zero_point as u8, flip };
         let input = bytemuck::cast_slice(input);
         let run = |band: &[u8], output: &mut [T]| {
-            let line = width.output * channels;
-            for (y, output) in output.chunks_exact_mut(line).enumerate() {
-                let band = &band[y * height.stride * self.padded.row_len()..];
-                if width.stride == 1 || self.padded.is_by_phase() {
-                    self.row(ctx.isa, stage, band, output);
-                } else {
-                    for (x, output) in output.chunks_exact_mut(channels).enumerate() {
-                        self.row(ctx.isa, stage, &band[self.padded.column(x * width.stride)..], output);
-                    }
-                }
+            for (y, output) in output.chunks_exact_mut(width.output * channels).enumerate() {
+                self.line(ctx.isa, stage, &band[y * height.stride * self.padded.row_len()..], output);
             }
         };
         self.padded.run(ctx, batch, input, multiplier, bytes, output, channels, scratch, run);
     }
 
-    /// Neighbouring outputs, whose first tap is at the start of `input`.
-    fn row<T: Quantized>(&self, isa: Isa, stage: &OutputStage, input: &[u8], output: &mut [T]) {
+    /// A row of output pixels, whose first tap is at the start of `input`.
+    fn line<T: Quantized>(&self, isa: Isa, stage: &OutputStage, input: &[u8], output: &mut [T]) {
         let signed = !matches!(isa, Isa::Avx512Vnni);
+        let (channels, width) = (self.geometry.out_channels(), self.geometry.width);
+        // Pixels whose taps are not side by side are runs of their own.
+        let (run, step) = if width.stride == 1 || self.padded.is_by_phase() {
+            (output.len(), 0)
+        } else {
+            (channels, self.padded.column(width.stride))
+        };
         let row = Row {
             input,
             taps: &self.taps,
+            step,
             blocks: self.blocks,
-            weights: &self.weights,
+            weights: self.weights.as_slice(),
             bias: if signed { &self.bias_signed } else { &self.bias_unsigned },
             weight_offset: self.weight_offset,
             last_taps: (self.geometry.height.kernel * self.geometry.width.kernel - 1) % TAPS + 1,
         };
+        let reach =
+            (output.len() / run - 1) * step + self.taps.iter().max().unwrap_or(&0) + run.next_multiple_of(BLOCK);
+        assert!(reach <= input.len(), "a row of the depthwise convolution reaches past the input");
         if let Some(scales) = &self.scales {
             let out = bytemuck::cast_slice_mut(output);
-            self.multiply(isa, &row, 0, &mut Output::Bytes { out, scales, range: self.range });
+            self.multiply(isa, &row, run, 0, &mut Output::Bytes { out, scales, range: self.range });
             return;
         }
-        let channels = self.geometry.out_channels();
-        for (block, output) in output.chunks_mut(BLOCK).enumerate() {
-            let mut slots = [0; BLOCK];
-            self.multiply(isa, &row, block, &mut Output::Sums(&mut slots));
-            let sums: [i32; BLOCK] = std::array::from_fn(|at| slots[slot(at)]);
-            let mut done = 0;
-            while done < output.len() {
-                let channel = (block * BLOCK + done) % channels;
-                let end = output.len().min(done + channels - channel);
-                stage.store(isa, &sums[done..end], channel, &mut output[done..end]);
-                done = end;
+        for (pixel, output) in output.chunks_exact_mut(run).enumerate() {
+            for (block, output) in output.chunks_mut(BLOCK).enumerate() {
+                let mut slots = [0; BLOCK];
+                let row = Row { input: &input[pixel * step..], ..row };
+                self.multiply(isa, &row, BLOCK, block, &mut Output::Sums(&mut slots));
+                let sums: [i32; BLOCK] = std::array::from_fn(|at| slots[slot(at)]);
+                let mut done = 0;
+                while done < output.len() {
+                    let channel = (block * BLOCK + done) % channels;
+                    let end = output.len().min(done + channels - channel);
+                    stage.store(isa, &sums[done..end], channel, &mut output[done..end]);
+                    done = end;
+                }
             }
         }
     }
 
-    /// The outputs of `row` from block `first` on, as many as `output` holds.
-    fn multiply(&self, isa: Isa, row: &Row<'_>, first: usize, output: &mut Output<'_>) {
-        let len = match output {
-            Output::Bytes { out, .. } => out.len(),
-            Output::Sums(sums) => sums.len(),
-        };
-        let reach = row.taps.iter().max().copied().unwrap_or(0) + (first * BLOCK + len).next_multiple_of(BLOCK);
-        assert!(reach <= row.input.len(), "a row of the depthwise convolution reaches past the input");
+    /// The outputs of `row` as runs of `run`, each from block `first` on, as many as `output` holds.
+    fn multiply(&self, isa: Isa, row: &Row<'_>, run: usize, first: usize, output: &mut Output<'_>) {
         match isa {
-            // SAFETY: `run` has asserted that the CPU has it; the bounds have been checked here, and the plan made weights,
+            // SAFETY: `run` has asserted that the CPU has it; `line` has checked the bounds, and the plan made weights,
             // biases and scales for every block.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => unsafe { super::bytes_x86_64::vnni(row, first, output) },
+            Isa::Avx512Vnni => unsafe { super::bytes_x86_64::vnni(row, run, first, output) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 if !self.has_min => unsafe { super::bytes_x86_64::avx2(row, first, output) },
-            _ => row.scalar(first, output),
+            Isa::Avx2 | Isa::Avx512 if !self.has_min => unsafe {
+                super::bytes_x86_64::avx2(row, run, first, output);
+            },
+            _ => row.scalar(run, first, output),
         }
     }
 }
@@ -257,19 +271,16 @@ impl Row<'_> {
     }
 
     /// The law: one product after another, wrapping.
-    fn scalar(&self, first: usize, output: &mut Output<'_>) {
-        let len = match output {
-            Output::Bytes { out, .. } => out.len(),
-            Output::Sums(sums) => sums.len(),
-        };
+    fn scalar(&self, run: usize, first: usize, output: &mut Output<'_>) {
         let taps = self.taps.len() - TAPS + self.last_taps;
-        for at in 0..len {
-            let position = first * BLOCK + at;
+        for at in 0..output.len() {
+            let position = first * BLOCK + at % run;
+            let input = &self.input[at / run * self.step..];
             let (block, slot) = (position / BLOCK % self.blocks, slot(position % BLOCK));
             let mut sum = self.bias[block * BLOCK + slot];
             let mut total = 0;
             for (tap, offset) in self.taps[..taps].iter().enumerate() {
-                let x = i32::from((self.input[offset + position]) as i8);
+                let x = i32::from(input[offset + position] as i8);
                 let group = block * self.groups() + tap / TAPS;
                 let weight = self.weights[(group * BLOCK + slot) * TAPS + tap % TAPS];
                 sum = sum.wrapping_add(x * i32::from(weight));

@@ -16,13 +16,13 @@ macro_rules! interleave {
 /// # Safety
 /// The CPU has AVX-512 and VNNI; the bounds of the row are checked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn vnni(row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+pub(super) unsafe fn vnni(row: &Row<'_>, run: usize, first: usize, output: &mut Output<'_>) {
     if row.weight_offset == 0 {
         // SAFETY: the caller's.
-        unsafe { vnni_blocks::<false>(row, first, output) }
+        unsafe { vnni_blocks::<false>(row, run, first, output) }
     } else {
         // SAFETY: the caller's.
-        unsafe { vnni_blocks::<true>(row, first, output) }
+        unsafe { vnni_blocks::<true>(row, run, first, output) }
     }
 }
 
@@ -32,59 +32,58 @@ pub(super) unsafe fn vnni(row: &Row<'_>, first: usize, output: &mut Output<'_>) 
 /// As [`vnni`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vnni_blocks<const R: bool>(row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+unsafe fn vnni_blocks<const R: bool>(row: &Row<'_>, run: usize, first: usize, output: &mut Output<'_>) {
     let groups = row.groups();
-    let mut block = first % row.blocks;
-    let mut sums_at = |at: usize| {
-        // SAFETY: the caller's.
-        let sums = unsafe { vnni_sums::<R>(row, groups, first * BLOCK + at, block) };
-        let used = block;
-        block = if block + 1 == row.blocks { 0 } else { block + 1 };
-        (sums, used)
-    };
-    match output {
-        Output::Sums(out) => {
-            for at in (0..out.len()).step_by(BLOCK) {
-                let (sums, _) = sums_at(at);
-                for (q, sums) in sums.into_iter().enumerate() {
-                    // SAFETY: `out` holds whole blocks.
-                    unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(at + q * 16).cast(), sums) };
+    let out_len = output.len();
+    let mut input = row.input.as_ptr();
+    let mut done = 0;
+    while done < out_len {
+        let mut block = first;
+        for at in (0..run).step_by(BLOCK) {
+            let used = block % row.blocks;
+            // SAFETY: the caller's.
+            let mut sums = unsafe { vnni_sums::<R>(row, groups, input.add(block * BLOCK), used) };
+            block += 1;
+            match output {
+                Output::Sums(out) => {
+                    for (q, sums) in sums.into_iter().enumerate() {
+                        // SAFETY: `out` holds whole blocks.
+                        unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(done + at + q * 16).cast(), sums) };
+                    }
                 }
-            }
-        }
-        Output::Bytes { out, scales, range } => {
-            let range = x86_64::Wide::new(*range);
-            for at in (0..out.len()).step_by(BLOCK) {
-                let (sums, block) = sums_at(at);
-                let mut rounded = sums;
-                for (q, sums) in rounded.iter_mut().enumerate() {
-                    // SAFETY: the plan made scales for every block.
-                    let scales = unsafe { _mm512_loadu_ps(scales.as_ptr().add(block * BLOCK + q * 16)) };
-                    *sums = range.round(*sums, scales);
-                }
-                let bytes = range.pack_lanes(rounded);
-                let left = out.len() - at;
-                // SAFETY: only what is left of the row is written.
-                unsafe {
-                    let out = out.as_mut_ptr().add(at).cast();
-                    if left >= BLOCK {
-                        _mm512_storeu_si512(out, bytes);
-                    } else {
-                        _mm512_mask_storeu_epi8(out.cast(), (1u64 << left) - 1, bytes);
+                Output::Bytes { out, scales, range } => {
+                    let range = x86_64::Wide::new(*range);
+                    for (q, sums) in sums.iter_mut().enumerate() {
+                        // SAFETY: the plan made scales for every block.
+                        let scales = unsafe { _mm512_loadu_ps(scales.as_ptr().add(used * BLOCK + q * 16)) };
+                        *sums = range.round(*sums, scales);
+                    }
+                    let bytes = range.pack_lanes(sums);
+                    let left = run - at;
+                    // SAFETY: only what is left of the run is written.
+                    unsafe {
+                        let out = out.as_mut_ptr().add(done + at);
+                        if left >= BLOCK {
+                            _mm512_storeu_si512(out.cast(), bytes);
+                        } else {
+                            _mm512_mask_storeu_epi8(out.cast(), (1u64 << left) - 1, bytes);
+                        }
                     }
                 }
             }
         }
+        done += run;
+        input = input.wrapping_add(row.step);
     }
 }
 
-/// The sums of the block of outputs at `position` of the row, with the weights of `block`.
+/// The sums of the block of outputs whose first tap is at `input`, with the weights of `block`.
 ///
 /// # Safety
 /// As [`vnni`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, groups: usize, position: usize, block: usize) -> [__m512i; 4] {
+unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, groups: usize, input: *const u8, block: usize) -> [__m512i; 4] {
     let mut sums = [_mm512_setzero_si512(); 4];
     let mut totals = sums;
     for (q, sum) in sums.iter_mut().enumerate() {
@@ -93,8 +92,6 @@ unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, groups: usize, position: usize
     }
     // SAFETY: the plan made weights for every block.
     let mut weights = unsafe { row.weights.as_ptr().add(block * groups * BLOCK * TAPS) };
-    // SAFETY: every tap of every block of the row lies in the input.
-    let input = unsafe { row.input.as_ptr().add(position) };
     for (group, taps) in row.taps.chunks_exact(TAPS).enumerate() {
         // SAFETY: as above.
         let taps = [0, 1, 2, 3].map(|i| unsafe { _mm512_loadu_si512(input.add(taps[i]).cast()) });
@@ -125,13 +122,13 @@ unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, groups: usize, position: usize
 /// # Safety
 /// The CPU has AVX2; the bounds of the row are checked; no weight is -128.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn avx2(row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+pub(super) unsafe fn avx2(row: &Row<'_>, run: usize, first: usize, output: &mut Output<'_>) {
     if row.weight_offset == 0 {
         // SAFETY: the caller's.
-        unsafe { avx2_blocks::<false>(row, first, output) }
+        unsafe { avx2_blocks::<false>(row, run, first, output) }
     } else {
         // SAFETY: the caller's.
-        unsafe { avx2_blocks::<true>(row, first, output) }
+        unsafe { avx2_blocks::<true>(row, run, first, output) }
     }
 }
 
@@ -141,37 +138,39 @@ pub(super) unsafe fn avx2(row: &Row<'_>, first: usize, output: &mut Output<'_>) 
 /// As [`avx2`].
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn avx2_blocks<const R: bool>(row: &Row<'_>, first: usize, output: &mut Output<'_>) {
+unsafe fn avx2_blocks<const R: bool>(row: &Row<'_>, run: usize, first: usize, output: &mut Output<'_>) {
     const HALF: usize = BLOCK / 2;
-    let len = match output {
-        Output::Sums(out) => out.len(),
-        Output::Bytes { out, .. } => out.len(),
-    };
-    for at in (0..len).step_by(HALF) {
-        let position = first * BLOCK + at;
-        let (block, half) = (position / BLOCK % row.blocks, position % BLOCK / HALF);
-        // SAFETY: the caller's.
-        let sums = unsafe { avx2_sums::<R>(row, position, block, half) };
-        // Slots of half a block begin here, and are 16 apart.
-        let slot = half * 8;
-        match output {
-            Output::Sums(out) => {
-                for (q, sums) in sums.into_iter().enumerate() {
-                    // SAFETY: `out` holds whole blocks.
+    let mut input = row.input.as_ptr();
+    let mut done = 0;
+    while done < output.len() {
+        for at in (0..run).step_by(HALF) {
+            let position = first * BLOCK + at;
+            let (block, half) = (position / BLOCK % row.blocks, position % BLOCK / HALF);
+            // SAFETY: the caller's.
+            let sums = unsafe { avx2_sums::<R>(row, input.add(position), block, half) };
+            // Slots of half a block begin here, and are 16 apart.
+            let slot = half * 8;
+            match output {
+                Output::Sums(out) => {
+                    for (q, sums) in sums.into_iter().enumerate() {
+                        // SAFETY: `out` holds whole blocks.
+                        unsafe {
+                            let out = out.as_mut_ptr().add((done + at) / BLOCK * BLOCK + q * 16 + slot);
+                            _mm256_storeu_si256(out.cast(), sums);
+                        }
+                    }
+                }
+                Output::Bytes { out, scales, range } => {
+                    // SAFETY: the plan made scales for every block; only what is left of the run is written.
                     unsafe {
-                        let out = out.as_mut_ptr().add(at / BLOCK * BLOCK + q * 16 + slot);
-                        _mm256_storeu_si256(out.cast(), sums);
+                        let scales = scales.as_ptr().add(block * BLOCK + slot);
+                        avx2_store(sums, scales, *range, out.as_mut_ptr().add(done + at), (run - at).min(HALF));
                     }
                 }
             }
-            Output::Bytes { out, scales, range } => {
-                // SAFETY: the plan made scales for every block.
-                let scales = unsafe { scales.as_ptr().add(block * BLOCK + slot) };
-                let left = (len - at).min(HALF);
-                // SAFETY: as above; only what is left of the row is written.
-                unsafe { avx2_store(sums, scales, *range, out.as_mut_ptr().add(at), left) };
-            }
         }
+        done += run;
+        input = input.wrapping_add(row.step);
     }
 }
 
@@ -201,13 +200,13 @@ unsafe fn avx2_store(sums: [__m256i; 4], scales: *const f32, range: ByteRange, o
     unsafe { out.copy_from_nonoverlapping(whole.as_ptr(), left) };
 }
 
-/// The sums of half the block of outputs at `position`. See `byte_gemm` for why no product saturates.
+/// The sums of half the block of outputs whose first tap is at `input`. See `byte_gemm` for why no product saturates.
 ///
 /// # Safety
 /// As [`avx2`].
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn avx2_sums<const R: bool>(row: &Row<'_>, position: usize, block: usize, half: usize) -> [__m256i; 4] {
+unsafe fn avx2_sums<const R: bool>(row: &Row<'_>, input: *const u8, block: usize, half: usize) -> [__m256i; 4] {
     let pairs = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_si256(); 4];
     let mut totals = sums;
@@ -217,8 +216,6 @@ unsafe fn avx2_sums<const R: bool>(row: &Row<'_>, position: usize, block: usize,
     }
     // SAFETY: the plan made weights for every block.
     let mut weights = unsafe { row.weights.as_ptr().add(block * row.groups() * BLOCK * TAPS + half * 8 * TAPS) };
-    // SAFETY: every tap of every block of the row lies in the input.
-    let input = unsafe { row.input.as_ptr().add(position) };
     for (group, taps) in row.taps.chunks_exact(TAPS).enumerate() {
         // SAFETY: as above.
         let taps = [0, 1, 2, 3].map(|i| unsafe { _mm256_loadu_si256(input.add(taps[i]).cast()) });
