@@ -74,6 +74,13 @@ impl Pool2dGeometry {
         }
     }
 
+    /// The input pixel at which a tap of an output falls; it must be on the image.
+    #[inline(always)]
+    pub(crate) fn tap(&self, out_y: usize, out_x: usize, tap_y: usize, tap_x: usize) -> usize {
+        let y = out_y * self.height.stride + tap_y - self.height.pad_before;
+        y * self.width.input + out_x * self.width.stride + tap_x - self.width.pad_before
+    }
+
     /// Valid elements of a window.
     #[inline(always)]
     pub(crate) fn window_len(&self, out_y: usize, out_x: usize) -> usize {

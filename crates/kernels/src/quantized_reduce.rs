@@ -1,5 +1,6 @@
 //! Integer MEAN, REDUCE_MAX and REDUCE_MIN over any axes: int8, uint8 and int16.
 
+use crate::dispatch::multiversion;
 use crate::integer_conv::{scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized};
 use crate::requantize::FixedPoint;
@@ -157,14 +158,11 @@ impl<T: Quantized> QuantizedMean<T> {
     ///
     /// # Panics
     /// If a buffer has another size than planned.
-    pub fn run(&self, _ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
+    pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
         assert_eq!([input.len(), output.len()], self.lens(), "operand and result have the planned shapes");
         let sums = &mut typed_scratch::<i32>(scratch)[..self.plan.output_len];
         sums.fill(0);
-        self.plan.for_rows(input, sums, |row, sums| match sums {
-            [sum] => *sum += row.iter().map(|value| value.widen()).sum::<i32>(),
-            sums => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value.widen()),
-        });
+        self.plan.for_rows(input, sums, |row, sums| add_row(ctx.isa, row, sums));
         for (out, &sum) in output.iter_mut().zip(&*sums) {
             let value = match self.formula {
                 Formula::Float { scale, offset } => {
@@ -179,6 +177,16 @@ impl<T: Quantized> QuantizedMean<T> {
                 }
             };
             *out = T::narrow(value.clamp(T::MIN, T::MAX));
+        }
+    }
+}
+
+multiversion! {
+    /// Adds a row to as many sums, or to the only one.
+    fn add_row<T: Quantized>(row: &[T], sums: &mut [i32]) {
+        match sums {
+            [sum] => *sum += row.iter().map(|value| value.widen()).sum::<i32>(),
+            sums => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value.widen()),
         }
     }
 }

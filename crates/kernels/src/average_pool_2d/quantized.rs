@@ -1,5 +1,6 @@
 //! Integer AVERAGE_POOL_2D. LiteRT runs it in the builtin in both modes; the scales of input and output are equal.
 
+use crate::dispatch::multiversion;
 use crate::integer_conv::split;
 use crate::max_pool_2d::quantized::rows_per_task;
 use crate::numerics::{QuantParams, Quantized, builtin_range, check_activation};
@@ -41,8 +42,6 @@ impl<T: Quantized> QuantizedAveragePool2d<T> {
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T]) {
-        /// Channels summed at once, on the stack.
-        const BLOCK: usize = 64;
         let Pool2dGeometry { height, width, channels, .. } = self.geometry;
         assert_eq!(input.len(), self.geometry.input_len(), "input elements");
         assert_eq!(output.len(), self.geometry.output_len(), "output elements");
@@ -54,28 +53,43 @@ impl<T: Quantized> QuantizedAveragePool2d<T> {
             for (row, output) in output.chunks_exact_mut(row_len).enumerate() {
                 let row = task * rows_per_task(row_len) + row;
                 let (image, y) = (row / height.output, row % height.output);
-                for (x, output) in output.chunks_exact_mut(channels).enumerate() {
-                    let count = (height.taps(y).len() * width.taps(x).len()) as i32;
-                    for (block, output) in output.chunks_mut(BLOCK).enumerate() {
-                        let mut sums = [0i32; BLOCK];
-                        for tap_y in height.taps(y) {
-                            for tap_x in width.taps(x) {
-                                let in_y = y * height.stride + tap_y - height.pad_before;
-                                let in_x = x * width.stride + tap_x - width.pad_before;
-                                let pixel = ((image * height.input + in_y) * width.input + in_x) * channels;
-                                let at = pixel + block * BLOCK;
-                                for (sum, value) in sums.iter_mut().zip(&input[at..at + output.len()]) {
-                                    *sum += value.widen();
-                                }
-                            }
-                        }
-                        for (out, &sum) in output.iter_mut().zip(&sums) {
-                            let half = if sum > 0 { count / 2 } else { -(count / 2) };
-                            *out = T::narrow(((sum + half) / count).clamp(self.min, self.max));
+                let image_len = height.input * width.input * channels;
+                let image = &input[image * image_len..][..image_len];
+                pool_row(ctx.isa, &self.geometry, image, y, (self.min, self.max), output);
+            }
+        });
+    }
+}
+
+multiversion! {
+    /// Output row `y`.
+    fn pool_row<T: Quantized>(geometry: &Pool2dGeometry, image: &[T], y: usize, bounds: (i32, i32), output: &mut [T]) {
+        /// Channels summed at once, on the stack.
+        const BLOCK: usize = 64;
+        let Pool2dGeometry { height, width, channels, .. } = *geometry;
+        for (x, output) in output.chunks_exact_mut(channels).enumerate() {
+            let count = (height.taps(y).len() * width.taps(x).len()) as i32;
+            for (block, output) in output.chunks_mut(BLOCK).enumerate() {
+                let mut sums = [0i32; BLOCK];
+                for tap_y in height.taps(y) {
+                    for tap_x in width.taps(x) {
+                        let at = geometry.tap(y, x, tap_y, tap_x) * channels + block * BLOCK;
+                        let values = &image[at..at + output.len()];
+                        if let Some(values) = values.first_chunk::<BLOCK>() {
+                            // In registers.
+                            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value.widen());
+                        } else {
+                            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value.widen());
                         }
                     }
                 }
+                for (out, &sum) in output.iter_mut().zip(&sums) {
+                    let half = if sum > 0 { count / 2 } else { -(count / 2) };
+                    // In f64 the quotient of two such integers never rounds up to the next one.
+                    let quotient = (f64::from(sum + half) / f64::from(count)) as i32;
+                    *out = T::narrow(quotient.clamp(bounds.0, bounds.1));
+                }
             }
-        });
+        }
     }
 }

@@ -48,9 +48,12 @@ impl Window {
     #[must_use]
     pub fn taps(&self, output: usize) -> std::ops::Range<usize> {
         let start = output * self.stride;
-        let first = self.pad_before.saturating_sub(start).div_ceil(self.dilation);
-        let end = (self.input + self.pad_before).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        first.min(end)..end
+        let first = self.pad_before.saturating_sub(start);
+        let end = (self.input + self.pad_before).saturating_sub(start);
+        // Dividing by 1 would take longer than the rest.
+        let steps = |distance: usize| if self.dilation == 1 { distance } else { distance.div_ceil(self.dilation) };
+        let end = steps(end).min(self.kernel);
+        steps(first).min(end)..end
     }
 
     /// The output positions at which `tap` falls on the input rather than on padding.

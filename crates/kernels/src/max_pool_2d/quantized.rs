@@ -1,5 +1,6 @@
 //! Integer MAX_POOL_2D. Values pass through; the scales of input and output are taken to be equal, as LiteRT does.
 
+use crate::dispatch::multiversion;
 use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::pool_2d::Pool2dGeometry;
@@ -55,30 +56,74 @@ impl<T: Quantized> QuantizedMaxPool2d<T> {
         if output.is_empty() {
             return;
         }
-        let (min, max) = (T::narrow(self.min), T::narrow(self.max));
+        let bounds = (T::narrow(self.min), T::narrow(self.max));
         split(ctx.pool, output, row_len * rows_per_task(row_len), |task, output| {
             for (row, output) in output.chunks_exact_mut(row_len).enumerate() {
                 let row = task * rows_per_task(row_len) + row;
                 let (image, y) = (row / height.output, row % height.output);
-                for (x, output) in output.chunks_exact_mut(channels).enumerate() {
-                    output.fill(T::narrow(T::MIN));
-                    for tap_y in height.taps(y) {
-                        for tap_x in width.taps(x) {
-                            let in_y = y * height.stride + tap_y - height.pad_before;
-                            let in_x = x * width.stride + tap_x - width.pad_before;
-                            let at = ((image * height.input + in_y) * width.input + in_x) * channels;
-                            for (out, &value) in output.iter_mut().zip(&input[at..at + channels]) {
-                                *out = (*out).max(value);
-                            }
-                        }
-                    }
-                    for out in output {
-                        *out = (*out).max(min).min(max);
-                    }
-                }
+                let image_len = height.input * width.input * channels;
+                pool_row(ctx.isa, &self.geometry, &input[image * image_len..][..image_len], y, bounds, output);
             }
         });
     }
+}
+
+multiversion! {
+    /// Output row `y`.
+    fn pool_row<T: Quantized>(geometry: &Pool2dGeometry, image: &[T], y: usize, bounds: (T, T), output: &mut [T]) {
+        let channels = geometry.channels;
+        let rows = geometry.height.taps(y);
+        for (x, output) in output.chunks_exact_mut(channels).enumerate() {
+            let columns = geometry.width.taps(x);
+            let first = geometry.tap(y, x, rows.start, columns.start) * channels;
+            let window = Taps { image: &image[first..], rows: rows.len(), columns: columns.len() };
+            let step = geometry.width.input * channels;
+            let mut done = 0;
+            done += blocks::<T, 64>(window, step, channels, done, bounds, output);
+            done += blocks::<T, 32>(window, step, channels, done, bounds, output);
+            done += blocks::<T, 16>(window, step, channels, done, bounds, output);
+            done += blocks::<T, 4>(window, step, channels, done, bounds, output);
+            blocks::<T, 1>(window, step, channels, done, bounds, output);
+        }
+    }
+}
+
+/// The taps of an output pixel that fall on the image, from the first on.
+#[derive(Clone, Copy)]
+struct Taps<'a, T> {
+    image: &'a [T],
+    rows: usize,
+    columns: usize,
+}
+
+/// Channels from `from` on, `LANES` at a time, which stay in registers over all taps. Returns how many.
+#[inline(always)]
+fn blocks<T: Quantized, const LANES: usize>(
+    taps: Taps<'_, T>,
+    row_step: usize,
+    channels: usize,
+    from: usize,
+    (min, max): (T, T),
+    output: &mut [T],
+) -> usize {
+    let mut done = 0;
+    for output in output[from..].chunks_exact_mut(LANES) {
+        // No value on the image is below it.
+        let mut best = [T::narrow(T::MIN); LANES];
+        for y in 0..taps.rows {
+            for x in 0..taps.columns {
+                let values = &taps.image[y * row_step + x * channels + from + done..][..LANES];
+                for (best, &value) in best.iter_mut().zip(values) {
+                    *best = (*best).max(value);
+                }
+            }
+        }
+        for (out, best) in output.iter_mut().zip(best) {
+            *out = best.max(min).min(max);
+        }
+        done += LANES;
+    }
+    done
 }
 
 /// Rows of `row_len` elements that make a task worth a thread.

@@ -1,5 +1,6 @@
 //! QUANTIZE: float to quantized, and one quantization to another.
 
+use crate::dispatch::multiversion;
 use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized};
 use crate::requantize::{FixedPoint, round_even_small};
@@ -47,14 +48,7 @@ impl<T: Quantized> Quantize<T> {
                         *out = store(truncate(round_half_away(value / scale)));
                     }
                 }
-                Numerics::Litert if T::BITS == 8 => {
-                    for (out, &value) in output.iter_mut().zip(input) {
-                        // Written so that NaN becomes the largest value, as the vector minimum does.
-                        let scaled = value * inverse;
-                        let scaled = if scaled < 32_767.0 { scaled } else { 32_767.0 };
-                        *out = store(round_even_small(scaled.max(-32_768.0)));
-                    }
-                }
+                Numerics::Litert if T::BITS == 8 => quantize(ctx.isa, input, inverse, zero_point, output),
                 Numerics::Litert => {
                     let vectors = vectors.saturating_sub(task * CHUNK).min(output.len());
                     let ((out, tail_out), (input, tail)) = (output.split_at_mut(vectors), input.split_at(vectors));
@@ -72,6 +66,36 @@ impl<T: Quantized> Quantize<T> {
                 }
             }
         });
+    }
+}
+
+multiversion! {
+    /// `clamp(round(value * inverse) + zero_point)`, halves to even.
+    fn quantize<T: Quantized>(input: &[f32], inverse: f32, zero_point: i32, output: &mut [T]) {
+        for (out, &value) in output.iter_mut().zip(input) {
+            // Written so that NaN becomes the largest value, as the vector minimum does.
+            let scaled = value * inverse;
+            let scaled = if scaled < 32_767.0 { scaled } else { 32_767.0 };
+            let rounded = round_even_small(scaled.max(-32_768.0));
+            *out = T::narrow((rounded + zero_point).clamp(T::MIN, T::MAX));
+        }
+    }
+}
+
+multiversion! {
+    /// `clamp(((value - zero points[0]) * multiplier + 128 >> 8) + zero points[1])`.
+    fn eighths<A: Quantized, B: Quantized>(input: &[A], zero_points: [i32; 2], multiplier: i32, output: &mut [B]) {
+        for (out, value) in output.iter_mut().zip(input) {
+            let scaled = ((value.widen() - zero_points[0]) * multiplier + 128) >> 8;
+            *out = B::narrow((scaled + zero_points[1]).clamp(B::MIN, B::MAX));
+        }
+    }
+}
+
+multiversion! {
+    /// `value + offset`, which fits.
+    fn offset<A: Quantized, B: Quantized>(input: &[A], offset: i32, output: &mut [B]) {
+        output.iter_mut().zip(input).for_each(|(out, value)| *out = B::narrow(value.widen() + offset));
     }
 }
 
@@ -105,6 +129,8 @@ pub struct Requantize<A, B> {
 enum Arithmetic {
     /// Multiplier in 1/256, one rounding with halves upwards (XNNPACK `qs8-vcvt`).
     Eighths { multiplier: i32 },
+    /// int8 to uint8 or back at the same scale: whatever the rounding, the value plus or minus 128.
+    Flip,
     /// [`FixedPoint::round_twice`] (LiteRT `reference/requantize.h`).
     RoundTwice(FixedPoint),
     /// [`FixedPoint::round_up_twice`] for whole vectors of 16, then as the reference (LiteRT
@@ -130,6 +156,8 @@ impl<A: Quantized, B: Quantized> Requantize<A, B> {
             A::BITS == 8 && B::BITS == 8 && A::MIN != B::MIN && input.zero_point - output.zero_point == A::MIN - B::MIN;
         let arithmetic = if numerics == Numerics::Litert && same_type && (1.0 / 256.0..=128.0).contains(&ratio) {
             Arithmetic::Eighths { multiplier: (256.0 * ratio).round_ties_even() as i32 }
+        } else if flip && input.scale == output.scale {
+            Arithmetic::Flip
         } else if numerics == Numerics::Litert && A::BITS == 8 && B::BITS == 8 && !flip {
             Arithmetic::UpTwice(fixed)
         } else {
@@ -150,11 +178,8 @@ impl<A: Quantized, B: Quantized> Requantize<A, B> {
         split(ctx.pool, output, CHUNK, |task, output| {
             let input = &input[task * CHUNK..task * CHUNK + output.len()];
             match self.arithmetic {
-                Arithmetic::Eighths { multiplier } => {
-                    for (out, value) in output.iter_mut().zip(input) {
-                        *out = store(((value.widen() - from) * multiplier + 128) >> 8);
-                    }
-                }
+                Arithmetic::Flip => offset(ctx.isa, input, to - from, output),
+                Arithmetic::Eighths { multiplier } => eighths(ctx.isa, input, [from, to], multiplier, output),
                 Arithmetic::RoundTwice(scale) => {
                     for (out, value) in output.iter_mut().zip(input) {
                         *out = store(scale.round_twice(value.widen() - from));
