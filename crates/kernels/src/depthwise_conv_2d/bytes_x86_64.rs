@@ -17,63 +17,216 @@ macro_rules! interleave {
 /// The CPU has AVX-512 and VNNI; the bounds of the row are checked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn vnni(row: &Row<'_>, run: usize, first: usize, output: &mut Output<'_>) {
-    if row.weight_offset == 0 {
-        // SAFETY: the caller's.
-        unsafe { vnni_blocks::<false>(row, run, first, output) }
-    } else {
-        // SAFETY: the caller's.
-        unsafe { vnni_blocks::<true>(row, run, first, output) }
+    // SAFETY: the caller's.
+    unsafe {
+        match (output, row.weight_offset != 0) {
+            (Output::Sums(out), false) => vnni_block::<false>(row, first, out),
+            (Output::Sums(out), true) => vnni_block::<true>(row, first, out),
+            (Output::Bytes { out, scales, range }, offset) => {
+                let to = Bytes { out, run, scales: scales.as_ptr(), range: x86_64::Wide::new(*range) };
+                match (row.groups(), row.reuse, offset) {
+                    (1, _, false) => vnni_few::<1, false>(row, to),
+                    (2, _, false) => vnni_few::<2, false>(row, to),
+                    (3, false, false) => vnni_few::<3, false>(row, to),
+                    (3, true, false) => vnni_columns::<false>(row, to),
+                    (3, false, true) => vnni_few::<3, true>(row, to),
+                    (3, true, true) => vnni_columns::<true>(row, to),
+                    (_, _, false) => vnni_many::<false>(row, to),
+                    (_, _, true) => vnni_many::<true>(row, to),
+                }
+            }
+        }
     }
 }
 
-/// `R` sums the activations of each channel too.
+/// Where bytes go.
+struct Bytes<'a> {
+    out: &'a mut [u8],
+    run: usize,
+    scales: *const f32,
+    range: x86_64::Wide,
+}
+
+impl Bytes<'_> {
+    /// Stores the block of outputs at `done + at`, of which the run has `run - at` more, with the scales of `block`.
+    ///
+    /// # Safety
+    /// As [`vnni`]; the outputs lie in `out`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store(&mut self, mut sums: [__m512i; 4], block: usize, done: usize, at: usize) {
+        for (q, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the plan made scales for every block.
+            let scales = unsafe { _mm512_loadu_ps(self.scales.add(block * BLOCK + q * 16)) };
+            *sums = self.range.round(*sums, scales);
+        }
+        let bytes = self.range.pack_lanes(sums);
+        let left = self.run - at;
+        // SAFETY: only what is left of the run is written.
+        unsafe {
+            let out = self.out.as_mut_ptr().add(done + at);
+            if left >= BLOCK {
+                _mm512_storeu_si512(out.cast(), bytes);
+            } else {
+                _mm512_mask_storeu_epi8(out.cast(), (1u64 << left) - 1, bytes);
+            }
+        }
+    }
+}
+
+/// One block of sums.
 ///
 /// # Safety
 /// As [`vnni`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vnni_blocks<const R: bool>(row: &Row<'_>, run: usize, first: usize, output: &mut Output<'_>) {
-    let groups = row.groups();
-    let out_len = output.len();
+unsafe fn vnni_block<const R: bool>(row: &Row<'_>, first: usize, out: &mut [i32]) {
+    // SAFETY: the caller's.
+    let sums = unsafe { vnni_sums::<R>(row, row.input.as_ptr().add(first * BLOCK), first % row.blocks) };
+    for (sums, out) in sums.into_iter().zip(out.chunks_exact_mut(16)) {
+        // SAFETY: `out` is 16 sums.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) };
+    }
+}
+
+/// Windows of any size: weights are read again for every block.
+///
+/// # Safety
+/// As [`vnni`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn vnni_many<const R: bool>(row: &Row<'_>, mut to: Bytes<'_>) {
     let mut input = row.input.as_ptr();
-    let mut done = 0;
-    while done < out_len {
-        let mut block = first;
-        for at in (0..run).step_by(BLOCK) {
-            let used = block % row.blocks;
+    for done in (0..to.out.len()).step_by(to.run) {
+        for at in (0..to.run).step_by(BLOCK) {
+            let block = at / BLOCK % row.blocks;
             // SAFETY: the caller's.
-            let mut sums = unsafe { vnni_sums::<R>(row, groups, input.add(block * BLOCK), used) };
-            block += 1;
-            match output {
-                Output::Sums(out) => {
-                    for (q, sums) in sums.into_iter().enumerate() {
-                        // SAFETY: `out` holds whole blocks.
-                        unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(done + at + q * 16).cast(), sums) };
-                    }
-                }
-                Output::Bytes { out, scales, range } => {
-                    let range = x86_64::Wide::new(*range);
-                    for (q, sums) in sums.iter_mut().enumerate() {
-                        // SAFETY: the plan made scales for every block.
-                        let scales = unsafe { _mm512_loadu_ps(scales.as_ptr().add(used * BLOCK + q * 16)) };
-                        *sums = range.round(*sums, scales);
-                    }
-                    let bytes = range.pack_lanes(sums);
-                    let left = run - at;
-                    // SAFETY: only what is left of the run is written.
-                    unsafe {
-                        let out = out.as_mut_ptr().add(done + at);
-                        if left >= BLOCK {
-                            _mm512_storeu_si512(out.cast(), bytes);
-                        } else {
-                            _mm512_mask_storeu_epi8(out.cast(), (1u64 << left) - 1, bytes);
-                        }
-                    }
-                }
+            unsafe {
+                let sums = vnni_sums::<R>(row, input.add(at), block);
+                to.store(sums, block, done, at);
             }
         }
-        done += run;
         input = input.wrapping_add(row.step);
+    }
+}
+
+/// Four interleaved taps, `q` by `q`.
+type Group = [__m512i; 4];
+
+/// Windows of `G` groups, whose weights stay in registers: block by block, all outputs that have its weights.
+///
+/// # Safety
+/// As [`vnni`]; the row has `G` groups.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn vnni_few<const G: usize, const R: bool>(row: &Row<'_>, mut to: Bytes<'_>) {
+    for block in 0..row.blocks.min(to.run.div_ceil(BLOCK)) {
+        // SAFETY: the plan made weights and biases for every block.
+        let few = unsafe { Few::<G>::load(row, block) };
+        let mut input = row.input.as_ptr();
+        for done in (0..to.out.len()).step_by(to.run) {
+            for at in (block * BLOCK..to.run).step_by(row.blocks * BLOCK) {
+                // SAFETY: the run lies in the input; the caller's.
+                unsafe {
+                    let input = input.add(at);
+                    let sums = few.sums::<R>(std::array::from_fn(|group| few.read(input, group)));
+                    to.store(sums, block, done, at);
+                }
+            }
+            input = input.wrapping_add(row.step);
+        }
+    }
+}
+
+/// Windows of three groups that are columns, pixel by pixel: only the last one is new to the next pixel.
+///
+/// # Safety
+/// As [`vnni`]; the row has three groups, and runs begin one column apart.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn vnni_columns<const R: bool>(row: &Row<'_>, mut to: Bytes<'_>) {
+    for block in 0..row.blocks {
+        // SAFETY: the plan made weights and biases for every block; the caller's.
+        unsafe {
+            let few = Few::<3>::load(row, block);
+            let mut input = row.input.as_ptr().add(block * BLOCK);
+            // Named variables, as an array that is rotated would live in memory.
+            let (mut left, mut middle) = (few.read(input, 0), few.read(input, 1));
+            for done in (0..to.out.len()).step_by(to.run) {
+                let right = few.read(input, 2);
+                to.store(few.sums::<R>([left, middle, right]), block, done, block * BLOCK);
+                (left, middle) = (middle, right);
+                input = input.wrapping_add(row.step);
+            }
+        }
+    }
+}
+
+/// What the outputs of a block have in common.
+struct Few<const G: usize> {
+    taps: [[usize; TAPS]; G],
+    weights: [Group; G],
+    bias: *const i32,
+    ones: [i32; G],
+    weight_offset: i32,
+}
+
+impl<const G: usize> Few<G> {
+    /// # Safety
+    /// As [`vnni`]; the row has `G` groups.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn load(row: &Row<'_>, block: usize) -> Self {
+        let mut taps = [[0; TAPS]; G];
+        taps.as_flattened_mut().copy_from_slice(row.taps);
+        let mut ones = [0; G];
+        ones.copy_from_slice(row.ones);
+        let mut weights = [[_mm512_setzero_si512(); 4]; G];
+        for (at, weights) in weights.as_flattened_mut().iter_mut().enumerate() {
+            // SAFETY: the plan made weights for every block.
+            *weights = unsafe { _mm512_loadu_si512(row.weights.as_ptr().add((block * G * 4 + at) * BLOCK).cast()) };
+        }
+        let bias = row.bias.as_ptr().wrapping_add(block * BLOCK);
+        Self { taps, weights, bias, ones, weight_offset: row.weight_offset }
+    }
+
+    /// Reads the taps of a group.
+    ///
+    /// # Safety
+    /// As [`vnni`]; they lie in the input.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn read(&self, input: *const u8, group: usize) -> Group {
+        // SAFETY: the caller's.
+        let taps = self.taps[group].map(|tap| unsafe { _mm512_loadu_si512(input.add(tap).cast()) });
+        interleave!(
+            taps,
+            _mm512_unpacklo_epi8 _mm512_unpackhi_epi8 _mm512_unpacklo_epi16 _mm512_unpackhi_epi16
+        )
+    }
+
+    /// # Safety
+    /// As [`vnni`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn sums<const R: bool>(&self, groups: [Group; G]) -> Group {
+        let mut sums = [_mm512_setzero_si512(); 4];
+        for (q, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the plan made biases for every block.
+            *sum = unsafe { _mm512_loadu_si512(self.bias.add(q * 16).cast()) };
+            for (group, weights) in groups.iter().zip(&self.weights) {
+                *sum = _mm512_dpbusd_epi32(*sum, group[q], weights[q]);
+            }
+            if R {
+                let mut totals = _mm512_setzero_si512();
+                for (group, ones) in groups.iter().zip(self.ones) {
+                    totals = _mm512_dpbusd_epi32(totals, group[q], _mm512_set1_epi32(ones));
+                }
+                let offset = _mm512_set1_epi32(self.weight_offset);
+                *sum = _mm512_add_epi32(*sum, _mm512_mullo_epi32(totals, offset));
+            }
+        }
+        sums
     }
 }
 
@@ -83,7 +236,7 @@ unsafe fn vnni_blocks<const R: bool>(row: &Row<'_>, run: usize, first: usize, ou
 /// As [`vnni`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, groups: usize, input: *const u8, block: usize) -> [__m512i; 4] {
+unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, input: *const u8, block: usize) -> [__m512i; 4] {
     let mut sums = [_mm512_setzero_si512(); 4];
     let mut totals = sums;
     for (q, sum) in sums.iter_mut().enumerate() {
@@ -91,7 +244,7 @@ unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, groups: usize, input: *const u
         *sum = unsafe { _mm512_loadu_si512(row.bias.as_ptr().add(block * BLOCK + q * 16).cast()) };
     }
     // SAFETY: the plan made weights for every block.
-    let mut weights = unsafe { row.weights.as_ptr().add(block * groups * BLOCK * TAPS) };
+    let mut weights = unsafe { row.weights.as_ptr().add(block * row.groups() * BLOCK * TAPS) };
     for (group, taps) in row.taps.chunks_exact(TAPS).enumerate() {
         // SAFETY: as above.
         let taps = [0, 1, 2, 3].map(|i| unsafe { _mm512_loadu_si512(input.add(taps[i]).cast()) });
@@ -104,7 +257,7 @@ unsafe fn vnni_sums<const R: bool>(row: &Row<'_>, groups: usize, input: *const u
             let w = unsafe { _mm512_loadu_si512(weights.add(i * BLOCK).cast()) };
             sums[i] = _mm512_dpbusd_epi32(sums[i], q[i], w);
             if R {
-                totals[i] = _mm512_dpbusd_epi32(totals[i], q[i], _mm512_set1_epi32(row.ones(group)));
+                totals[i] = _mm512_dpbusd_epi32(totals[i], q[i], _mm512_set1_epi32(row.ones[group]));
             }
         }
         // SAFETY: at most one past the end.
@@ -230,7 +383,7 @@ unsafe fn avx2_sums<const R: bool>(row: &Row<'_>, input: *const u8, block: usize
             let dot = |w| _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, q[i])), pairs);
             sums[i] = _mm256_add_epi32(sums[i], dot(w));
             if R {
-                totals[i] = _mm256_add_epi32(totals[i], dot(_mm256_set1_epi32(row.ones(group))));
+                totals[i] = _mm256_add_epi32(totals[i], dot(_mm256_set1_epi32(row.ones[group])));
             }
         }
         // SAFETY: at most one past the end.
