@@ -1,6 +1,7 @@
 //! Developer tasks: `cargo xtask check` before every commit, `cargo xtask tidy` for the project's own rules.
 #![forbid(unsafe_code)]
 
+mod aarch64;
 mod tidy;
 mod verify;
 
@@ -12,6 +13,7 @@ const HELP: &str = "Usage: cargo xtask TASK
   tidy    the project's own rules: dependencies, op files, file sizes, paths of one machine
   fuzz    damaged models and random graphs through everything that reads and runs models: --minutes N, --seed N, --out DIR
   verify  the long tier, before a release: accuracy with three seeds, the oracle; writes benchmarks/record/verify.md
+  aarch64 what LiteRT computed, compared on emulated AArch64 CPUs (docs/BUILDING.md)
 
 CI runs `check`, the demo, and then the oracle suite (oracle/run.py).";
 
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         Some("check") => check(),
         Some("tidy") => tidy::tidy(),
         Some("fuzz") => fuzz(),
+        Some("aarch64") => aarch64::verify(),
         Some("verify") => verify::verify(),
         _ => {
             eprintln!("{HELP}");
