@@ -36,7 +36,7 @@ class Layer:
 def lstm(rng, dtype, batch, steps, features, cells, outputs=None, **how):
     """The model of one UNIDIRECTIONAL_SEQUENCE_LSTM as a function of the absolute-values flag, and its input's shape."""
     coupled, peephole, norm = how.get("coupled"), how.get("peephole"), how.get("norm")
-    time_major, diagonal = how.get("time_major", False), how.get("diagonal")
+    time_major, diagonal, step = how.get("time_major", False), how.get("diagonal"), how.get("step")
     projection = outputs is not None
     outputs = outputs or cells
     integer, hybrid = dtype == "i8", dtype == "hybrid"
@@ -94,6 +94,8 @@ def lstm(rng, dtype, batch, steps, features, cells, outputs=None, **how):
         graph = layer.graph
         activation = "i8" if integer else "f32"
         shape = (steps, batch, features) if time_major else (batch, steps, features)
+        if step:
+            shape = (batch, features)
         details = {"scale": input_scale, "zero_point": input_point} if integer else {}
         layer.inputs.append(graph.input(activation, shape, **details))
         for part, size in ((0, (cells, features)), (1, (cells, outputs))):
@@ -124,27 +126,152 @@ def lstm(rng, dtype, batch, steps, features, cells, outputs=None, **how):
                 layer.add("i16" if integer else "f32", (cells,), **norms[g])
             else:
                 layer.add()
-        out_shape = (*shape[:2], outputs)
+        out_shape = (*shape[:-1], outputs)
         output = graph.output(activation, out_shape, **state)
         intermediates = []
         if integer:
             for g in range(4):
                 intermediates.append(graph.tensor("i16", (0,), scale=norm_scales[g] if norm else None))
             intermediates.append(graph.tensor("i8", (0,), scale=hidden[0], zero_point=hidden[1]))
-        opts = options(
-            "UnidirectionalSequenceLSTMOptions",
-            fusedActivationFunction=how.get("activation", 4),
-            cellClip=how.get("cell_clip", 0.0),
-            projClip=how.get("projection_clip", 0.0),
-            timeMajor=time_major,
-            asymmetricQuantizeInputs=how.get("asymmetric", False),
-            diagonalRecurrentTensors=bool(diagonal),
-        )
-        graph.op(BUILTIN.UNIDIRECTIONAL_SEQUENCE_LSTM, layer.inputs, [output], opts, 4 if diagonal else 1)
+        fields = {
+            "fusedActivationFunction": how.get("activation", 4),
+            "cellClip": how.get("cell_clip", 0.0),
+            "projClip": how.get("projection_clip", 0.0),
+            "asymmetricQuantizeInputs": how.get("asymmetric", False),
+        }
+        if step:
+            graph.op(BUILTIN.LSTM, layer.inputs, [output], options("LSTMOptions", **fields))
+        else:
+            fields |= {"timeMajor": time_major, "diagonalRecurrentTensors": bool(diagonal)}
+            opts = options("UnidirectionalSequenceLSTMOptions", **fields)
+            graph.op(BUILTIN.UNIDIRECTIONAL_SEQUENCE_LSTM, layer.inputs, [output], opts, 4 if diagonal else 1)
         graph.table.operators[-1].intermediates = intermediates
         return layer.model.bytes(), shape
 
     return build
+
+
+def case_of(rng, name, build, runs=RUNS):
+    """A case from what `build` gives for the model and the one with absolute values."""
+    model, shape, dtype = build(False)
+    if dtype == "i8":
+        feeds = [[rng.integers(-128, 127, shape, endpoint=True, dtype=np.int8)] for _ in range(runs)]
+    else:
+        feeds = [[coarse(rng.uniform(-2, 2, shape))] for _ in range(runs)]
+    case = Case(name, model, feeds)
+    if dtype != "i8":
+        case.magnitude = build(True)[0]
+        case.feeds_magnitude = [[np.abs(x) for x in run] for run in feeds]
+    return case
+
+
+def step_cases(rng):
+    """Cases of LSTM, the full kernel."""
+    kinds = [
+        ("f32_plain", "f32", {"batch": 3}),
+        ("f32_everything", "f32", {"norm": True, "peephole": True, "outputs": 4, "cell_clip": 0.8, "batch": 2}),
+        ("hybrid_plain", "hybrid", {"batch": 2}),
+        ("hybrid_coupled", "hybrid", {"batch": 2, "coupled": True, "asymmetric": True, "peephole": True}),
+        ("i8_plain", "i8", {"batch": 3}),
+        ("i8_everything", "i8", {"norm": True, "peephole": True, "outputs": 5, "cell_clip": 2.0, "batch": 2, "cells": 17}),
+        ("i8_coupled", "i8", {"batch": 2, "coupled": True}),
+    ]
+    for name, dtype, how in kinds:
+        how = dict(how)
+        sizes = [how.pop(key, default) for key, default in (("batch", 1), ("steps", 1), ("features", 5), ("cells", 7))]
+        build = lstm(rng, dtype, *sizes, how.pop("outputs", None), step=True, **how)
+        yield case_of(rng, name, lambda absolute, build=build, dtype=dtype: (*build(absolute), dtype), 3)
+
+
+def hybrid_matrix(rng, dtype, rows, columns, spread=1.0):
+    """Type, shape and details of a weight matrix."""
+    real = rng.uniform(-1, 1, (rows, columns)) * spread / np.sqrt(columns)
+    if dtype == "f32":
+        return "f32", (rows, columns), {"data": coarse(real)}
+    scale = np.float32(np.abs(real).max() / 127)
+    return "i8", (rows, columns), {"data": np.round(real / scale), "scale": scale}
+
+
+def rnn_cases(sequence):
+    """Cases of RNN and of UNIDIRECTIONAL_SEQUENCE_RNN."""
+
+    def cases(rng):
+        kinds = [(dtype, major, 4) for dtype in ("f32", "hybrid", "hybrid_asymmetric") for major in (False, True)]
+        kinds += [("f32", False, ACTIVATIONS[name]) for name in ("none", "relu", "relu6", "relu_n1_to_1")]
+        for dtype, major, activation in kinds:
+            if major and not sequence:
+                continue
+            batch, steps, features, units = 2, 4, 6, 9
+            weights = hybrid_matrix(rng, dtype, units, features, 2), hybrid_matrix(rng, dtype, units, units)
+            bias = coarse(rng.uniform(-0.5, 0.5, units))
+
+            def build(absolute, dtype=dtype, major=major, activation=activation, weights=weights, bias=bias):
+                layer = Layer(absolute)
+                shape = (batch, features)
+                if sequence:
+                    shape = (steps, batch, features) if major else (batch, steps, features)
+                layer.inputs.append(layer.graph.input("f32", shape))
+                for kind, size, details in weights:
+                    layer.add(kind, size, **details)
+                layer.add("f32", (units,), data=bias)
+                layer.add("f32", (batch, units), variable=True)
+                output = layer.graph.output("f32", (*shape[:-1], units))
+                fields = {"fusedActivationFunction": activation, "asymmetricQuantizeInputs": "asymmetric" in dtype}
+                if sequence:
+                    opts = options("SequenceRNNOptions", timeMajor=major, **fields)
+                    layer.graph.op(BUILTIN.UNIDIRECTIONAL_SEQUENCE_RNN, layer.inputs, [output], opts)
+                else:
+                    layer.graph.op(BUILTIN.RNN, layer.inputs, [output], options("RNNOptions", **fields))
+                return layer.model.bytes(), shape, "f32"
+
+            yield case_of(rng, f"{dtype}_{'time' if major else 'batch'}_{activation}", build, 3)
+
+    return cases
+
+
+def svdf_cases(rng):
+    """Cases of SVDF."""
+    sizes = [("one", 1, 6, 8, 1, 5), ("rank", 2, 7, 12, 2, 4), ("short", 3, 5, 6, 3, 1), ("wide", 1, 40, 32, 2, 10)]
+    for dtype in ("f32", "hybrid", "hybrid_asymmetric", "i8"):
+        for label, batch, features, filters, rank, memory in sizes:
+            for biased in (True, False):
+                if not biased and label != "rank":
+                    continue
+                units = filters // rank
+                kind = "i8" if dtype == "i8" else dtype
+                weights = hybrid_matrix(rng, kind, filters, features, 2)
+                time = hybrid_matrix(rng, "f32" if dtype == "f32" else dtype, filters, memory)
+                bias = ("f32", coarse(rng.uniform(-0.5, 0.5, units)), None)
+                if dtype == "i8":
+                    real = rng.uniform(-1, 1, (filters, memory))
+                    time = "i16", (filters, memory), {"data": np.round(real * 32767), "scale": np.float32(1 / 32767)}
+                    scale = np.float32(2.0**-12 / 32767)
+                    bias = ("i32", np.round(rng.uniform(-0.5, 0.5, units) / scale), scale)
+
+                def build(absolute, dtype=dtype, weights=weights, time=time, bias=bias, biased=biased, sizes=(batch, features, filters, rank, memory, units)):
+                    batch, features, filters, rank, memory, units = sizes
+                    integer = dtype == "i8"
+                    layer = Layer(absolute)
+                    details = {"scale": np.float32(0.02), "zero_point": 3} if integer else {}
+                    activation = "i8" if integer else "f32"
+                    layer.inputs.append(layer.graph.input(activation, (batch, features), **details))
+                    for kind, size, details in (weights, time):
+                        layer.add(kind, size, **details)
+                    layer.add(*((bias[0], (units,), bias[1]) if biased else ()), **({"scale": bias[2]} if biased else {}))
+                    state = {"scale": np.float32(2.0**-12), "zero_point": 0} if integer else {}
+                    layer.add("i16" if integer else "f32", (batch, filters * memory), variable=True, **state)
+                    details = {"scale": np.float32(0.05), "zero_point": -11} if integer else {}
+                    output = layer.graph.output(activation, (batch, units), **details)
+                    opts = options(
+                        "SVDFOptions",
+                        rank=rank,
+                        fusedActivationFunction=ACTIVATIONS["relu"] if integer or not biased else 0,
+                        asymmetricQuantizeInputs="asymmetric" in dtype,
+                    )
+                    layer.graph.op(BUILTIN.SVDF, layer.inputs, [output], opts)
+                    return layer.model.bytes(), (batch, features), activation
+
+                yield case_of(rng, f"{dtype}_{label}_{'bias' if biased else 'relu'}", build, 4)
 
 
 def lstm_cases(rng):
@@ -199,5 +326,9 @@ def lstm_cases(rng):
 
 
 OPS = {
+    "lstm": step_cases,
+    "rnn": rnn_cases(False),
+    "svdf": svdf_cases,
+    "unidirectional_sequence_rnn": rnn_cases(True),
     "unidirectional_sequence_lstm": lstm_cases,
 }

@@ -39,6 +39,8 @@ const OP_FAMILIES: &[&str] = &[
     "elementwise.rs",
     "indexing.rs",
     "lstm.rs",
+    "non_max_suppression.rs",
+    "rnn.rs",
     "rearrange.rs",
     "reductions.rs",
     "variables.rs",

@@ -134,6 +134,12 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::ReduceAll(_)
         | Op::BatchMatmul(_)
         | Op::Cumsum(_)
+        | Op::Lstm(_)
+        | Op::Rnn(_)
+        | Op::UnidirectionalSequenceRnn(_)
+        | Op::Svdf(_)
+        | Op::NonMaxSuppressionV4(_)
+        | Op::NonMaxSuppressionV5(_)
         | Op::StablehloComposite(_)
         | Op::Gelu(_)
         | Op::Dropout(_) => Role::Constant,

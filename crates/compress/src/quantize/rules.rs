@@ -142,6 +142,12 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::ReduceAll(_)
         | Op::BatchMatmul(_)
         | Op::Cumsum(_)
+        | Op::Lstm(_)
+        | Op::Rnn(_)
+        | Op::UnidirectionalSequenceRnn(_)
+        | Op::Svdf(_)
+        | Op::NonMaxSuppressionV4(_)
+        | Op::NonMaxSuppressionV5(_)
         | Op::StablehloComposite(_) => Rule::Float,
         Op::BatchNormalization(_) | Op::Dropout(_) => Rule::TrainingOnly,
     }

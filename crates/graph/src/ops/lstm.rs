@@ -27,6 +27,21 @@ pub struct UnidirectionalSequenceLstm {
     pub intermediates: Vec<TensorId>,
 }
 
+/// Attributes of LSTM, with its full kernel: one step on an input `batch features`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Lstm {
+    /// Of the cell's new value and of the cells before the output gate.
+    pub activation: Activation,
+    /// Largest magnitude of a cell; 0 for no limit.
+    pub cell_clip: f32,
+    /// Largest magnitude of a projected output; 0 for no limit.
+    pub projection_clip: f32,
+    /// Whether a float input is quantized with a zero point when the weights are integers (dynamic range).
+    pub asymmetric_quantize_inputs: bool,
+    /// As [`UnidirectionalSequenceLstm::intermediates`].
+    pub intermediates: Vec<TensorId>,
+}
+
 /// Where the inputs of the full kernels are.
 pub mod full_lstm {
     /// First of the four weights of the input: those of the gates input, forget, cell, output.
@@ -121,6 +136,17 @@ impl OpSpec for UnidirectionalSequenceLstm {
         let [first, second, features] = inputs.shape(0, "input")?;
         let outputs = check_full(inputs, if self.time_major { second } else { first }, features)?;
         Ok(vec![vec![first, second, outputs]])
+    }
+
+    fn macs(&self, inputs: &Inputs<'_>, _: &[usize]) -> u64 {
+        full_macs(inputs)
+    }
+}
+
+impl OpSpec for Lstm {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+        let [batch, features] = inputs.shape(0, "input")?;
+        Ok(vec![vec![batch, check_full(inputs, batch, features)?]])
     }
 
     fn macs(&self, inputs: &Inputs<'_>, _: &[usize]) -> u64 {

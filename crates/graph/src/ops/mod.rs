@@ -27,6 +27,7 @@ mod lstm;
 mod max_pool_2d;
 mod mean;
 mod mul;
+mod non_max_suppression;
 mod pack;
 mod pad;
 mod padv2;
@@ -36,11 +37,13 @@ mod reduce_max;
 mod reduce_min;
 mod reductions;
 mod reshape;
+mod rnn;
 mod shape;
 mod softmax;
 mod squeeze;
 mod strided_slice;
 mod sub;
+mod svdf;
 mod transpose_conv;
 mod variables;
 mod window;
@@ -68,10 +71,11 @@ pub use expand_dims::ExpandDims;
 pub use fully_connected::FullyConnected;
 pub use indexing::{DynamicUpdateSlice, EmbeddingLookup, Gather, GatherNd, OneHot, ScatterNd, Where};
 pub use l2_pool_2d::L2Pool2d;
-pub use lstm::{UnidirectionalSequenceLstm, full_lstm};
+pub use lstm::{Lstm, UnidirectionalSequenceLstm, full_lstm};
 pub use max_pool_2d::MaxPool2d;
 pub use mean::Mean;
 pub use mul::Mul;
+pub use non_max_suppression::{NonMaxSuppressionV4, NonMaxSuppressionV5};
 pub use pack::Pack;
 pub use pad::Pad;
 pub use padv2::Padv2;
@@ -86,11 +90,13 @@ pub use reductions::{
     ArgMax, ArgMin, Cumsum, L2Normalization, LocalResponseNormalization, ReduceAll, ReduceAny, ReduceProd, Sum, TopkV2,
 };
 pub use reshape::Reshape;
+pub use rnn::{Rnn, UnidirectionalSequenceRnn};
 pub use shape::Shape;
 pub use softmax::Softmax;
 pub use squeeze::Squeeze;
 pub use strided_slice::StridedSlice;
 pub use sub::Sub;
+pub use svdf::Svdf;
 pub use transpose_conv::TransposeConv;
 pub use variables::{AssignVariable, ReadVariable, VarHandle};
 pub use window::{Activation, Padding, WindowSize, window};
@@ -152,17 +158,21 @@ op_table! {
     L2Pool2d "l2_pool_2d" "L2_POOL_2D" Some(12);
     LocalResponseNormalization "local_response_normalization" "LOCAL_RESPONSE_NORMALIZATION" Some(13);
     Logistic "logistic" "LOGISTIC" Some(14);
+    Lstm "lstm" "LSTM" Some(16);
     MaxPool2d "max_pool_2d" "MAX_POOL_2D" Some(17);
     Mul "mul" "MUL" Some(18);
     Relu "relu" "RELU" Some(19);
     ReluN1To1 "relu_n1_to_1" "RELU_N1_TO_1" Some(20);
     Relu6 "relu6" "RELU6" Some(21);
     Reshape "reshape" "RESHAPE" Some(22);
+    Rnn "rnn" "RNN" Some(24);
     Softmax "softmax" "SOFTMAX" Some(25);
     SpaceToDepth "space_to_depth" "SPACE_TO_DEPTH" Some(26);
+    Svdf "svdf" "SVDF" Some(27);
     Tanh "tanh" "TANH" Some(28);
     Custom "custom" "CUSTOM" Some(32);
     Pad "pad" "PAD" Some(34);
+    UnidirectionalSequenceRnn "unidirectional_sequence_rnn" "UNIDIRECTIONAL_SEQUENCE_RNN" Some(35);
     Gather "gather" "GATHER" Some(36);
     BatchToSpaceNd "batch_to_space_nd" "BATCH_TO_SPACE_ND" Some(37);
     SpaceToBatchNd "space_to_batch_nd" "SPACE_TO_BATCH_ND" Some(38);
@@ -236,6 +246,8 @@ op_table! {
     If "if" "IF" Some(118);
     While "while" "WHILE" Some(119);
     ScatterNd "scatter_nd" "SCATTER_ND" Some(122);
+    NonMaxSuppressionV4 "non_max_suppression_v4" "NON_MAX_SUPPRESSION_V4" Some(120);
+    NonMaxSuppressionV5 "non_max_suppression_v5" "NON_MAX_SUPPRESSION_V5" Some(121);
     SelectV2 "select_v2" "SELECT_V2" Some(123);
     BatchMatmul "batch_matmul" "BATCH_MATMUL" Some(126);
     Cumsum "cumsum" "CUMSUM" Some(128);
@@ -461,7 +473,8 @@ impl Op {
     #[must_use]
     pub fn state_inputs(&self) -> &'static [usize] {
         match self {
-            Self::UnidirectionalSequenceLstm(_) => &[full_lstm::OUTPUT_STATE, full_lstm::CELL_STATE],
+            Self::Lstm(_) | Self::UnidirectionalSequenceLstm(_) => &[full_lstm::OUTPUT_STATE, full_lstm::CELL_STATE],
+            Self::Rnn(_) | Self::UnidirectionalSequenceRnn(_) | Self::Svdf(_) => &[4],
             _ => &[],
         }
     }
@@ -471,6 +484,7 @@ impl Op {
     pub fn intermediates(&self) -> &[TensorId] {
         match self {
             Self::UnidirectionalSequenceLstm(op) => &op.intermediates,
+            Self::Lstm(op) => &op.intermediates,
             _ => &[],
         }
     }
@@ -479,6 +493,7 @@ impl Op {
     pub fn intermediates_mut(&mut self) -> Option<&mut Vec<TensorId>> {
         match self {
             Self::UnidirectionalSequenceLstm(op) => Some(&mut op.intermediates),
+            Self::Lstm(op) => Some(&mut op.intermediates),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! LSTM layers.
 
-use litesmith_graph::ops::{UnidirectionalSequenceLstm, full_lstm as at};
+use litesmith_graph::ops::{Lstm as LstmOp, UnidirectionalSequenceLstm, full_lstm as at};
 use litesmith_graph::{DType, Error, Result, Tensor, TensorId};
 use litesmith_kernels::lstm::float::{Lstm, LstmGate, LstmSpec};
 use litesmith_kernels::lstm::quantized::{
@@ -28,6 +28,19 @@ pub(super) fn plan_unidirectional(cx: &NodeContext<'_>, op: &UnidirectionalSeque
     let [steps, batch] = if op.time_major { [first, second] } else { [second, first] };
     let full = Full {
         sequence: SequenceGeometry { batch, steps, time_major: op.time_major, backward: false },
+        activation: op.activation,
+        cell_clip: op.cell_clip,
+        projection_clip: op.projection_clip,
+        asymmetric_inputs: op.asymmetric_quantize_inputs,
+        intermediates: &op.intermediates,
+    };
+    plan_full(cx, &full)
+}
+
+pub(super) fn plan_step(cx: &NodeContext<'_>, op: &LstmOp) -> Result<Kernel> {
+    let [batch, _] = cx.input(0)?.shape[..] else { return Err(cx.no_kernel()) };
+    let full = Full {
+        sequence: SequenceGeometry { batch, steps: 1, time_major: true, backward: false },
         activation: op.activation,
         cell_clip: op.cell_clip,
         projection_clip: op.projection_clip,
@@ -82,12 +95,12 @@ pub(super) fn float_weights<'a>(cx: &NodeContext<'a>, index: usize, name: &str) 
     }
 }
 
-fn optional<'a, T: Element>(cx: &NodeContext<'a>, index: usize, name: &str) -> Result<Option<&'a [T]>> {
+pub(super) fn optional<'a, T: Element>(cx: &NodeContext<'a>, index: usize, name: &str) -> Result<Option<&'a [T]>> {
     cx.optional(index).map(|_| cx.constant(index, name)).transpose()
 }
 
 /// A constant of one scale and zero point 0.
-fn scaled<'a, T: Element>(cx: &NodeContext<'a>, index: usize, name: &str) -> Result<Scaled<'a, T>> {
+pub(super) fn scaled<'a, T: Element>(cx: &NodeContext<'a>, index: usize, name: &str) -> Result<Scaled<'a, T>> {
     Ok(Scaled { data: cx.constant(index, name)?, scale: symmetric_scale(cx.input(index)?)? })
 }
 

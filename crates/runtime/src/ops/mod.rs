@@ -30,6 +30,7 @@ mod indexing;
 mod l2_pool_2d;
 mod lstm;
 mod max_pool_2d;
+mod non_max_suppression;
 mod normalization;
 mod pack;
 mod pad;
@@ -39,9 +40,11 @@ mod quantize;
 mod rearrange;
 mod reduce;
 mod reshape;
+mod rnn;
 mod selection;
 mod shape;
 mod softmax;
+mod svdf;
 mod transpose_conv;
 mod weights;
 
@@ -114,9 +117,13 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::ArgMin(_) => selection::plan_position(cx, false),
         Op::ReduceProd(_) => reduce::plan_product(cx),
         Op::ReduceAny(_) | Op::ReduceAll(_) => reduce::plan_truth(cx),
-
         Op::BatchMatmul(op) => batch_matmul::plan(cx, op),
         Op::Cumsum(op) => selection::plan_cumsum(cx, op),
+        Op::Lstm(op) => lstm::plan_step(cx, op),
+        Op::Rnn(op) => rnn::plan_step(cx, op),
+        Op::UnidirectionalSequenceRnn(op) => rnn::plan_unidirectional(cx, op),
+        Op::Svdf(op) => svdf::plan(cx, op),
+        Op::NonMaxSuppressionV4(_) | Op::NonMaxSuppressionV5(_) => non_max_suppression::plan(cx),
         Op::Shape(op) => shape::plan(cx, op),
         Op::ReduceMax(_) => reduce::plan(cx, Reduction::Max),
         Op::ReduceMin(_) => reduce::plan(cx, Reduction::Min),

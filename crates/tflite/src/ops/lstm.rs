@@ -1,7 +1,7 @@
 //! LSTM layers.
 
-use litesmith_graph::Result;
-use litesmith_graph::ops::UnidirectionalSequenceLstm;
+use litesmith_graph::ops::{Lstm, UnidirectionalSequenceLstm};
+use litesmith_graph::{Error, Result};
 
 use super::{Format, Options, OptionsBuilder, Tensors};
 
@@ -38,6 +38,46 @@ impl Format for UnidirectionalSequenceLstm {
             _ if self.diagonal_recurrent_tensors => 4,
             true if self.asymmetric_quantize_inputs => 3,
             true => 2,
+            false => 1,
+        }
+    }
+}
+
+impl Format for Lstm {
+    const OPTIONS: u8 = 14;
+    const VERSIONS: &'static [&'static str] = &["1.7.0", "1.10.0", "1.14.0", "2.3.0"];
+
+    fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
+        options.expect_fields(5)?;
+        match options.scalar(3, 0_i8)? {
+            0 => {}
+            1 => return Err(Error::unsupported("", "kernel_type BASIC: the LSTM of five inputs")),
+            kind => {
+                return Err(Error::malformed("", format!("got kernel_type {kind}, expected 0 (FULL) or 1 (BASIC)")));
+            }
+        }
+        Ok(Self {
+            activation: options.activation(0)?,
+            cell_clip: options.clip(1)?,
+            projection_clip: options.clip(2)?,
+            asymmetric_quantize_inputs: options.scalar(4, false)?,
+            intermediates: Vec::new(),
+        })
+    }
+
+    fn write(&self, options: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
+        options
+            .activation(0, self.activation)
+            .scalar(1, self.cell_clip, 0.0)
+            .scalar(2, self.projection_clip, 0.0)
+            .scalar(4, self.asymmetric_quantize_inputs, false);
+        Ok(())
+    }
+
+    fn version(&self, node: &Tensors<'_>) -> usize {
+        match node.is_hybrid_at(2) {
+            true if self.asymmetric_quantize_inputs => 4,
+            true => 3,
             false => 1,
         }
     }

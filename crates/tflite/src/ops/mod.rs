@@ -14,6 +14,7 @@ use litesmith_graph::ops::{
     StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack,
     VarHandle, Where, While, ZerosLike,
 };
+use litesmith_graph::ops::{Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf, UnidirectionalSequenceRnn};
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
 use crate::flatbuffer::{Builder, Fields, Offset, Scalar, Table};
@@ -41,6 +42,7 @@ mod lstm;
 mod max_pool_2d;
 mod mean;
 mod mul;
+mod non_max_suppression;
 mod pack;
 mod pad;
 mod padv2;
@@ -50,11 +52,13 @@ mod reduce_max;
 mod reduce_min;
 mod reductions;
 mod reshape;
+mod rnn;
 mod shape;
 mod softmax;
 mod squeeze;
 mod strided_slice;
 mod sub;
+mod svdf;
 mod transpose_conv;
 mod variables;
 
@@ -169,16 +173,20 @@ table! {
     L2Pool2d 12;
     LocalResponseNormalization 13;
     Logistic 14;
+    Lstm 16;
     MaxPool2d 17;
     Mul 18;
     Relu 19;
     ReluN1To1 20;
     Relu6 21;
     Reshape 22;
+    Rnn 24;
     Softmax 25;
     SpaceToDepth 26;
+    Svdf 27;
     Tanh 28;
     Pad 34;
+    UnidirectionalSequenceRnn 35;
     Gather 36;
     BatchToSpaceNd 37;
     SpaceToBatchNd 38;
@@ -252,6 +260,8 @@ table! {
     If 118;
     While 119;
     ScatterNd 122;
+    NonMaxSuppressionV4 120;
+    NonMaxSuppressionV5 121;
     SelectV2 123;
     BatchMatmul 126;
     Cumsum 128;

@@ -346,6 +346,12 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::ReduceAll(_)
         | Op::BatchMatmul(_)
         | Op::Cumsum(_)
+        | Op::Lstm(_)
+        | Op::Rnn(_)
+        | Op::UnidirectionalSequenceRnn(_)
+        | Op::Svdf(_)
+        | Op::NonMaxSuppressionV4(_)
+        | Op::NonMaxSuppressionV5(_)
         | Op::StablehloComposite(_) => Err(Error::unsupported("", "it has no gradient")),
         Op::Shape(_) => Err(Error::unsupported("", "a computed shape cannot be trained through")
             .with_hint("give the model a fixed shape except for the batch")),

@@ -4,6 +4,7 @@ use litesmith_graph::ops::{Custom, Inputs};
 use litesmith_graph::{Error, Graph, Node, Result};
 
 mod convolution_2d_transpose_bias;
+mod detection_postprocess;
 
 use super::NodeContext;
 use crate::SessionOptions;
@@ -21,11 +22,18 @@ struct Builtin {
 }
 
 /// Every built-in custom op, one file each.
-const BUILTIN: &[Builtin] = &[Builtin {
-    name: "Convolution2DTransposeBias",
-    infer: convolution_2d_transpose_bias::infer,
-    plan: convolution_2d_transpose_bias::plan,
-}];
+const BUILTIN: &[Builtin] = &[
+    Builtin {
+        name: "Convolution2DTransposeBias",
+        infer: convolution_2d_transpose_bias::infer,
+        plan: convolution_2d_transpose_bias::plan,
+    },
+    Builtin {
+        name: "TFLite_Detection_PostProcess",
+        infer: detection_postprocess::infer,
+        plan: detection_postprocess::plan,
+    },
+];
 
 fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTIN.iter().find(|builtin| builtin.name == name)
