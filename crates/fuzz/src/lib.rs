@@ -13,8 +13,11 @@ use litesmith_tflite::{Limits, WriteOptions};
 /// What a case may take for activations.
 const ARENA_BYTES_MAX: usize = 1 << 18;
 
-/// Every target by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
+/// A name, and the function that takes bytes which may be a model.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] =
     &[("read", read), ("rewrite", rewrite), ("inspect", inspect), ("metadata", metadata), ("plan", plan), ("run", run)];
 
 /// How far a case came.

@@ -6,6 +6,9 @@ use litesmith::graph::{DType, Graph, Model, Tensor};
 use litesmith::raw::{output_npy, run_arrays};
 use litesmith::{Session, SessionOptions};
 
+/// Arrays for inputs, by name or in order.
+type Arrays = Vec<(Option<String>, RawArray)>;
+
 /// `a + b` and `a` in another shape, of integers with 64 bits.
 fn session() -> Session {
     let mut graph = Graph::new("main");
@@ -50,7 +53,7 @@ fn arrays_are_given_by_name_and_in_order_and_set_the_shapes() {
 
 #[test]
 fn arrays_that_do_not_fit_are_errors() {
-    let cases: [(&str, Vec<(Option<String>, RawArray)>); 5] = [
+    let cases: [(&str, Arrays); 5] = [
         ("the model has 3 inputs", vec![(None, floats(&[1, 2], &[0.0; 2])); 4]),
         ("two arrays are given for it", vec![(None, floats(&[1, 2], &[0.0; 2])), (Some("a".into()), longs(&[0]))]),
         ("expected rank 2", vec![(None, floats(&[2], &[0.0; 2]))]),
