@@ -82,17 +82,19 @@ class Tools:
             result.about = json.loads(done.stdout.strip().splitlines()[-1])
         return result
 
-    def litert(self, model: Path, mode: str, x: str, batch: int):
+    def litert(self, model: Path, mode: str, x: str, batch: int, signature: str = ""):
         """LiteRT's first output, as a future. `x` is a path, several with commas, or `-` for inputs drawn from a fixed seed."""
         y = self.scratch_file()
         command = [sys.executable, str(HERE / "compare_litert.py"), str(model), MODES[mode], str(x), str(y), str(batch)]
+        command += [signature] if signature else []
         return self.pool.submit(self._run, command, y)
 
-    def ours(self, model: Path, mode: str, *xs: Path, threads: int = 1):
-        """Litesmith's raw output for the inputs in order, as a future."""
+    def ours(self, model: Path, mode: str, *xs, threads: int = 1, signature: str = "", output: str = ""):
+        """Litesmith's raw output for the inputs, in order or as `NAME=FILE`, as a future."""
         y = self.scratch_file()
-        command = [str(self.litesmith), "run", str(model), "--output-raw", str(y)]
+        command = [str(self.litesmith), "run", str(model), "--output-raw", f"{output}={y}" if output else str(y)]
         command += [word for x in xs for word in ("--input", str(x))]
+        command += ["--signature", signature] if signature else []
         command += ["--numerics", mode, "--threads", str(threads)]
         return self.pool.submit(self._run, command, y)
 

@@ -1,10 +1,11 @@
 """Run one model in LiteRT, in a process of its own: the reference kernels can abort the process, and what the C++ side
 logs is only seen on its stderr.
 
-    compare_litert.py MODEL auto|reference X.npy Y.npy [BATCH]
+    compare_litert.py MODEL auto|reference X.npy Y.npy [BATCH [SIGNATURE]]
 
 X.npy holds the first input for all images, batch first; with `-` the inputs are drawn from a fixed seed. BATCH 0 leaves
-the model's own shapes; then there may be a file for each input, joined by commas. Y.npy gets the first output. One JSON line about the model goes to stdout.
+the model's own shapes; then there may be a file for each input, joined by commas. Y.npy gets the first output. With SIGNATURE that one runs,
+its inputs and outputs in the order of their names. One JSON line about the model goes to stdout.
 """
 
 import json
@@ -44,6 +45,17 @@ def draw(details: dict, seed: int) -> np.ndarray:
     return rng.integers(0, 4, shape).astype(dtype)
 
 
+def run_signature(runner, about: dict, x_path: str, y_path: str) -> None:
+    details = sorted(runner.get_input_details().items())
+    about["inputs"] = [describe(d) | {"name": name} for name, d in details]
+    about["outputs"] = [{"name": name} for name in sorted(runner.get_output_details())]
+    files = [] if x_path == "-" else x_path.split(",")
+    xs = {name: np.load(files[i]) if files else draw(d, i) for i, (name, d) in enumerate(details)}
+    ys = runner(**xs)
+    np.save(y_path, ys[about["outputs"][0]["name"]])
+    print(json.dumps(about))
+
+
 def main() -> None:
     model, resolver, x_path, y_path = sys.argv[1:5]
     batch = int(sys.argv[5]) if len(sys.argv) > 5 else 0
@@ -52,6 +64,9 @@ def main() -> None:
     first = inputs[0]
     about = {"inputs": [describe(d) for d in inputs]}
     about["outputs"] = [describe(d) for d in interpreter.get_output_details()]
+    about["signatures"] = list(interpreter.get_signature_list())
+    if len(sys.argv) > 6:
+        return run_signature(interpreter.get_signature_runner(sys.argv[6]), about, x_path, y_path)
 
     began = time.perf_counter()
     if x_path == "-" or batch == 0:
