@@ -29,28 +29,30 @@ impl Subgraph {
             let (expanded, origin) = inline::expand(graphs, index, options)?;
             all.push(Self { graph: expanded, origin, tensors: graph.tensors.len(), has_effects: false });
         }
-        // What calls something with effects has effects itself; a few passes reach every caller.
-        loop {
-            let effects: Vec<_> = all.iter().map(|subgraph| subgraph.effects(&all)).collect();
-            let changed = effects.iter().zip(&all).any(|(&now, before)| now != before.has_effects);
-            all.iter_mut().zip(effects).for_each(|(subgraph, effects)| subgraph.has_effects = effects);
-            if !changed {
-                return Ok(all);
+        // What calls something with effects has effects itself.
+        let mut callers: Vec<Vec<usize>> = vec![Vec::new(); all.len()];
+        for (index, subgraph) in all.iter().enumerate() {
+            for called in subgraph.graph.nodes.iter().flat_map(|node| node.op.subgraphs()) {
+                callers.get_mut(called).into_iter().for_each(|callers| callers.push(index));
             }
         }
+        let mut found: Vec<_> = (0..all.len()).filter(|&index| all[index].acts()).collect();
+        while let Some(index) = found.pop() {
+            if !std::mem::replace(&mut all[index].has_effects, true) {
+                found.append(&mut callers[index]);
+            }
+        }
+        Ok(all)
     }
 
-    fn effects(&self, all: &[Self]) -> bool {
+    /// Whether its own ops do more than compute outputs from inputs.
+    fn acts(&self) -> bool {
         let variable = |id: usize| self.graph.tensors.get(id).is_some_and(|tensor| tensor.is_variable);
-        self.has_effects
-            || self.graph.nodes.iter().any(|node| match &node.op {
-                // What is read may change from one run to the next.
-                Op::ReadVariable(_) | Op::AssignVariable(_) | Op::CallOnce(_) | Op::Custom(_) => true,
-                op => {
-                    node.inputs.iter().flatten().any(|id| variable(id.0))
-                        || op.subgraphs().iter().any(|&called| all.get(called).is_some_and(|called| called.has_effects))
-                }
-            })
+        self.graph.nodes.iter().any(|node| match &node.op {
+            // What is read may change from one run to the next.
+            Op::ReadVariable(_) | Op::AssignVariable(_) | Op::CallOnce(_) | Op::Custom(_) => true,
+            _ => node.inputs.iter().flatten().any(|id| variable(id.0)),
+        })
     }
 
     /// Node `index` in messages, by its number in the file.
@@ -254,7 +256,7 @@ impl Env<'_> {
         })
     }
 
-    /// Takes `nodes` from those that may still be planned.
+    /// Takes `nodes` from the ops and tensors that may still be planned.
     pub(crate) fn count_nodes(&mut self, nodes: usize) -> Result<()> {
         match self.nodes_left.checked_sub(nodes as u64) {
             Some(left) => {
@@ -263,7 +265,7 @@ impl Env<'_> {
             }
             None => {
                 let most = self.options.limits.planned_nodes;
-                Err(Error::limit("", format!("subgraphs that call one another make more than {most} ops to plan"))
+                Err(Error::limit("", format!("subgraphs that call one another have more than {most} ops and tensors"))
                     .with_hint("raise SessionLimits::planned_nodes"))
             }
         }

@@ -114,7 +114,7 @@ impl Runner {
         let Some(subgraph) = env.subgraphs.get(index) else {
             return Err(Error::malformed("", format!("there is no subgraph {index}")));
         };
-        env.count_nodes(subgraph.graph.nodes.len() + 1)?;
+        env.count_nodes(subgraph.graph.nodes.len() + subgraph.graph.tensors.len() + 1)?;
         let mut graph = subgraph.graph.clone();
         let mut handles = vec![None; graph.tensors.len()];
         if let Some(inputs) = inputs {
@@ -176,7 +176,11 @@ impl Runner {
             handles: &mut self.handles,
             values: running.then_some(&read),
         };
-        let plan = plan(input, env)?;
+        // Each stage has its own list of the graph's tensors.
+        let list = input.graph.tensors.len().saturating_mul(size_of::<Tensor>() + size_of::<Place>());
+        let list = env.charge(list)?;
+        let mut plan = plan(input, env)?;
+        plan.packed.push(list);
         let bytes = plan.slot_bytes.iter().fold(plan.scratch_bytes, |sum, &bytes| sum.saturating_add(bytes));
         let allowed = env.options.arena_bytes_max;
         let arena = env.arena.reserve(bytes, allowed).map_err(|total| crate::env::over_limit(total, allowed))?;

@@ -46,7 +46,7 @@ impl Default for SessionOptions {
 pub struct SessionLimits {
     /// How deep subgraphs may call one another.
     pub call_depth: usize,
-    /// Ops that may be planned at a time, those of called subgraphs counted for each caller.
+    /// Ops and tensors that may be planned at a time, those of called subgraphs counted for each caller.
     pub planned_nodes: u64,
     /// How often in a row a shape may depend on values that ops with such shapes computed.
     pub stages: usize,
@@ -54,10 +54,10 @@ pub struct SessionLimits {
     pub loop_iterations: u64,
 }
 
-/// 16 deep, 1,000,000 ops, 1,000 stages, 10,000,000 iterations.
+/// 16 deep, 4,000,000 ops and tensors, 1,000 stages, 10,000,000 iterations.
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { call_depth: 16, planned_nodes: 1_000_000, stages: 1_000, loop_iterations: 10_000_000 }
+        Self { call_depth: 16, planned_nodes: 4_000_000, stages: 1_000, loop_iterations: 10_000_000 }
     }
 }
 

@@ -217,6 +217,41 @@ fn subgraphs_that_call_themselves_are_refused() {
     assert!(matches!(error, Error::Limit(_)), "{error}");
 }
 
+#[test]
+fn subgraphs_that_multiply_are_limited() {
+    // Each graph runs the next one twice, by IF or as a composite: 2 to the 14th runs of the last.
+    for composite in [false, true] {
+        let mut graphs = Vec::new();
+        for level in 0..14 {
+            let mut graph = Graph::new(format!("level {level}"));
+            let flag = graph.add_input(Tensor::new("flag", DType::Bool, [1]));
+            let mut last = graph.add_input(Tensor::new("x", DType::F32, [2]));
+            for _ in 0..2 {
+                let next = value(&mut graph, "y", DType::F32, &[2]);
+                if level == 13 {
+                    node(&mut graph, Relu, &[last], &[next]);
+                } else if composite {
+                    let attributes = Data::from_bytes(&[]);
+                    let decomposition_graph = level + 1;
+                    let op = StablehloComposite { name: "c".into(), decomposition_graph, attributes, version: 1 };
+                    node(&mut graph, op, &[flag, last], &[next]);
+                } else {
+                    let op = If { then_graph: level + 1, else_graph: level + 1 };
+                    node(&mut graph, op, &[flag, flag, last], &[next]);
+                }
+                last = next;
+            }
+            graph.outputs = vec![last];
+            graphs.push(graph);
+        }
+        let limits = SessionLimits { planned_nodes: 5_000, ..SessionLimits::default() };
+        let options = SessionOptions { limits, ..SessionOptions::default() };
+        let error = Session::new(&model(graphs), options).err().unwrap();
+        assert!(matches!(error, Error::Limit(_)), "{error}");
+        assert!(error.to_string().contains("more than 5000 ops and tensors"), "{error}");
+    }
+}
+
 /// `total += x; y = total`, the variable set to 100 by a subgraph that runs once.
 fn counter() -> Vec<Graph> {
     let mut main = Graph::new("main");
