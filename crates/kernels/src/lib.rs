@@ -55,6 +55,7 @@ pub mod rearrange;
 pub mod recurrent;
 pub mod reduce;
 pub mod requantize;
+pub mod resize_bilinear;
 pub mod rnn;
 pub mod select;
 pub mod selection;

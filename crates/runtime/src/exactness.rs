@@ -148,6 +148,8 @@ pub fn exactness(op: &Op) -> Exactness {
         Op::Custom(_) => Exactness::Sum(8.0),
         // A sum of positive terms, a power.
         Op::LocalResponseNormalization(_) => Exactness::Relative(8.0),
+        // Three interpolations, with weights that are rounded.
+        Op::ResizeBilinear(_) => Exactness::Sum(4.0),
         // exp, a sum of positive terms, a division.
         Op::Softmax(_) => Exactness::Sum(8.0),
         Op::AveragePool2d(_)

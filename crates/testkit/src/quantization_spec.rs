@@ -75,6 +75,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::SpaceToDepth(_)
         | Op::Gather(_)
         | Op::Transpose(_)
+        | Op::ResizeBilinear(_)
         | Op::BatchToSpaceNd(_)
         | Op::SpaceToBatchNd(_)
         | Op::GatherNd(_)

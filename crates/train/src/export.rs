@@ -340,6 +340,7 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         | Op::SpaceToDepth(_)
         | Op::Gather(_)
         | Op::Transpose(_)
+        | Op::ResizeBilinear(_)
         | Op::BatchToSpaceNd(_)
         | Op::SpaceToBatchNd(_)
         | Op::EmbeddingLookup(_)

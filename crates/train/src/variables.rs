@@ -80,6 +80,7 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::SpaceToDepth(_)
         | Op::Gather(_)
         | Op::Transpose(_)
+        | Op::ResizeBilinear(_)
         | Op::BatchToSpaceNd(_)
         | Op::SpaceToBatchNd(_)
         | Op::EmbeddingLookup(_)

@@ -183,6 +183,7 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::SpaceToDepth(_)
         | Op::Gather(_)
         | Op::Transpose(_)
+        | Op::ResizeBilinear(_)
         | Op::BatchToSpaceNd(_)
         | Op::SpaceToBatchNd(_)
         | Op::EmbeddingLookup(_)

@@ -67,6 +67,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::SpaceToDepth(_)
         | Op::Gather(_)
         | Op::Transpose(_)
+        | Op::ResizeBilinear(_)
         | Op::BatchToSpaceNd(_)
         | Op::SpaceToBatchNd(_)
         | Op::GatherNd(_)

@@ -37,6 +37,7 @@ mod reduce_max;
 mod reduce_min;
 mod reductions;
 mod reshape;
+mod resize_bilinear;
 mod rnn;
 mod shape;
 mod softmax;
@@ -90,6 +91,7 @@ pub use reductions::{
     ArgMax, ArgMin, Cumsum, L2Normalization, LocalResponseNormalization, ReduceAll, ReduceAny, ReduceProd, Sum, TopkV2,
 };
 pub use reshape::Reshape;
+pub use resize_bilinear::ResizeBilinear;
 pub use rnn::{Rnn, UnidirectionalSequenceRnn};
 pub use shape::Shape;
 pub use softmax::Softmax;
@@ -165,6 +167,7 @@ op_table! {
     ReluN1To1 "relu_n1_to_1" "RELU_N1_TO_1" Some(20);
     Relu6 "relu6" "RELU6" Some(21);
     Reshape "reshape" "RESHAPE" Some(22);
+    ResizeBilinear "resize_bilinear" "RESIZE_BILINEAR" Some(23);
     Rnn "rnn" "RNN" Some(24);
     Softmax "softmax" "SOFTMAX" Some(25);
     SpaceToDepth "space_to_depth" "SPACE_TO_DEPTH" Some(26);

@@ -40,6 +40,7 @@ mod quantize;
 mod rearrange;
 mod reduce;
 mod reshape;
+mod resize_bilinear;
 mod rnn;
 mod selection;
 mod shape;
@@ -144,6 +145,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         | Op::ReverseV2(_)
         | Op::StridedSlice(_)
         | Op::BroadcastTo(_) => rearrange::plan(cx),
+        Op::ResizeBilinear(op) => resize_bilinear::plan(cx, op),
         Op::Gather(op) => indexing::plan_gather(cx, op),
         Op::GatherNd(_) => indexing::plan_gather_nd(cx),
         Op::ScatterNd(_) => indexing::plan_scatter_nd(cx),

@@ -9,10 +9,10 @@ use litesmith_graph::ops::{
     Less, LessEqual, LocalResponseNormalization, Log, LogicalAnd, LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum,
     Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, OneHot, Pack, Pad, Padding, Padv2, Pow, Prelu, Quantize, Range, Rank,
     ReadVariable, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape,
-    ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, ScatterNd, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax,
-    SpaceToBatchNd, SpaceToDepth, Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite,
-    StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack,
-    VarHandle, Where, While, ZerosLike,
+    ResizeBilinear, ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, ScatterNd, Select, SelectV2, Shape, Sign, Sin,
+    Slice, Softmax, SpaceToBatchNd, SpaceToDepth, Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze,
+    StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv,
+    UnidirectionalSequenceLstm, Unpack, VarHandle, Where, While, ZerosLike,
 };
 use litesmith_graph::ops::{Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf, UnidirectionalSequenceRnn};
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
@@ -52,6 +52,7 @@ mod reduce_max;
 mod reduce_min;
 mod reductions;
 mod reshape;
+mod resize_bilinear;
 mod rnn;
 mod shape;
 mod softmax;
@@ -180,6 +181,7 @@ table! {
     ReluN1To1 20;
     Relu6 21;
     Reshape 22;
+    ResizeBilinear 23;
     Rnn 24;
     Softmax 25;
     SpaceToDepth 26;

@@ -1,4 +1,4 @@
-//! Ops that only rearrange elements.
+//! Ops that only rearrange elements, and RESIZE_BILINEAR.
 
 use litesmith_graph::{DType, Data, Node, Op, Tensor, TensorId, ops};
 use litesmith_kernels::Isa;
@@ -25,6 +25,10 @@ pub(super) fn check(name: &str) -> bool {
         "mirror_pad" => (ops::MirrorPad { symmetric: false }.into(), vec![paddings(&mut case)]),
         "resize_nearest_neighbor" => {
             let op = ops::ResizeNearestNeighbor { align_corners: false, half_pixel_centers: true };
+            (op.into(), vec![case.integers(&[7, 3])])
+        }
+        "resize_bilinear" => {
+            let op = ops::ResizeBilinear { align_corners: false, half_pixel_centers: true };
             (op.into(), vec![case.integers(&[7, 3])])
         }
         "gather" => (ops::Gather { axis: 2, batch_dims: 0 }.into(), vec![case.integers(&[5, 0, 5])]),

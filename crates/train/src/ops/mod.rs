@@ -26,6 +26,7 @@ mod pad;
 mod prelu;
 mod rearrange;
 mod reduce;
+mod resize_bilinear;
 mod softmax;
 
 pub(crate) use batch_normalization::{BatchNormalization, BatchStatistics, ShardStatistics};
@@ -266,6 +267,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::ReverseV2(_)
         | Op::StridedSlice(_)
         | Op::BroadcastTo(_) => rearrange::plan(node),
+        Op::ResizeBilinear(op) => resize_bilinear::plan(*op, node),
         Op::Softmax(op) => softmax::plan(*op, node),
         Op::BatchNormalization(op) => {
             let channels = node.shape(0).last().copied().unwrap_or(1);

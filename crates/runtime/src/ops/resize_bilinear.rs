@@ -1,0 +1,44 @@
+//! RESIZE_BILINEAR.
+
+use litesmith_graph::{DType, Result, ops};
+use litesmith_kernels::numerics::Quantized;
+use litesmith_kernels::resize_bilinear::{Alignment, QuantizedResizeBilinear, ResizeBilinear, ResizeGeometry};
+
+use super::{NodeContext, image_shape, refused, same_quantization};
+use crate::kernel::Kernel;
+
+pub(super) fn plan(cx: &NodeContext<'_>, op: &ops::ResizeBilinear) -> Result<Kernel> {
+    let (input, output) = (cx.input(0)?, cx.output()?);
+    let [batch, height, width, channels] = image_shape(input)?;
+    let [_, rows, columns, _] = image_shape(output)?;
+    let geometry = ResizeGeometry { batch, input: [height, width], output: [rows, columns], channels };
+    let alignment = match (op.align_corners, op.half_pixel_centers) {
+        (true, _) => Alignment::Corners,
+        (_, true) => Alignment::Centers,
+        _ => Alignment::Origin,
+    };
+    same_quantization(input, output)?;
+    match (input.dtype, output.dtype) {
+        (DType::F32, DType::F32) => {
+            let resize = ResizeBilinear::new(geometry, alignment, cx.numerics()).map_err(refused)?;
+            Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+                let (inputs, y) = io.split::<f32>();
+                resize.forward(context, inputs.get(0), y);
+                Ok(())
+            }))
+        }
+        (DType::I8, DType::I8) => plan_integer::<i8>(cx, geometry, alignment),
+        (DType::U8, DType::U8) => plan_integer::<u8>(cx, geometry, alignment),
+        (DType::I16, DType::I16) => plan_integer::<i16>(cx, geometry, alignment),
+        _ => Err(cx.no_kernel()),
+    }
+}
+
+fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, geometry: ResizeGeometry, alignment: Alignment) -> Result<Kernel> {
+    let resize = QuantizedResizeBilinear::new::<T>(geometry, alignment, cx.numerics()).map_err(refused)?;
+    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+        let (inputs, y) = io.split::<T>();
+        resize.run(context, inputs.get(0), y);
+        Ok(())
+    }))
+}

@@ -1,0 +1,30 @@
+"""RESIZE_BILINEAR."""
+
+from grid.model import OPS as BUILTIN, options
+from grid.rearrange import feed, out
+from grid.rearrange import ints
+from grid.record import single
+
+
+def resize_bilinear(rng):
+    """Sizes up and down, with each way to place pixels."""
+    for label, shape, size in [
+        ("up", (1, 3, 4, 2), (7, 5)),
+        ("double", (1, 3, 2, 3), (6, 4)),
+        ("down", (2, 7, 9, 1), (3, 4)),
+        ("same", (1, 4, 3, 2), (4, 3)),
+        ("one", (1, 5, 6, 2), (1, 1)),
+        ("from_one", (1, 1, 1, 3), (3, 4)),
+        ("wide", (1, 2, 3, 17), (3, 2)),
+        ("eight", (1, 1, 1, 8), (8, 8)),
+    ]:
+        for align, half in [(False, False), (True, False), (False, True)]:
+            opts = options("ResizeBilinearOptions", alignCorners=align, halfPixelCenters=half)
+            result = (shape[0], *size, shape[3])
+            for dtype in ("f32", "i8", "u8", "i16"):
+                inputs = [feed(rng, dtype, shape), ints(*size)]
+                label_ = f"{dtype}_{label}{'_align' * align}{'_half' * half}"
+                yield single(label_, BUILTIN.RESIZE_BILINEAR, inputs, [out(dtype, result)], opts, 4, dtype == "f32")
+
+
+OPS = {"resize_bilinear": resize_bilinear}
