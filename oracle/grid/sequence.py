@@ -183,6 +183,77 @@ def step_cases(rng):
         yield case_of(rng, name, lambda absolute, build=build, dtype=dtype: (*build(absolute), dtype), 3)
 
 
+def bidirectional_cases(rng):
+    """Cases of BIDIRECTIONAL_SEQUENCE_LSTM, without a second input."""
+    # LiteRT steps over states by the row of a merged output, so that only one sequence, or time-major ones, can be merged.
+    kinds = [
+        ("f32_merged", "f32", {"merge": True}),
+        ("f32_two", "f32", {"merge": False, "batch": 2}),
+        ("f32_time_major", "f32", {"merge": True, "time_major": True, "batch": 3, "coupled": True}),
+        ("f32_peephole", "f32", {"merge": True, "peephole": True, "cell_clip": 0.4}),
+        ("f32_projection", "f32", {"merge": True, "projection": 4}),
+        ("hybrid_merged", "hybrid", {"merge": True}),
+        ("hybrid_two", "hybrid", {"merge": False, "batch": 2, "asymmetric": True}),
+    ]
+    for name, dtype, how in kinds:
+        batch, steps, features = how.get("batch", 1), 4, 5
+        layers = []
+        for cells in (6, 6):
+            outputs = how.get("projection", cells)
+            gates = range(1 if how.get("coupled") else 0, 4)
+            parts = {
+                "input": {g: hybrid_matrix(rng, dtype, cells, features, 2) for g in gates},
+                "recurrent": {g: hybrid_matrix(rng, dtype, cells, outputs, 2) for g in gates},
+                "peephole": {g: coarse(rng.uniform(-0.6, 0.6, cells)) for g in gates if how.get("peephole") and g != 2},
+                "bias": {g: coarse(rng.uniform(-0.5, 0.5, cells)) for g in gates},
+                "projection": hybrid_matrix(rng, dtype, outputs, cells) if "projection" in how else None,
+            }
+            layers.append((cells, outputs, parts))
+
+        def build(absolute, dtype=dtype, how=how, layers=layers, batch=batch):
+            layer = Layer(absolute)
+            shape = (steps, batch, features) if how.get("time_major") else (batch, steps, features)
+            layer.inputs.append(layer.graph.input("f32", shape))
+            for cells, outputs, parts in layers:
+                for part in ("input", "recurrent"):
+                    for g in range(4):
+                        kind, size, details = parts[part].get(g, (None, None, {}))
+                        layer.add(kind, size, **details)
+                for part, present in (("peephole", (0, 1, 3)), ("bias", range(4))):
+                    for g in present:
+                        if g in parts[part]:
+                            layer.add("f32", (cells,), data=parts[part][g])
+                        else:
+                            layer.add()
+                if parts["projection"]:
+                    kind, size, details = parts["projection"]
+                    layer.add(kind, size, **details)
+                else:
+                    layer.add()
+                layer.add()
+            for cells, outputs, _ in layers:
+                layer.add("f32", (batch, outputs), variable=True)
+                layer.add("f32", (batch, cells), variable=True)
+            for _ in range(9):
+                layer.add()
+            rows = [outputs for _, outputs, _ in layers]
+            sizes = [sum(rows)] if how["merge"] else rows
+            outs = [layer.graph.output("f32", (*shape[:-1], size)) for size in sizes]
+            opts = options(
+                "BidirectionalSequenceLSTMOptions",
+                fusedActivationFunction=4,
+                cellClip=how.get("cell_clip", 0.0),
+                projClip=0.0,
+                mergeOutputs=how["merge"],
+                timeMajor=how.get("time_major", False),
+                asymmetricQuantizeInputs=how.get("asymmetric", False),
+            )
+            layer.graph.op(BUILTIN.BIDIRECTIONAL_SEQUENCE_LSTM, layer.inputs, outs, opts)
+            return layer.model.bytes(), shape, "f32"
+
+        yield case_of(rng, name, build, 2)
+
+
 def hybrid_matrix(rng, dtype, rows, columns, spread=1.0):
     """Type, shape and details of a weight matrix."""
     real = rng.uniform(-1, 1, (rows, columns)) * spread / np.sqrt(columns)
@@ -326,6 +397,7 @@ def lstm_cases(rng):
 
 
 OPS = {
+    "bidirectional_sequence_lstm": bidirectional_cases,
     "lstm": step_cases,
     "rnn": rnn_cases(False),
     "svdf": svdf_cases,

@@ -137,9 +137,11 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::Logistic(_)
         | Op::Tanh(_) => Exactness::Relative(4.0),
         // Sums, then logistic functions and tanh of slope at most 1, for each step.
-        Op::UnidirectionalSequenceLstm(_) | Op::Lstm(_) | Op::Rnn(_) | Op::UnidirectionalSequenceRnn(_) => {
-            Exactness::Sum(8.0)
-        }
+        Op::UnidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceLstm(_)
+        | Op::Lstm(_)
+        | Op::Rnn(_)
+        | Op::UnidirectionalSequenceRnn(_) => Exactness::Sum(8.0),
         // Two sums, one of the other's results.
         Op::Svdf(_) => Exactness::Sum(2.0),
         // Scores are copied, or lowered by exponential functions.

@@ -185,6 +185,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::Div(_)
         | Op::TransposeConv(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceLstm(_)
         | Op::L2Normalization(_)
         | Op::L2Pool2d(_)
         | Op::LocalResponseNormalization(_)

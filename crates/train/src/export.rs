@@ -382,6 +382,7 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceLstm(_)
         | Op::L2Normalization(_)
         | Op::LocalResponseNormalization(_)
         | Op::TopkV2(_)

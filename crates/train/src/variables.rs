@@ -123,6 +123,7 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::AssignVariable(_)
         | Op::TransposeConv(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceLstm(_)
         | Op::L2Normalization(_)
         | Op::L2Pool2d(_)
         | Op::LocalResponseNormalization(_)

@@ -225,6 +225,7 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceLstm(_)
         | Op::L2Normalization(_)
         | Op::LocalResponseNormalization(_)
         | Op::TopkV2(_)

@@ -132,6 +132,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::Div(_)
         | Op::TransposeConv(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceLstm(_)
         | Op::L2Normalization(_)
         | Op::L2Pool2d(_)
         | Op::LocalResponseNormalization(_)

@@ -72,7 +72,7 @@ pub use expand_dims::ExpandDims;
 pub use fully_connected::FullyConnected;
 pub use indexing::{DynamicUpdateSlice, EmbeddingLookup, Gather, GatherNd, OneHot, ScatterNd, Where};
 pub use l2_pool_2d::L2Pool2d;
-pub use lstm::{Lstm, UnidirectionalSequenceLstm, full_lstm};
+pub use lstm::{BidirectionalSequenceLstm, Lstm, LstmInputs, UnidirectionalSequenceLstm};
 pub use max_pool_2d::MaxPool2d;
 pub use mean::Mean;
 pub use mul::Mul;
@@ -189,6 +189,7 @@ op_table! {
     Exp "exp" "EXP" Some(47);
     TopkV2 "topk_v2" "TOPK_V2" Some(48);
     Split "split" "SPLIT" Some(49);
+    BidirectionalSequenceLstm "bidirectional_sequence_lstm" "BIDIRECTIONAL_SEQUENCE_LSTM" Some(52);
     Prelu "prelu" "PRELU" Some(54);
     Maximum "maximum" "MAXIMUM" Some(55);
     ArgMax "arg_max" "ARG_MAX" Some(56);
@@ -476,7 +477,8 @@ impl Op {
     #[must_use]
     pub fn state_inputs(&self) -> &'static [usize] {
         match self {
-            Self::Lstm(_) | Self::UnidirectionalSequenceLstm(_) => &[full_lstm::OUTPUT_STATE, full_lstm::CELL_STATE],
+            Self::Lstm(_) | Self::UnidirectionalSequenceLstm(_) => &[18, 19],
+            Self::BidirectionalSequenceLstm(_) => &[35, 36, 37, 38],
             Self::Rnn(_) | Self::UnidirectionalSequenceRnn(_) | Self::Svdf(_) => &[4],
             _ => &[],
         }

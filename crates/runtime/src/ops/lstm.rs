@@ -1,7 +1,8 @@
 //! LSTM layers.
 
-use litesmith_graph::ops::{Lstm as LstmOp, UnidirectionalSequenceLstm, full_lstm as at};
+use litesmith_graph::ops::{BidirectionalSequenceLstm, Lstm as LstmOp, LstmInputs, UnidirectionalSequenceLstm};
 use litesmith_graph::{DType, Error, Result, Tensor, TensorId};
+use litesmith_kernels::Buffer;
 use litesmith_kernels::lstm::float::{Lstm, LstmGate, LstmSpec};
 use litesmith_kernels::lstm::quantized::{
     QuantizedGate, QuantizedLstm, QuantizedLstmSpec, QuantizedProjection, Scaled,
@@ -21,6 +22,8 @@ struct Full<'a> {
     projection_clip: f32,
     asymmetric_inputs: bool,
     intermediates: &'a [TensorId],
+    /// Where the inputs of the layer are.
+    at: LstmInputs,
 }
 
 pub(super) fn plan_unidirectional(cx: &NodeContext<'_>, op: &UnidirectionalSequenceLstm) -> Result<Kernel> {
@@ -33,6 +36,7 @@ pub(super) fn plan_unidirectional(cx: &NodeContext<'_>, op: &UnidirectionalSeque
         projection_clip: op.projection_clip,
         asymmetric_inputs: op.asymmetric_quantize_inputs,
         intermediates: &op.intermediates,
+        at: LstmInputs::FULL,
     };
     plan_full(cx, &full)
 }
@@ -46,6 +50,7 @@ pub(super) fn plan_step(cx: &NodeContext<'_>, op: &LstmOp) -> Result<Kernel> {
         projection_clip: op.projection_clip,
         asymmetric_inputs: op.asymmetric_quantize_inputs,
         intermediates: &op.intermediates,
+        at: LstmInputs::FULL,
     };
     plan_full(cx, &full)
 }
@@ -53,10 +58,10 @@ pub(super) fn plan_step(cx: &NodeContext<'_>, op: &LstmOp) -> Result<Kernel> {
 fn plan_full(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Kernel> {
     let dtypes = [
         cx.input(0)?,
-        cx.input(at::INPUT_WEIGHTS + 3)?,
+        cx.input(full.at.input_weights + 3)?,
         cx.output()?,
-        cx.input(at::OUTPUT_STATE)?,
-        cx.input(at::CELL_STATE)?,
+        cx.input(full.at.output_state)?,
+        cx.input(full.at.cell_state)?,
     ]
     .map(|tensor| tensor.dtype);
     match dtypes {
@@ -67,20 +72,26 @@ fn plan_full(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Kernel> {
 }
 
 fn geometry(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<LstmGeometry> {
-    let [cells, inputs] = cx.input(at::INPUT_WEIGHTS + 3)?.shape[..] else { return Err(cx.no_kernel()) };
-    let outputs = cx.output()?.shape.last().copied().unwrap_or(0);
+    let [cells, inputs] = cx.input(full.at.input_weights + 3)?.shape[..] else { return Err(cx.no_kernel()) };
+    let outputs = cx.input(full.at.recurrent_weights + 3)?.shape.last().copied().unwrap_or(0);
     Ok(LstmGeometry { sequence: full.sequence, inputs, cells, outputs })
 }
 
 /// The parts of each gate, by its place among the four.
-fn gates<T>(cx: &NodeContext<'_>, part: impl Fn(usize) -> Result<T>) -> Result<Gates<T>> {
-    let input = cx.optional(at::INPUT_WEIGHTS).map(|_| part(0)).transpose()?;
+fn gates<T>(cx: &NodeContext<'_>, full: &Full<'_>, part: impl Fn(usize) -> Result<T>) -> Result<Gates<T>> {
+    let input = cx.optional(full.at.input_weights).map(|_| part(0)).transpose()?;
     Ok(Gates { input, forget: part(1)?, cell: part(2)?, output: part(3)? })
 }
 
-/// Where the peephole of a gate is; the cell's new value has none.
-fn peephole_index(gate: usize) -> Option<usize> {
-    [Some(at::PEEPHOLES), Some(at::PEEPHOLES + 1), None, Some(at::PEEPHOLES + 2)].get(gate).copied().flatten()
+/// Where the peephole of a gate is, if it has one; the cell's new value has none.
+fn peephole_index(cx: &NodeContext<'_>, full: &Full<'_>, gate: usize) -> Option<usize> {
+    let index = [Some(0), Some(1), None, Some(2)].get(gate).copied().flatten()? + full.at.peepholes;
+    cx.optional(index).map(|_| index)
+}
+
+/// Where the layer normalization of the first gate is, if there is one.
+fn norms(cx: &NodeContext<'_>, full: &Full<'_>) -> Option<usize> {
+    full.at.norms.filter(|norms| cx.optional(norms + 1).is_some())
 }
 
 /// Constant weights of a layer with float activations.
@@ -113,46 +124,95 @@ fn symmetric_scale(tensor: &Tensor) -> Result<f32> {
     }
 }
 
-fn plan_float(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Kernel> {
+/// A layer with float activations.
+fn float_layer(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Lstm> {
     let geometry = geometry(cx, full)?;
-    let normed = cx.optional(at::NORMS + 1).is_some();
+    let norms = norms(cx, full);
     let spec = LstmSpec {
-        gates: gates(cx, |gate| {
-            let peephole = peephole_index(gate).filter(|&index| cx.optional(index).is_some());
+        gates: gates(cx, full, |gate| {
+            let peephole = peephole_index(cx, full, gate);
             Ok(LstmGate {
-                input: float_weights(cx, at::INPUT_WEIGHTS + gate, "weights")?,
-                recurrent: float_weights(cx, at::RECURRENT_WEIGHTS + gate, "recurrent weights")?,
+                input: float_weights(cx, full.at.input_weights + gate, "weights")?,
+                recurrent: float_weights(cx, full.at.recurrent_weights + gate, "recurrent weights")?,
                 peephole: peephole.map(|index| float_weights(cx, index, "peephole")).transpose()?,
-                norm: normed.then(|| cx.constant(at::NORMS + gate, "layer normalization")).transpose()?,
-                bias: cx.constant(at::BIASES + gate, "bias")?,
+                norm: norms.map(|norms| cx.constant(norms + gate, "layer normalization")).transpose()?,
+                bias: cx.constant(full.at.biases + gate, "bias")?,
             })
         })?,
-        diagonal: cx.input(at::RECURRENT_WEIGHTS + 3)?.shape.len() == 1,
-        projection: match cx.optional(at::PROJECTION) {
-            Some(_) => Some(float_weights(cx, at::PROJECTION, "projection")?),
+        diagonal: cx.input(full.at.recurrent_weights + 3)?.shape.len() == 1,
+        projection: match cx.optional(full.at.projection) {
+            Some(_) => Some(float_weights(cx, full.at.projection, "projection")?),
             None => None,
         },
-        projection_bias: optional(cx, at::PROJECTION_BIAS, "projection bias")?,
+        projection_bias: optional(cx, full.at.projection + 1, "projection bias")?,
         activation: fused_activation(full.activation)?,
         cell_clip: full.cell_clip,
         projection_clip: full.projection_clip,
         asymmetric_inputs: full.asymmetric_inputs,
     };
-    let lstm = Lstm::new(geometry, &spec, cx.isa).map_err(refused)?;
+    Lstm::new(geometry, &spec, cx.isa).map_err(refused)
+}
+
+/// The name of the kernel of a layer with float activations.
+fn float_name(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<String> {
+    let hybrid = cx.input(full.at.input_weights + 3)?.dtype == DType::I8;
+    Ok(if hybrid { cx.hybrid_name() } else { cx.kernel_name(DType::F32) })
+}
+
+fn plan_float(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Kernel> {
+    let (lstm, outputs) = (float_layer(cx, full)?, geometry(cx, full)?.outputs);
     let (bytes, tables) = (lstm.scratch_bytes(), lstm.packed_bytes());
-    let hybrid = cx.input(at::INPUT_WEIGHTS + 3)?.dtype == DType::I8;
-    let name = if hybrid { cx.hybrid_name() } else { cx.kernel_name(DType::F32) };
-    let kernel = Kernel::new(name, move |context, mut io| {
+    let kernel = Kernel::new(float_name(cx, full)?, move |context, mut io| {
         let (inputs, [output, hidden, cell], scratch) = io.split_states()?;
         let states = [hidden.as_mut_slice(), cell.as_mut_slice()];
-        lstm.run(
-            context,
-            inputs.get(0),
-            output.as_mut_slice(),
-            geometry.outputs,
-            states,
-            &mut scratch.as_mut_slice()[..bytes],
-        );
+        let scratch = &mut scratch.as_mut_slice()[..bytes];
+        lstm.run(context, inputs.get(0), output.as_mut_slice(), outputs, states, scratch);
+        Ok(())
+    });
+    Ok(kernel.with_scratch(bytes).with_tables(tables))
+}
+
+pub(super) fn plan_bidirectional(cx: &NodeContext<'_>, op: &BidirectionalSequenceLstm) -> Result<Kernel> {
+    let [first, second, _] = cx.input(0)?.shape[..] else { return Err(cx.no_kernel()) };
+    let [steps, batch] = if op.time_major { [first, second] } else { [second, first] };
+    let full = |at: LstmInputs, backward: bool| Full {
+        sequence: SequenceGeometry { batch, steps, time_major: op.time_major, backward },
+        activation: op.activation,
+        cell_clip: op.cell_clip,
+        projection_clip: op.projection_clip,
+        asymmetric_inputs: op.asymmetric_quantize_inputs,
+        intermediates: &[],
+        at,
+    };
+    let (forward, backward) = (full(LstmInputs::FORWARD, false), full(LstmInputs::BACKWARD, true));
+    let states = cx.node.op.state_inputs().iter().map(|&index| Ok(cx.input(index)?.dtype));
+    let outputs = cx.node.outputs.iter().map(|&id| Ok(cx.graph.tensor(id).dtype));
+    let floats = states.chain(outputs).chain([Ok(cx.input(0)?.dtype)]).collect::<Result<Vec<_>>>()?;
+    if floats.iter().any(|&dtype| dtype != DType::F32) {
+        return Err(cx.no_kernel());
+    }
+    let layers = [float_layer(cx, &forward)?, float_layer(cx, &backward)?];
+    let [left, right] = [geometry(cx, &forward)?.outputs, geometry(cx, &backward)?.outputs];
+    let bytes = layers.iter().map(Lstm::scratch_bytes).max().unwrap_or(0);
+    let tables = layers.iter().map(Lstm::packed_bytes).sum();
+    let merged = op.merge_outputs;
+    let kernel = Kernel::new(float_name(cx, &forward)?, move |context, mut io| {
+        let run =
+            |layer: &Lstm, x: &[f32], y: &mut [f32], stride: usize, states: [&mut Buffer; 2], scratch: &mut Buffer| {
+                let states = states.map(|state| state.as_mut_slice());
+                layer.run(context, x, y, stride, states, &mut scratch.as_mut_slice()[..bytes]);
+            };
+        let [forward, backward] = &layers;
+        if merged {
+            let (inputs, [output, hidden, cell, back_hidden, back_cell], scratch) = io.split_states()?;
+            let (x, y) = (inputs.get(0), output.as_mut_slice());
+            run(forward, x, y, left + right, [hidden, cell], scratch);
+            run(backward, x, &mut y[left..], left + right, [back_hidden, back_cell], scratch);
+        } else {
+            let (inputs, [output, back_output, hidden, cell, back_hidden, back_cell], scratch) = io.split_states()?;
+            run(forward, inputs.get(0), output.as_mut_slice(), left, [hidden, cell], scratch);
+            run(backward, inputs.get(0), back_output.as_mut_slice(), right, [back_hidden, back_cell], scratch);
+        }
         Ok(())
     });
     Ok(kernel.with_scratch(bytes).with_tables(tables))
@@ -164,9 +224,9 @@ fn plan_quantized(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Kernel> {
         let got = full.intermediates.len();
         return Err(Error::malformed("", format!("got {got} intermediate tensors, an int8 layer has 5")));
     }
-    let normed = cx.optional(at::NORMS + 1).is_some();
+    let norms = norms(cx, full);
     let intermediate = |index: usize| cx.graph.tensor(full.intermediates[index]);
-    let cell_scale = match cx.input(at::CELL_STATE)?.quantization.as_ref().and_then(|found| found.as_per_tensor()) {
+    let cell_scale = match cx.input(full.at.cell_state)?.quantization.as_ref().and_then(|found| found.as_per_tensor()) {
         Some((scale, 0)) => scale,
         _ => return Err(Error::malformed("", "the cell state needs one scale and zero point 0")),
     };
@@ -176,27 +236,27 @@ fn plan_quantized(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Kernel> {
     }
     let spec = QuantizedLstmSpec {
         input: quant_params::<i8>(cx.input(0)?)?,
-        output: quant_params::<i8>(cx.input(at::OUTPUT_STATE)?)?,
+        output: quant_params::<i8>(cx.input(full.at.output_state)?)?,
         hidden: quant_params::<i8>(intermediate(4))?,
         cell_exponent: cell_exponent as i32,
-        gates: gates(cx, |gate| {
-            let peephole = peephole_index(gate).filter(|&index| cx.optional(index).is_some());
-            let norm = || -> Result<_> {
-                let norm = scaled(cx, at::NORMS + gate, "layer normalization")?;
+        gates: gates(cx, full, |gate| {
+            let peephole = peephole_index(cx, full, gate);
+            let norm = |norms: usize| -> Result<_> {
+                let norm = scaled(cx, norms + gate, "layer normalization")?;
                 Ok((norm, quant_params::<i16>(intermediate(gate))?.scale))
             };
             Ok(QuantizedGate {
-                input: scaled(cx, at::INPUT_WEIGHTS + gate, "weights")?,
-                recurrent: scaled(cx, at::RECURRENT_WEIGHTS + gate, "recurrent weights")?,
+                input: scaled(cx, full.at.input_weights + gate, "weights")?,
+                recurrent: scaled(cx, full.at.recurrent_weights + gate, "recurrent weights")?,
                 peephole: peephole.map(|index| scaled(cx, index, "peephole")).transpose()?,
-                norm: normed.then(norm).transpose()?,
-                bias: cx.constant(at::BIASES + gate, "bias")?,
+                norm: norms.map(norm).transpose()?,
+                bias: cx.constant(full.at.biases + gate, "bias")?,
             })
         })?,
-        projection: match cx.optional(at::PROJECTION) {
+        projection: match cx.optional(full.at.projection) {
             Some(_) => Some(QuantizedProjection {
-                weights: scaled(cx, at::PROJECTION, "projection")?,
-                bias: optional(cx, at::PROJECTION_BIAS, "projection bias")?,
+                weights: scaled(cx, full.at.projection, "projection")?,
+                bias: optional(cx, full.at.projection + 1, "projection bias")?,
             }),
             None => None,
         },

@@ -121,6 +121,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::BatchMatmul(op) => batch_matmul::plan(cx, op),
         Op::Cumsum(op) => selection::plan_cumsum(cx, op),
         Op::Lstm(op) => lstm::plan_step(cx, op),
+        Op::BidirectionalSequenceLstm(op) => lstm::plan_bidirectional(cx, op),
         Op::Rnn(op) => rnn::plan_step(cx, op),
         Op::UnidirectionalSequenceRnn(op) => rnn::plan_unidirectional(cx, op),
         Op::Svdf(op) => svdf::plan(cx, op),

@@ -1,6 +1,6 @@
 //! LSTM layers.
 
-use litesmith_graph::ops::{Lstm, UnidirectionalSequenceLstm};
+use litesmith_graph::ops::{BidirectionalSequenceLstm, Lstm, UnidirectionalSequenceLstm};
 use litesmith_graph::{Error, Result};
 
 use super::{Format, Options, OptionsBuilder, Tensors};
@@ -78,6 +78,44 @@ impl Format for Lstm {
         match node.is_hybrid_at(2) {
             true if self.asymmetric_quantize_inputs => 4,
             true => 3,
+            false => 1,
+        }
+    }
+}
+
+impl Format for BidirectionalSequenceLstm {
+    const OPTIONS: u8 = 69;
+    const VERSIONS: &'static [&'static str] = &["1.14.0", "1.14.0", "1.14.0"];
+
+    fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
+        options.expect_fields(6)?;
+        Ok(Self {
+            activation: options.activation(0)?,
+            cell_clip: options.clip(1)?,
+            projection_clip: options.clip(2)?,
+            merge_outputs: options.scalar(3, false)?,
+            time_major: options.scalar(4, true)?,
+            asymmetric_quantize_inputs: options.scalar(5, false)?,
+        })
+    }
+
+    fn write(&self, options: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
+        options
+            .activation(0, self.activation)
+            .scalar(1, self.cell_clip, 0.0)
+            .scalar(2, self.projection_clip, 0.0)
+            .scalar(3, self.merge_outputs, false)
+            .scalar(4, self.time_major, true)
+            .scalar(5, self.asymmetric_quantize_inputs, false);
+        Ok(())
+    }
+
+    fn version(&self, node: &Tensors<'_>) -> usize {
+        match node.is_hybrid_at(4) {
+            true if self.asymmetric_quantize_inputs => 3,
+            true => 2,
+            // Version 1 is time-major always.
+            false if !self.time_major => 2,
             false => 1,
         }
     }

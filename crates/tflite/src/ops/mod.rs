@@ -14,7 +14,9 @@ use litesmith_graph::ops::{
     StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv,
     UnidirectionalSequenceLstm, Unpack, VarHandle, Where, While, ZerosLike,
 };
-use litesmith_graph::ops::{Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf, UnidirectionalSequenceRnn};
+use litesmith_graph::ops::{
+    BidirectionalSequenceLstm, Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf, UnidirectionalSequenceRnn,
+};
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
 use crate::flatbuffer::{Builder, Fields, Offset, Scalar, Table};
@@ -202,6 +204,7 @@ table! {
     Exp 47;
     TopkV2 48;
     Split 49;
+    BidirectionalSequenceLstm 52;
     Prelu 54;
     Maximum 55;
     ArgMax 56;

@@ -337,6 +337,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::Less(_)
         | Op::Floor(_)
         | Op::UnidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceLstm(_)
         | Op::L2Normalization(_)
         | Op::L2Pool2d(_)
         | Op::LocalResponseNormalization(_)
