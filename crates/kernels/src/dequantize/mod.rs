@@ -44,6 +44,44 @@ impl<T: Quantized> Dequantize<T> {
     }
 }
 
+/// A planned DEQUANTIZE of `i8` or `u8` with parameters for each index along an axis: constants that are stored so.
+#[derive(Debug, Clone)]
+pub struct DequantizeChannels<T> {
+    params: Vec<QuantParams>,
+    /// Elements from one index along the axis to the next.
+    inner: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: Quantized> DequantizeChannels<T> {
+    /// Plans it, as [`Dequantize::new`] does (LiteRT `reference/dequantize.h`, `PerChannelDequantize`). `inner` is the product
+    /// of the sizes behind the axis.
+    ///
+    /// # Errors
+    /// A bad quantization, or no parameters.
+    pub fn new(params: Vec<QuantParams>, inner: usize) -> Result<Self, Unsupported> {
+        if params.is_empty() || inner == 0 {
+            return Err(Unsupported::new(KERNEL, format!("{} channels of {inner} elements", params.len())));
+        }
+        params.iter().try_for_each(|params| params.check::<T>(KERNEL, "input"))?;
+        Ok(Self { params, inner, element: PhantomData })
+    }
+
+    /// Runs.
+    ///
+    /// # Panics
+    /// If the buffers differ in size.
+    pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [f32]) {
+        assert_eq!(input.len(), output.len(), "input and output elements");
+        split(ctx.pool, output, self.inner, |row, output| {
+            let QuantParams { scale, zero_point } = self.params[row % self.params.len()];
+            for (out, value) in output.iter_mut().zip(&input[row * self.inner..]) {
+                *out = (value.widen() - zero_point) as f32 * scale;
+            }
+        });
+    }
+}
+
 /// Half precision to single precision, exact.
 ///
 /// # Panics

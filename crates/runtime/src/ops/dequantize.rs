@@ -1,8 +1,8 @@
 //! DEQUANTIZE.
 
-use litesmith_graph::{DType, Result};
-use litesmith_kernels::dequantize::{Dequantize, dequantize_f16};
-use litesmith_kernels::numerics::Quantized;
+use litesmith_graph::{DType, Error, Quantization, Result};
+use litesmith_kernels::dequantize::{Dequantize, DequantizeChannels, dequantize_f16};
+use litesmith_kernels::numerics::{QuantParams, Quantized};
 
 use super::{NodeContext, quant_params, refused};
 use crate::kernel::Kernel;
@@ -22,8 +22,29 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
 }
 
 fn plan_integer<T: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
+    let input = cx.input(0)?;
+    if let Some(quantization) = input.quantization.as_ref().filter(|quantization| quantization.scales.len() > 1) {
+        return plan_channels::<T>(cx, quantization);
+    }
     let dequantize = Dequantize::<T>::new(quant_params::<T>(cx.input(0)?)?).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.input(0)?.dtype), move |context, mut io| {
+        let (inputs, y) = io.split();
+        dequantize.run(context, inputs.get(0), y);
+        Ok(())
+    }))
+}
+
+fn plan_channels<T: Quantized>(cx: &NodeContext<'_>, quantization: &Quantization) -> Result<Kernel> {
+    let input = cx.input(0)?;
+    let Some((_, inner)) = input.shape.split_at_checked(quantization.axis + 1) else { return Err(cx.no_kernel()) };
+    let pairs = quantization.scales.iter().zip(&quantization.zero_points);
+    let params = pairs.map(|(&scale, &zero_point)| match i32::try_from(zero_point) {
+        Ok(zero_point) => Ok(QuantParams { scale, zero_point }),
+        Err(_) => Err(Error::malformed(format!("tensor \"{}\"", input.name), format!("zero point {zero_point}"))),
+    });
+    let inner = litesmith_graph::elements(inner)?;
+    let dequantize = DequantizeChannels::<T>::new(params.collect::<Result<_>>()?, inner).map_err(refused)?;
+    Ok(Kernel::new(cx.kernel_name(input.dtype), move |context, mut io| {
         let (inputs, y) = io.split();
         dequantize.run(context, inputs.get(0), y);
         Ok(())
