@@ -271,13 +271,14 @@ fn check_op(name: &str) {
             let y = case.node(ops::Pad, &[x, Some(paddings)]);
             case.check(y, 2);
         }
-        "mean" | "reduce_max" | "reduce_min" => {
+        "mean" | "sum" | "reduce_max" | "reduce_min" => {
             let x = case.input(&[3, 5, 2]);
             for axes in [&[1, 2][..], &[-1], &[1, 3]] {
                 let mut case = Case { graph: case.graph.clone(), ..Case::new(3) };
                 let axes = case.integers(axes);
                 let y = match name {
                     "mean" => case.node(ops::Mean { keep_dims: false }, &[x, axes]),
+                    "sum" => case.node(ops::Sum { keep_dims: true }, &[x, axes]),
                     "reduce_min" => case.node(ops::ReduceMin { keep_dims: true }, &[x, axes]),
                     _ => case.node(ops::ReduceMax { keep_dims: true }, &[x, axes]),
                 };

@@ -1,4 +1,4 @@
-//! MEAN, REDUCE_MAX and REDUCE_MIN.
+//! MEAN, SUM, REDUCE_MAX and REDUCE_MIN.
 
 use litesmith_graph::{Error, Op, Result, ops};
 use litesmith_kernels::Real;
@@ -16,6 +16,7 @@ pub(super) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
     let reduction = match node.node.op {
         Op::ReduceMax(_) => Reduction::Max,
         Op::ReduceMin(_) => Reduction::Min,
+        Op::Sum(_) => Reduction::Sum,
         _ => Reduction::Mean,
     };
     let shape = node.shape(0);
