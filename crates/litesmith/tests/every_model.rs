@@ -131,7 +131,7 @@ fn every_model_runs() {
         }
         for signature in signatures {
             let mut first: Option<Vec<(DType, Vec<u8>)>> = None;
-            for (threads, isa) in Isa::available().into_iter().flat_map(|isa| [(1, isa), (2, isa)]) {
+            for (threads, isa) in Isa::available().flat_map(|isa| [(1, isa), (2, isa)]) {
                 let title = format!("{name} {} {threads} threads {isa}", signature.unwrap_or_default());
                 match (run(&model, signature, threads, isa), &first) {
                     (Err(error), _) => {
