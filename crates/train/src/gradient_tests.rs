@@ -428,7 +428,14 @@ fn check_op(name: &str) {
             assert!(matches!(error, litesmith_graph::Error::Unsupported(_)), "{error}");
         }
         // Their output shape is an input, or their results are positions.
-        "transpose_conv" | "topk_v2" | "arg_max" | "arg_min" => {}
+        "transpose_conv" | "topk_v2" | "arg_max" | "arg_min" | "non_max_suppression_v4" | "non_max_suppression_v5" => {}
+        // They keep state.
+        "lstm"
+        | "rnn"
+        | "svdf"
+        | "unidirectional_sequence_rnn"
+        | "unidirectional_sequence_lstm"
+        | "bidirectional_sequence_lstm" => {}
         // They take truth values, which are no floats.
         "reduce_any" | "reduce_all" => {}
         "logical_and" | "logical_or" | "logical_not" | "select" | "select_v2" => {}
