@@ -9,11 +9,12 @@ use std::process::{Command, ExitCode};
 
 const HELP: &str = "Usage: cargo xtask TASK
 
-  check   format, lints with warnings denied, tidy, tests, docs: what must pass before a commit
-  tidy    the project's own rules: dependencies, op files, file sizes, paths of one machine
-  fuzz    damaged models and random graphs through everything that reads and runs models: --minutes N, --seed N, --out DIR
-  verify  the long tier, before a release: accuracy with three seeds, the oracle; writes benchmarks/record/verify.md
-  aarch64 what LiteRT computed, compared on emulated AArch64 CPUs (docs/BUILDING.md)
+  check      format, lints with warnings denied, tidy, tests, docs: what must pass before a commit
+  operators  writes docs/OPERATORS.md from the op table and the planner; `check` fails when it differs
+  tidy       the project's own rules: dependencies, op files, file sizes, paths of one machine
+  fuzz       damaged models and random graphs through everything that reads and runs models: --minutes N, --seed N, --out DIR
+  verify     the long tier, before a release: accuracy with three seeds, the oracle; writes benchmarks/record/verify.md
+  aarch64    what LiteRT computed, compared on emulated AArch64 CPUs (docs/BUILDING.md)
 
 CI runs `check`, the demo, and then the oracle suite (oracle/run.py).";
 
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
     let task = std::env::args().nth(1);
     let result = match task.as_deref() {
         Some("check") => check(),
+        Some("operators") => {
+            cargo(&["test", "--quiet", "-p", "litesmith", "--test", "operators"], &[("LITESMITH_BLESS", "1")])
+        }
         Some("tidy") => tidy::tidy(),
         Some("fuzz") => fuzz(),
         Some("aarch64") => aarch64::verify(),

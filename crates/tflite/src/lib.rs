@@ -37,6 +37,13 @@ pub use inspect::{
 pub use read::read;
 pub use write::{WriteOptions, write};
 
+/// The highest version of the operator with this number that [`read`] takes; `None` for one that has no versions of its own
+/// or that is not implemented.
+#[must_use]
+pub fn op_versions(code: i32) -> Option<usize> {
+    ops::versions(code).map(<[_]>::len)
+}
+
 /// What a file may demand of the machine that reads it. The tables of a file nest to a fixed depth, so that there is
 /// no limit for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,154 @@
+//! docs/OPERATORS.md is what the op table, the reader's versions and the kernels say: element types and kernels are those that
+//! a plan takes, found by planning every case of the op grid and every golden model. `cargo xtask operators` writes it.
+//!
+//! All plans are for plain Rust, so that the file does not depend on the machine that writes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use litesmith_graph::{DType, Graph, Node, OP_TABLE};
+use litesmith_runtime::{Exactness, Fate, Isa, Session, SessionOptions, exactness};
+use litesmith_tflite::{Limits, op_versions};
+
+/// What is known of an op from plans.
+#[derive(Default)]
+struct Found {
+    types: BTreeSet<String>,
+    kernels: BTreeSet<String>,
+    exactness: BTreeSet<String>,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    found.sort();
+    found
+}
+
+/// The models in the repository: of the grid, and whole.
+fn models() -> Vec<Vec<u8>> {
+    let mut models = Vec::new();
+    for path in files("testdata/grid", "zip") {
+        let mut archive = zip::ZipArchive::new(Cursor::new(std::fs::read(path).unwrap())).unwrap();
+        for index in 0..archive.len() {
+            let mut file = archive.by_index(index).unwrap();
+            if file.name().ends_with(".tflite") {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).unwrap();
+                models.push(bytes);
+            }
+        }
+    }
+    for path in files("testdata/models", "tflite").into_iter().chain(files("testdata/tflite", "tflite")) {
+        models.push(std::fs::read(path).unwrap());
+    }
+    models
+}
+
+/// `int8 x int8 -> int8`: first input, second where it is no index or shape, first output.
+fn types(graph: &Graph, node: &Node) -> String {
+    let dtype = |id: usize| node.inputs.get(id).copied().flatten().map(|id| graph.tensor(id).dtype);
+    let result = node.outputs.first().map_or("nothing", |&id| graph.tensor(id).dtype.name());
+    let Some(first) = dtype(0) else { return result.to_owned() };
+    let is_number = |dtype: &DType| !matches!(dtype, DType::I32 | DType::I64);
+    match dtype(1).filter(|second| is_number(second) && *second != first) {
+        Some(second) => format!("{first} × {second} → {result}"),
+        None if first.name() == result => first.to_string(),
+        None => format!("{first} → {result}"),
+    }
+}
+
+fn words(bound: Exactness) -> String {
+    match bound {
+        Exactness::Exact => "exact".into(),
+        Exactness::Relative(k) => format!("{k} eps"),
+        Exactness::Sum(k) => format!("n/2 eps Σ + {k} eps"),
+    }
+}
+
+/// The name of a kernel without what differs between instruction sets: `conv_2d/f32/winograd` of
+/// `conv_2d/f32/scalar/4x8/winograd-2x2`.
+fn for_any_isa(name: &str) -> String {
+    let parts = name.split('/').filter(|part| *part != "scalar" && !part.starts_with(|c: char| c.is_ascii_digit()));
+    let without_size = |part: &str| match part.rsplit_once('-') {
+        Some((name, size)) if size.starts_with(|c: char| c.is_ascii_digit()) => name.to_owned(),
+        _ => part.to_owned(),
+    };
+    parts.map(without_size).collect::<Vec<_>>().join("/")
+}
+
+fn look(bytes: &[u8], found: &mut BTreeMap<&'static str, Found>) {
+    let Ok(loaded) = litesmith_tflite::read(bytes, &Limits::default()) else { return };
+    let options = SessionOptions { isa: Some(Isa::Scalar), ..SessionOptions::default() };
+    let Ok(session) = Session::new(&loaded.model, options) else { return };
+    for (node, info) in session.graph().nodes.iter().zip(session.explain()) {
+        let entry = found.entry(node.op.name()).or_default();
+        let kernel = match info.fate {
+            Fate::Kernel { name, .. } if !name.ends_with("/empty") => for_any_isa(&name),
+            Fate::View { .. } => "none: a view".into(),
+            Fate::Folded => "none: folded".into(),
+            _ => continue,
+        };
+        let of_floats = node.outputs.first().is_some_and(|&id| session.graph().tensor(id).dtype == DType::F32);
+        if of_floats {
+            entry.exactness.insert(words(exactness(&node.op)));
+        }
+        entry.kernels.insert(kernel);
+        entry.types.insert(types(session.graph(), node));
+    }
+}
+
+fn document() -> String {
+    let mut found = BTreeMap::new();
+    models().iter().for_each(|bytes| look(bytes, &mut found));
+    let isas: Vec<_> = Isa::ALL.iter().map(|isa| isa.name()).collect();
+    let mut text = format!(
+        "# Operators\n\nWritten by `cargo xtask operators` from the op table, the reader and the planner; `cargo xtask check` fails \
+         when it differs.\n\n- **versions**: the highest version that the reader takes.\n- **types**: element types that a plan \
+         takes, first input × second → output, one type where all are the same; of the cases of `testdata/grid` and the models \
+         of `testdata`. An op may take more.\n- **kernels**: each is compiled for {}, and the one for the CPU is chosen when a \
+         session is made; `litesmith run MODEL --explain` names it. `copy` moves elements and computes nothing.\n- **float32**: \
+         the largest error against the exact result; `eps` is 2⁻²³ times the result, `n` the terms of a sum, `Σ` the sum of \
+         their absolute values. Integer results are the bytes that LiteRT computes.\n\n| op | code | versions | types | kernels | \
+         float32 |\n|---|---|---|---|---|---|\n",
+        isas.join(", ")
+    );
+    let list = |set: Option<&BTreeSet<String>>, code: bool| {
+        let quoted = |item: &String| if code && !item.starts_with("none") { format!("`{item}`") } else { item.clone() };
+        let items: Vec<_> = set.into_iter().flatten().map(quoted).collect();
+        if items.is_empty() { "–".to_owned() } else { items.join(", ") }
+    };
+    let mut rows: Vec<_> = OP_TABLE.iter().filter_map(|&(_, name, code)| Some((name, code?))).collect();
+    rows.sort_unstable();
+    for (name, code) in rows {
+        let entry = found.get(name);
+        let versions = op_versions(code).map_or_else(|| "any".to_owned(), |count| count.to_string());
+        writeln!(
+            text,
+            "| {name} | {code} | {versions} | {} | {} | {} |",
+            list(entry.map(|entry| &entry.types), false),
+            list(entry.map(|entry| &entry.kernels), true),
+            list(entry.map(|entry| &entry.exactness), false),
+        )
+        .unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_list_of_operators_is_up_to_date() {
+    let path = root().join("docs/OPERATORS.md");
+    let text = document();
+    if std::env::var_os("LITESMITH_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let differ = written.lines().zip(text.lines()).find(|(written, now)| written != now);
+    assert!(written == text, "docs/OPERATORS.md is out of date, first at {differ:?}: run `cargo xtask operators`");
+}
