@@ -3,8 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use litesmith::measure::Stopwatch;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use litesmith::measure::{Stopwatch, format};
 use litesmith::progress::{Progress, Stage};
 use litesmith::{Error, Result};
 
@@ -114,9 +114,13 @@ impl Progress for Bars {
             _ => "work".into(),
         };
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        let template = "{prefix:>12} [{bar:32}] {human_pos}/{human_len} {per_sec:>12} {eta:>4}";
+        let template = "{prefix:>12} [{bar:32}] {human_pos}/{human_len} {rate:>8} {eta:>4}";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            // Whole numbers: its own rate has twelve decimals.
+            let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                let _ = write!(text, "{}/s", format::count(state.per_sec() as u64));
+            };
+            bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         }
         bar.set_prefix(name);
         bar.enable_steady_tick(Duration::from_millis(200));
