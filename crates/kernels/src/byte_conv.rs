@@ -7,6 +7,7 @@ use crate::integer_conv::{Bias, Weights};
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
 use crate::requantize::OutputStage;
 use crate::{Context, Quantized, Unsupported};
+use bytemuck::Pod;
 
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
 const PIXELS: usize = 64;
@@ -30,14 +31,14 @@ pub(crate) struct ByteConv {
 
 impl ByteConv {
     /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and activations of `T`
-    /// (`i8` or `u8`) whose zero point is `zero_point`.
+    /// (`i8` or `u8`) whose zero point is `zero_point`. Without a `stage`, [`Self::run_sums`] runs it.
     pub(crate) fn new<T: Quantized>(
         geometry: Conv2dGeometry,
         weights: Weights<'_>,
         weight_zero_point: i32,
         bias: Bias<'_>,
         zero_point: i32,
-        stage: &OutputStage,
+        stage: Option<&OutputStage>,
     ) -> Result<Self, Unsupported> {
         const KERNEL: &str = "conv_2d";
         if weights.len() != geometry.weights_len() {
@@ -80,7 +81,7 @@ impl ByteConv {
                 Packed::pack(per_group, segments.len(), segment_len, activations, weight_offset, bias, at)
             })
             .collect();
-        let requantize = Requantize::new(stage, per_group, T::MIN == 0);
+        let requantize = stage.and_then(|stage| Requantize::new(stage, per_group, T::MIN == 0));
         Ok(Self { geometry, activations, weights, requantize, segments, padded })
     }
 
@@ -107,6 +108,39 @@ impl ByteConv {
         output: &mut [T],
         scratch: &mut [u8],
     ) {
+        let store = |_: usize, channel: usize, sums: &mut [i32], _: &[i32], out: &mut [T]| {
+            stage.store(ctx.isa, sums, channel, out);
+        };
+        let run = Run { conv: self, ctx, requantize: self.requantize.as_deref(), store };
+        let zero = self.activations.zero_point;
+        self.split(&run, bytemuck::cast_slice(input), output, scratch, |_| zero);
+    }
+
+    /// Runs on int8 activations of which image `i` has the zero point `zero_point(i)`, planned as 0 and without bias.
+    /// `store(pixel, channel, sums, column sums, out)` turns sums of the channels from `channel` on into `out`; the
+    /// products of the zero point and the column sums are still to be subtracted. Pixels count over the whole batch.
+    pub(crate) fn run_sums<O: Pod + Send>(
+        &self,
+        ctx: Context<'_>,
+        input: &[i8],
+        output: &mut [O],
+        scratch: &mut [u8],
+        zero_point: impl Fn(usize) -> i32 + Sync,
+        store: impl Fn(usize, usize, &mut [i32], &[i32], &mut [O]) + Sync,
+    ) {
+        let run = Run { conv: self, ctx, requantize: None, store };
+        self.split(&run, bytemuck::cast_slice(input), output, scratch, zero_point);
+    }
+
+    fn split<O: Pod + Send, S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]) + Sync>(
+        &self,
+        run: &Run<'_, S>,
+        input: &[u8],
+        output: &mut [O],
+        scratch: &mut [u8],
+        zero_point: impl Fn(usize) -> i32 + Sync,
+    ) {
+        let ctx = run.ctx;
         let Conv2dGeometry { batch, height, width, in_channels, out_channels, groups } = self.geometry;
         assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
         assert_eq!(input.len(), self.geometry.input_len(), "input elements");
@@ -114,10 +148,8 @@ impl ByteConv {
         if output.is_empty() {
             return;
         }
-        let input: &[u8] = bytemuck::cast_slice(input);
-        let run = Run { conv: self, ctx, stage };
         if let Some(padded) = &self.padded {
-            let bytes = Bytes { zero: self.activations.zero_point as u8, flip: 0 };
+            let bytes = |image| Bytes { zero: zero_point(image) as u8, flip: 0 };
             let origins = Origins {
                 width: width.output,
                 height: usize::MAX,
@@ -125,8 +157,8 @@ impl ByteConv {
                 y_step: height.stride * padded.row_len(),
                 image_step: 0,
             };
-            padded.run(ctx, batch, input, 1, bytes, output, out_channels, scratch, |band, output| {
-                run.pixels(band, output, 0, &origins);
+            padded.run(ctx, batch, input, 1, bytes, output, out_channels, scratch, |first, band, output| {
+                run.pixels(band, output, first, 0, &origins);
             });
             return;
         }
@@ -152,7 +184,7 @@ impl ByteConv {
         let per_task = (TASK_PRODUCTS / (products * out_channels).max(1)).clamp(1, 4096);
         let per_task = if per_task < PIXELS { per_task.next_multiple_of(8) } else { per_task / PIXELS * PIXELS };
         crate::integer_conv::split(ctx.pool, output, per_task * out_channels, |task, output| {
-            run.pixels(input, output, task * per_task, &origins);
+            run.pixels(input, output, task * per_task, task * per_task, &origins);
         });
     }
 }
@@ -189,15 +221,19 @@ impl Origins {
 }
 
 /// What the tasks of a run share.
-struct Run<'a> {
+struct Run<'a, S> {
     conv: &'a ByteConv,
     ctx: Context<'a>,
-    stage: &'a OutputStage,
+    requantize: Option<&'a [Requantize]>,
+    store: S,
 }
 
-impl Run<'_> {
-    /// Output pixels from `first` on, as many as `output` holds.
-    fn pixels<T: Quantized>(&self, input: &[u8], output: &mut [T], first: usize, origins: &Origins) {
+impl<S> Run<'_, S> {
+    /// Output pixels from `pixel` on, as many as `output` holds; the first is number `first` of `origins`.
+    fn pixels<O: Pod>(&self, input: &[u8], output: &mut [O], pixel: usize, first: usize, origins: &Origins)
+    where
+        S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
+    {
         let Conv2dGeometry { in_channels, out_channels, groups, .. } = self.conv.geometry;
         let (depth, per_group) = (in_channels / groups, out_channels / groups);
         for (block, output) in output.chunks_mut(PIXELS * out_channels).enumerate() {
@@ -205,36 +241,43 @@ impl Run<'_> {
             let rows = &mut rows[..output.len() / out_channels];
             origins.fill(first + block * PIXELS, rows);
             for group in 0..groups {
-                self.multiply(input, rows, group, 0, per_group, &mut output[group * per_group..], out_channels);
+                let output = &mut output[group * per_group..];
+                self.multiply(input, rows, pixel + block * PIXELS, group, 0, per_group, output, out_channels);
                 rows.iter_mut().for_each(|row| *row += depth);
             }
         }
     }
 
     /// The channels of the only pixel from `channel` on, as many as `output` holds.
-    fn columns<T: Quantized>(&self, input: &[u8], output: &mut [T], channel: usize) {
-        self.multiply(input, &[0], 0, channel, output.len(), output, output.len());
+    fn columns<O: Pod>(&self, input: &[u8], output: &mut [O], channel: usize)
+    where
+        S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
+    {
+        self.multiply(input, &[0], 0, 0, channel, output.len(), output, output.len());
     }
 
-    /// Channels from `first` of a group on; row `i` of `output` begins at `i * stride`.
-    fn multiply<T: Quantized>(
+    /// Channels from `first` of a group on; row `i`, which is pixel `pixel + i`, begins at `i * stride` of `output`.
+    fn multiply<O: Pod>(
         &self,
         input: &[u8],
         rows: &[usize],
+        pixel: usize,
         group: usize,
         first: usize,
         channels: usize,
-        output: &mut [T],
+        output: &mut [O],
         stride: usize,
-    ) {
-        let ByteConv { weights, requantize, segments, activations, geometry, .. } = self.conv;
+    ) where
+        S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
+    {
+        let ByteConv { weights, segments, activations, geometry, .. } = self.conv;
         let weights = &weights[group];
         let per_call = Packed::panels_per_call(rows.len());
         let last = (first + channels).div_ceil(NR);
         for panel in (first / NR..last).step_by(per_call) {
             let panels = per_call.min(last - panel);
             let at = panel * NR - first;
-            if let Some(requantize) = requantize {
+            if let Some(requantize) = self.requantize {
                 let out = bytemuck::cast_slice_mut(&mut output[at..]);
                 let mut out = Output::Bytes { out, stride, requantize: &requantize[group] };
                 weights.multiply(self.ctx.isa, *activations, input, rows, segments, panel, panels, &mut out);
@@ -245,9 +288,10 @@ impl Run<'_> {
             weights.multiply(self.ctx.isa, *activations, input, rows, segments, panel, panels, &mut Output::Sums(sums));
             let columns = (channels - at).min(panels * NR);
             let channel = group * (geometry.out_channels / geometry.groups) + panel * NR;
-            for (row, sums) in sums.chunks_exact(COLUMNS_MAX).enumerate() {
+            let column_sums = &weights.sums()[panel * NR..][..columns];
+            for (row, sums) in sums.chunks_exact_mut(COLUMNS_MAX).enumerate() {
                 let out = &mut output[row * stride + at..][..columns];
-                self.stage.store(self.ctx.isa, &sums[..columns], channel, out);
+                (self.store)(pixel + row, channel, &mut sums[..columns], column_sums, out);
             }
         }
     }

@@ -66,9 +66,20 @@ multiversion! {
                 *high = if value > *high { value } else { *high };
             }
         }
-        let tail = chunks.remainder();
-        let fold = |lanes: &[f32], pick: fn(f32, f32) -> f32| lanes.iter().chain(tail).copied().fold(0.0, pick);
-        (fold(&low, f32::min), fold(&high, f32::max))
+        for &value in chunks.remainder() {
+            low[0] = if value < low[0] { value } else { low[0] };
+            high[0] = if value > high[0] { value } else { high[0] };
+        }
+        // Halving keeps the lanes in vectors; one after another they would take as long as the rest of a short row.
+        let mut lanes = LANES / 2;
+        while lanes > 0 {
+            for i in 0..lanes {
+                low[i] = if low[i + lanes] < low[i] { low[i + lanes] } else { low[i] };
+                high[i] = if high[i + lanes] > high[i] { high[i + lanes] } else { high[i] };
+            }
+            lanes /= 2;
+        }
+        (low[0], high[0])
     }
 }
 

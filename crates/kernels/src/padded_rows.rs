@@ -105,19 +105,20 @@ impl PaddedRows {
         (batch * (self.height.output / self.rows)).saturating_mul(self.band_len())
     }
 
-    /// Calls `task(band, output)` for every band with its part of `output`, whose pixels have `out_channels`. Pixels of
-    /// `input` have `channels / repeat`; each is written `repeat` times.
+    /// Calls `task(first pixel, band, output)` for every band with its part of `output`, whose pixels have `out_channels`. Pixels of
+    /// `input` have `channels / repeat`; each is written `repeat` times. `bytes(image)`
+    /// says how.
     pub(crate) fn run<T: Send>(
         &self,
         ctx: Context<'_>,
         batch: usize,
         input: &[u8],
         repeat: usize,
-        bytes: Bytes,
+        bytes: impl Fn(usize) -> Bytes + Sync,
         output: &mut [T],
         out_channels: usize,
         scratch: &mut [u8],
-        task: impl Fn(&[u8], &mut [T]) + Sync,
+        task: impl Fn(usize, &[u8], &mut [T]) + Sync,
     ) {
         let bands = self.height.output / self.rows;
         let scratch = &mut scratch[..batch * bands * self.band_len()];
@@ -125,8 +126,8 @@ impl PaddedRows {
         let image = self.height.input * self.width.input * self.channels / repeat;
         ctx.pool.zip_chunks_mut(output, part, scratch, self.band_len(), |index, output, band| {
             let (at, first) = (index / bands, index % bands * self.rows);
-            self.copy(ctx.isa, &input[at * image..][..image], first, repeat, bytes, band);
-            task(band, output);
+            self.copy(ctx.isa, &input[at * image..][..image], first, repeat, bytes(at), band);
+            task(index * self.rows * self.width.output, band, output);
         });
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Packed {
     /// Start values of the sums where activations are read as unsigned and as signed bytes.
     bias_unsigned: Vec<i32>,
     bias_signed: Vec<i32>,
+    /// Sums of the weights of each column.
+    sums: Vec<i32>,
     /// What is added to every weight as it is packed: 128 minus the zero point of unsigned weights, else 0.
     weight_offset: i32,
     /// Whether a weight is -128, whose products the AVX2 kernel cannot sum.
@@ -113,6 +115,7 @@ impl Packed {
         let mut buffer = Buffer::new(panels * segments * steps * NR * KR);
         let weights = buffer.as_mut_slice::<i8>();
         let (mut bias_unsigned, mut bias_signed) = (vec![0; panels * NR], vec![0; panels * NR]);
+        let mut column_sums = vec![0; columns];
         let mut has_min = false;
         for column in 0..columns {
             let (panel, lane) = (column / NR, column % NR);
@@ -126,15 +129,31 @@ impl Packed {
                     has_min |= weight == i8::MIN;
                 }
             }
+            column_sums[column] = sum;
             bias_unsigned[column] = bias[column].wrapping_sub(activations.zero(false).wrapping_mul(sum));
             bias_signed[column] = bias[column].wrapping_sub(activations.zero(true).wrapping_mul(sum));
         }
-        Self { weights: buffer, columns, segment_len, segments, bias_unsigned, bias_signed, weight_offset, has_min }
+        Self {
+            weights: buffer,
+            columns,
+            segment_len,
+            segments,
+            bias_unsigned,
+            bias_signed,
+            sums: column_sums,
+            weight_offset,
+            has_min,
+        }
     }
 
     /// Bytes of the packed weights.
     pub(crate) fn bytes(&self) -> usize {
         self.weights.len()
+    }
+
+    /// The sum of the weights of each column: what a zero point is multiplied with.
+    pub(crate) fn sums(&self) -> &[i32] {
+        &self.sums
     }
 
     /// Panels that one call for `rows` rows takes.

@@ -1,8 +1,10 @@
 //! Dynamic-range CONV_2D: float in and out, int8 weights.
 
 use super::{Conv2dGeometry, Window};
+use crate::byte_conv::ByteConv;
+use crate::dispatch::multiversion;
 use crate::hybrid::{HybridStage, Order, RowParams, RowQuantizer};
-use crate::integer_conv::{Bias, IntegerConv, Sums, Weights, scratch_bytes, typed_scratch};
+use crate::integer_conv::{Bias, Weights, scratch_bytes, typed_scratch};
 use crate::numerics::Numerics;
 use crate::{Context, Unsupported};
 
@@ -14,7 +16,7 @@ pub use crate::hybrid::HybridSpec;
 /// Litert: XNNPACK's. Reference: with one weight scale symmetric inputs, with one for each channel asymmetric ones.
 #[derive(Debug, Clone)]
 pub struct HybridConv2d {
-    conv: IntegerConv,
+    conv: ByteConv,
     stage: HybridStage,
     quantizer: RowQuantizer,
 }
@@ -61,7 +63,7 @@ impl HybridConv2d {
         order: Order,
     ) -> Result<Self, Unsupported> {
         let stage = HybridStage::new("conv_2d", spec, geometry.out_channels, order)?;
-        let conv = IntegerConv::new(geometry, Weights::I8(spec.weights), 0, Bias::None)?;
+        let conv = ByteConv::new::<i8>(geometry, Weights::I8(spec.weights), 0, Bias::None, 0, None)?;
         Ok(Self { conv, stage, quantizer })
     }
 
@@ -81,15 +83,24 @@ impl HybridConv2d {
     }
 }
 
-/// Bytes for the row parameters, the quantized input and the widened images.
-pub(crate) fn hybrid_scratch_bytes(conv: &IntegerConv) -> usize {
+/// Bytes for the row parameters, the quantized input and its padded copies.
+pub(crate) fn hybrid_scratch_bytes(conv: &ByteConv) -> usize {
     let geometry = conv.geometry();
-    scratch_bytes::<RowParams>(geometry.batch) + geometry.input_len() + scratch_bytes::<i16>(conv.scratch_len())
+    scratch_bytes::<RowParams>(geometry.batch) + geometry.input_len() + conv.scratch_len()
+}
+
+multiversion! {
+    /// `sums -= zero_point * column_sums`, wrapping.
+    fn subtract_products<>(zero_point: i32, column_sums: &[i32], sums: &mut [i32]) {
+        for (sum, &column) in sums.iter_mut().zip(column_sums) {
+            *sum = sum.wrapping_sub(zero_point.wrapping_mul(column));
+        }
+    }
 }
 
 /// The body shared with FULLY_CONNECTED; a row of the output has `pixels` pixels.
 pub(crate) fn run_hybrid(
-    conv: &IntegerConv,
+    conv: &ByteConv,
     stage: &HybridStage,
     quantizer: RowQuantizer,
     pixels: usize,
@@ -105,14 +116,14 @@ pub(crate) fn run_hybrid(
     }
     let (params, scratch) = scratch.split_at_mut(scratch_bytes::<RowParams>(geometry.batch));
     let params = &mut typed_scratch::<RowParams>(params)[..geometry.batch];
-    let (quantized, wide) = scratch.split_at_mut(geometry.input_len());
+    let (quantized, padded) = scratch.split_at_mut(geometry.input_len());
     let quantized: &mut [i8] = bytemuck::cast_slice_mut(quantized);
     quantizer.run(ctx, input.len() / geometry.batch, input, quantized, params);
     let (quantized, params) = (&*quantized, &*params);
-    let store = |pixel: usize, channel: usize, sums: Sums<'_>, out: &mut [f32]| {
-        if let Sums::Narrow(sums) = sums {
-            stage.store(ctx, params[pixel / pixels].scale, sums, channel, out);
-        }
+    let store = |pixel: usize, channel: usize, sums: &mut [i32], column_sums: &[i32], out: &mut [f32]| {
+        let RowParams { scale, zero_point, .. } = params[pixel / pixels];
+        subtract_products(ctx.isa, zero_point, column_sums, sums);
+        stage.store(ctx, scale, sums, channel, out);
     };
-    conv.run(ctx, quantized, output, typed_scratch(wide), |image| params[image].zero_point, store);
+    conv.run_sums(ctx, quantized, output, padded, |image| params[image].zero_point, store);
 }

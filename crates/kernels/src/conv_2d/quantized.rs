@@ -183,7 +183,7 @@ impl<T: Quantized> Body<T> {
         let QuantizedSpec { weights, weight_zero_point, bias, input, .. } = *spec;
         // 64-bit sums are the other's.
         let product = if T::BITS == 8 && !matches!(bias, Bias::I64(_)) {
-            let conv = ByteConv::new::<T>(geometry, weights, weight_zero_point, bias, input.zero_point, &stage)?;
+            let conv = ByteConv::new::<T>(geometry, weights, weight_zero_point, bias, input.zero_point, Some(&stage))?;
             Product::Bytes(conv)
         } else {
             Product::Words(IntegerConv::new(geometry, weights, weight_zero_point, bias)?)

@@ -219,12 +219,12 @@ impl ByteDepthwise {
         let flip = self.activations.flip(signed);
         let bytes = Bytes { zero: self.activations.zero_point as u8, flip };
         let input = bytemuck::cast_slice(input);
-        let run = |band: &[u8], output: &mut [T]| {
+        let run = |_: usize, band: &[u8], output: &mut [T]| {
             for (y, output) in output.chunks_exact_mut(width.output * channels).enumerate() {
                 self.line(ctx.isa, stage, &band[y * height.stride * self.padded.row_len()..], output);
             }
         };
-        self.padded.run(ctx, batch, input, multiplier, bytes, output, channels, scratch, run);
+        self.padded.run(ctx, batch, input, multiplier, |_| bytes, output, channels, scratch, run);
     }
 
     /// A row of output pixels, whose first tap is at the start of `input`.

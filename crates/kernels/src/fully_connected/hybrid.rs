@@ -1,9 +1,10 @@
 //! Dynamic-range FULLY_CONNECTED: float in and out, int8 weights.
 
 use super::FullyConnectedGeometry;
+use crate::byte_conv::ByteConv;
 use crate::conv_2d::hybrid::{hybrid_scratch_bytes, run_hybrid};
 use crate::hybrid::{HybridSpec, HybridStage, Order, RowQuantizer};
-use crate::integer_conv::{Bias, IntegerConv, Weights};
+use crate::integer_conv::{Bias, Weights};
 use crate::{Context, Unsupported};
 
 /// A planned dynamic-range FULLY_CONNECTED; each row of the input has its own scale and zero point.
@@ -11,7 +12,7 @@ use crate::{Context, Unsupported};
 /// Litert: XNNPACK's. Reference: symmetric or asymmetric inputs as the op says.
 #[derive(Debug, Clone)]
 pub struct HybridFullyConnected {
-    conv: IntegerConv,
+    conv: ByteConv,
     stage: HybridStage,
     quantizer: RowQuantizer,
 }
@@ -31,7 +32,7 @@ impl HybridFullyConnected {
             (RowQuantizer::Symmetric, Order::Product)
         };
         let stage = HybridStage::new("fully_connected", spec, geometry.out_features, order)?;
-        let conv = IntegerConv::new(geometry.as_conv_2d(), Weights::I8(spec.weights), 0, Bias::None)?;
+        let conv = ByteConv::new::<i8>(geometry.as_conv_2d(), Weights::I8(spec.weights), 0, Bias::None, 0, None)?;
         Ok(Self { conv, stage, quantizer })
     }
 
