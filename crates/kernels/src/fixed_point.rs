@@ -167,3 +167,45 @@ pub(crate) fn inverse_square_root(x: i32) -> FixedPoint {
         _ => FixedPoint { multiplier, shift: -right },
     }
 }
+
+/// `ln(a)` in Q5 of a Q12 number that is at least 1 (LiteRT `internal/common.h`,
+/// `log_x_for_x_greater_than_or_equal_to_1_impl`): a power of two times a number near `sqrt(sqrt(1/2))`, whose logarithm is
+/// a quotient of polynomials.
+pub(crate) fn ln_of_at_least_one(a: i32) -> i32 {
+    const SQRT_SQRT_HALF: i32 = 1_805_811_301;
+    const SQRT_HALF: i32 = 1_518_500_250;
+    const LN_2: i32 = 1_488_522_236;
+    /// One quarter in Q6.
+    const QUARTER: i32 = 1 << 23;
+    let product = product::<32>;
+    let shift_left = |x: i32, by: i32| saturating_shift_left::<32>(x, by.max(0) as u32);
+    // Two ways to write `a` as 2^n r; that with the smaller r has the larger n.
+    let zeros = a.leading_zeros() as i32;
+    let r_a = shift_left(product(shift_left(a, zeros - 1), SQRT_HALF), 1);
+    let power_a = shift_left(12 - zeros, 25).saturating_add(QUARTER);
+    let headroom = product(a, SQRT_HALF).leading_zeros() as i32 - 1;
+    let r_b = shift_left(a, headroom);
+    let power_b = shift_left(12 - headroom, 25).saturating_sub(QUARTER);
+    let (r, power) = (r_a.min(r_b), power_a.max(power_b));
+    let sum = i64::from(r) + i64::from(SQRT_SQRT_HALF);
+    let p = ((sum + if sum >= 0 { 1 } else { -1 }) / 2) as i32;
+    let q = r.wrapping_sub(SQRT_SQRT_HALF).wrapping_mul(2);
+    let q2 = product(q, q);
+    let numerator = product(q, r).wrapping_add(product(product(q, q2), 117_049_297));
+    let inner = 1_057_819_769i32.wrapping_add(q).wrapping_add(product(127_690_142, q2));
+    let denominator_minus_one = product(p, inner).wrapping_add(product(638_450_708, q));
+    let reciprocal = one_over_one_plus::<32>(denominator_minus_one);
+    let of_r = product(rounding_shift_right(numerator, 6), reciprocal);
+    shift_left(product(power, LN_2).wrapping_add(of_r), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn logarithms_are_those_of_the_real_numbers() {
+        for x in [1.0, 1.0001, 1.3, 2.0, 3.7, 100.0, 4000.0] {
+            let got = super::ln_of_at_least_one((x * f64::from(1u32 << 19)) as i32);
+            assert!((f64::from(got) / f64::from(1u32 << 26) - f64::ln(x)).abs() < 1e-4, "{x}: {got}");
+        }
+    }
+}

@@ -69,6 +69,7 @@ fn words(bound: Exactness) -> String {
         Exactness::Exact => "exact".into(),
         Exactness::Relative(k) => format!("{k} eps"),
         Exactness::Sum(k) => format!("n/2 eps Σ + {k} eps"),
+        Exactness::LogSum(k) => format!("(n/2 + {k}) 2⁻²³ + {k} eps"),
     }
 }
 

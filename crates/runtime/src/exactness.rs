@@ -15,6 +15,9 @@ pub enum Exactness {
     /// At most `n / 2 * eps` times the sum of the absolute values of the `n` terms, however they are grouped, plus this many
     /// `eps` times the result for what follows the sum.
     Sum(f32),
+    /// At most `n / 2 * eps` for a sum of `n` terms that is at least 1 and of which the logarithm is taken, plus this many
+    /// `eps` of one and of the result: near 1 the error of the sum is that of its small logarithm.
+    LogSum(f32),
 }
 
 impl Exactness {
@@ -27,6 +30,7 @@ impl Exactness {
         match self {
             Self::Exact => 0.0,
             Self::Relative(k) => relative(k),
+            Self::LogSum(k) => (terms as f32 / 2.0 + k) * f32::EPSILON * (1.0 + value.abs()),
             Self::Sum(k) => terms as f32 / 2.0 * f32::EPSILON * magnitude + relative(k),
         }
     }
@@ -79,6 +83,7 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::ExpandDims(_)
         | Op::MaxPool2d(_)
         | Op::Mul(_)
+        | Op::Cast(_)
         | Op::Sign(_)
         | Op::Relu0To1(_)
         | Op::SelectV2(_)
@@ -154,6 +159,7 @@ pub fn exactness(op: &Op) -> Exactness {
         Op::ResizeBilinear(_) => Exactness::Sum(4.0),
         // exp, a sum of positive terms, a division.
         Op::Softmax(_) => Exactness::Sum(8.0),
+        Op::LogSoftmax(_) => Exactness::LogSum(8.0),
         Op::AveragePool2d(_)
         | Op::BatchNormalization(_)
         | Op::Conv2d(_)

@@ -104,6 +104,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
             inputs.iter().flatten().try_for_each(|tensor| same_parameters(tensor))
         }
         Op::Softmax(_) | Op::Logistic(_) => prescribed((1.0 / 256.0, -128)),
+        Op::LogSoftmax(_) => prescribed((1.0 / 16.0, 127)),
         Op::Tanh(_) => prescribed((1.0 / 128.0, 0)),
         Op::Add(_) | Op::Sub(_) | Op::Prelu(_) | Op::Mul(_) => inputs.iter().flatten().try_for_each(|tensor| {
             parameters(tensor)?;
@@ -149,6 +150,7 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         | Op::LogicalAnd(_)
         | Op::LogicalNot(_)
         | Op::Rank(_)
+        | Op::Cast(_)
         | Op::Shape(_) => Ok(()),
         Op::Custom(_)
         | Op::EmbeddingLookup(_)

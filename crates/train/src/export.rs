@@ -301,6 +301,8 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         | Op::Softmax(_)
         | Op::Tanh(_)
         | Op::Pad(_)
+        | Op::Cast(_)
+        | Op::LogSoftmax(_)
         | Op::Sign(_)
         | Op::Relu0To1(_)
         | Op::SelectV2(_)

@@ -355,7 +355,7 @@ fn check_op(name: &str) {
                 case.check(y, 2);
             }
         }
-        "abs" | "neg" | "exp" | "log" | "sqrt" | "rsqrt" | "square" | "sin" | "cos" | "relu_0_to_1" => {
+        "abs" | "neg" | "exp" | "log" | "sqrt" | "rsqrt" | "square" | "sin" | "cos" | "relu_0_to_1" | "log_softmax" => {
             let op: Op = match name {
                 "abs" => ops::Abs.into(),
                 "neg" => ops::Neg.into(),
@@ -366,6 +366,7 @@ fn check_op(name: &str) {
                 "square" => ops::Square.into(),
                 "sin" => ops::Sin.into(),
                 "cos" => ops::Cos.into(),
+                "log_softmax" => ops::LogSoftmax.into(),
                 _ => ops::Relu0To1.into(),
             };
             let x = case.input(&[7, 5]);
@@ -438,7 +439,7 @@ fn check_op(name: &str) {
         | "bidirectional_sequence_lstm" => {}
         // They take truth values, which are no floats.
         "reduce_any" | "reduce_all" => {}
-        "logical_and" | "logical_or" | "logical_not" | "select" | "select_v2" => {}
+        "cast" | "logical_and" | "logical_or" | "logical_not" | "select" | "select_v2" => {}
         "dequantize" | "quantize" | "shape" => {
             let x = case.input(&[3]);
             let op: Op = match name {

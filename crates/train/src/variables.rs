@@ -40,6 +40,8 @@ pub(crate) fn role(op: &Op, index: usize, tensor: &Tensor) -> Role {
         | Op::Softmax(_)
         | Op::Tanh(_)
         | Op::Pad(_)
+        | Op::Cast(_)
+        | Op::LogSoftmax(_)
         | Op::Sign(_)
         | Op::Relu0To1(_)
         | Op::SelectV2(_)

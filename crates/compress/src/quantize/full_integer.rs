@@ -144,6 +144,8 @@ fn fused_activation(op: &Op) -> Option<Activation> {
         | Op::Softmax(_)
         | Op::Tanh(_)
         | Op::Pad(_)
+        | Op::Cast(_)
+        | Op::LogSoftmax(_)
         | Op::Sign(_)
         | Op::Relu0To1(_)
         | Op::SelectV2(_)

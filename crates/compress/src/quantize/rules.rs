@@ -85,6 +85,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::ReduceMin(_) => Rule::SameScale,
         Op::Concatenation(_) | Op::Maximum(_) | Op::Minimum(_) | Op::Pack(_) | Op::DynamicUpdateSlice(_) => Rule::Join,
         Op::Softmax(_) | Op::Logistic(_) => Rule::Fixed { int8: (1.0 / 256.0, -128), int16: 1.0 / 32_768.0 },
+        Op::LogSoftmax(_) => Rule::Fixed { int8: (1.0 / 16.0, 127), int16: 1.0 / 16.0 },
         Op::Tanh(_) => Rule::Fixed { int8: (1.0 / 128.0, 0), int16: 1.0 / 32_768.0 },
         Op::Shape(_) | Op::Rank(_) => Rule::Shape,
         Op::Quantize(_) | Op::Dequantize(_) => Rule::Converts,
@@ -105,6 +106,7 @@ pub(super) fn rule(op: &Op) -> Rule {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::Cast(_)
         | Op::Sign(_)
         | Op::SelectV2(_)
         | Op::Round(_)
@@ -169,6 +171,7 @@ pub(super) fn has_int16(op: &Op) -> bool {
             | Op::Elu(_)
             | Op::HardSwish(_)
             | Op::Relu0To1(_)
+            | Op::LogSoftmax(_)
             | Op::Prelu(_)
             | Op::SquaredDifference(_)
             | Op::SpaceToDepth(_)

@@ -92,3 +92,49 @@ pub fn dequantize_f16(ctx: Context<'_>, input: &[f16], output: &mut [f32]) {
         input[task * CHUNK..task * CHUNK + output.len()].convert_to_f32_slice(output);
     });
 }
+
+/// Scales and zero points along one axis; one of each for all elements.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Channels {
+    /// Real units per step.
+    pub scales: Vec<f32>,
+    /// What stands for 0, as many.
+    pub zero_points: Vec<i32>,
+    /// Elements from one channel to the next.
+    pub stride: usize,
+}
+
+impl Channels {
+    /// Scale and zero point of element `index`.
+    #[inline]
+    fn at(&self, index: usize) -> (f32, i32) {
+        let channel = if self.scales.len() == 1 { 0 } else { index / self.stride % self.scales.len() };
+        (self.scales[channel], self.zero_points[channel])
+    }
+}
+
+/// `scale * (value - zero_point)` of each channel, rounded once; `value(index)` is an element of at most 16 bits.
+///
+/// # Panics
+/// If there is no channel, or the stride is 0.
+pub fn dequantize_channels(
+    ctx: Context<'_>,
+    channels: &Channels,
+    value: impl Fn(usize) -> i32 + Sync,
+    output: &mut [f32],
+) {
+    split(ctx.pool, output, CHUNK, |task, output| {
+        for (index, out) in (task * CHUNK..).zip(output) {
+            let (scale, zero_point) = channels.at(index);
+            *out = scale * (value(index) - zero_point) as f32;
+        }
+    });
+}
+
+/// `round(value / scale) + zero_point` of each channel, halves away from 0, cut to `range` (LiteRT
+/// `reference/quantize.h`, `PerChannelQuantize`): element `index` of the result.
+#[must_use]
+pub fn quantize_to_channel(channels: &Channels, index: usize, value: f32, (min, max): (i32, i32)) -> i32 {
+    let (scale, zero_point) = channels.at(index);
+    crate::quantize::truncate((value / scale).round()).wrapping_add(zero_point).clamp(min, max)
+}

@@ -1,6 +1,7 @@
 //! QUANTIZE: float to quantized, and one quantization to another.
 
 use crate::dispatch::multiversion;
+use crate::elementwise::map;
 use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized};
 use crate::requantize::{FixedPoint, round_even_small};
@@ -112,7 +113,7 @@ fn round_half_away(x: f32) -> f32 {
 
 /// C's conversion as x86 does it: everything that does not fit becomes the smallest i32.
 #[inline]
-fn truncate(x: f32) -> i32 {
+pub(crate) fn truncate(x: f32) -> i32 {
     if (-2_147_483_648.0..2_147_483_648.0).contains(&x) { x as i32 } else { i32::MIN }
 }
 
@@ -194,5 +195,47 @@ impl<A: Quantized, B: Quantized> Requantize<A, B> {
                 }
             }
         });
+    }
+}
+
+/// int32 to another quantization, or int16 to int32, by [`FixedPoint::round_twice`] (LiteRT `reference/requantize.h`).
+#[derive(Debug, Clone, Copy)]
+pub struct WideRequantize {
+    scale: FixedPoint,
+    from: i32,
+    to: i32,
+}
+
+impl WideRequantize {
+    /// Plans it.
+    ///
+    /// # Errors
+    /// A scale that is not above 0.
+    pub fn new(input: QuantParams, output: QuantParams) -> Result<Self, Unsupported> {
+        if !(input.scale > 0.0 && output.scale > 0.0 && input.scale.is_finite() && output.scale.is_finite()) {
+            return Err(Unsupported::new(KERNEL, format!("scales {} and {}", input.scale, output.scale)));
+        }
+        let scale = FixedPoint::new(f64::from(input.scale) / f64::from(output.scale));
+        Ok(Self { scale, from: input.zero_point, to: output.zero_point })
+    }
+
+    /// From int32.
+    ///
+    /// # Panics
+    /// If the buffers differ in size.
+    pub fn narrow<T: Quantized>(&self, ctx: Context<'_>, input: &[i32], output: &mut [T]) {
+        let Self { scale, from, to } = *self;
+        map(ctx, input, output, move |x: i32| {
+            T::narrow(scale.round_twice(x.wrapping_sub(from)).wrapping_add(to).clamp(T::MIN, T::MAX))
+        });
+    }
+
+    /// To int32.
+    ///
+    /// # Panics
+    /// If the buffers differ in size.
+    pub fn widen(&self, ctx: Context<'_>, input: &[i16], output: &mut [i32]) {
+        let Self { scale, from, to } = *self;
+        map(ctx, input, output, move |x: i16| scale.round_twice(i32::from(x).wrapping_sub(from)).wrapping_add(to));
     }
 }

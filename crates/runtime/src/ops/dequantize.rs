@@ -1,14 +1,16 @@
 //! DEQUANTIZE.
 
 use litesmith_graph::{DType, Error, Quantization, Result};
-use litesmith_kernels::dequantize::{Dequantize, DequantizeChannels, dequantize_f16};
+use litesmith_kernels::dequantize::{Dequantize, DequantizeChannels, dequantize_channels, dequantize_f16};
 use litesmith_kernels::numerics::{QuantParams, Quantized};
 
-use super::{NodeContext, quant_params, refused};
+use super::cast::packed;
+use super::{NodeContext, channels, quant_params, refused};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
     match (cx.input(0)?.dtype, cx.output()?.dtype) {
+        (DType::I4 | DType::U4 | DType::I2, DType::F32) => plan_packed(cx),
         (DType::F16, DType::F32) => Ok(Kernel::new(cx.kernel_name(DType::F16), |context, mut io| {
             let (inputs, y) = io.split();
             dequantize_f16(context, inputs.get(0), y);
@@ -47,6 +49,17 @@ fn plan_channels<T: Quantized>(cx: &NodeContext<'_>, quantization: &Quantization
     Ok(Kernel::new(cx.kernel_name(input.dtype), move |context, mut io| {
         let (inputs, y) = io.split();
         dequantize.run(context, inputs.get(0), y);
+        Ok(())
+    }))
+}
+
+fn plan_packed(cx: &NodeContext<'_>) -> Result<Kernel> {
+    let Some(packed) = packed(cx.input(0)?.dtype) else { return Err(cx.no_kernel()) };
+    let channels = channels(cx.input(0)?)?;
+    Ok(Kernel::new(cx.kernel_name(cx.input(0)?.dtype), move |context, mut io| {
+        let (inputs, y) = io.split();
+        let bytes = inputs.get::<u8>(0);
+        dequantize_channels(context, &channels, |index| packed.get(bytes, index), y);
         Ok(())
     }))
 }

@@ -5,6 +5,7 @@ use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, ops as grap
 use litesmith_kernels::binary::Binary;
 use litesmith_kernels::comparison::Comparison;
 use litesmith_kernels::conv_2d::Window;
+use litesmith_kernels::dequantize::Channels;
 use litesmith_kernels::elementwise::Unary;
 use litesmith_kernels::integer::IntegerUnary;
 use litesmith_kernels::numerics::{QuantParams, Quantized};
@@ -18,6 +19,7 @@ mod activations;
 mod average_pool_2d;
 mod batch_matmul;
 mod binary;
+mod cast;
 mod comparisons;
 mod concatenation;
 mod conv_2d;
@@ -28,6 +30,7 @@ mod dequantize;
 mod fully_connected;
 mod indexing;
 mod l2_pool_2d;
+mod log_softmax;
 mod lstm;
 mod max_pool_2d;
 mod non_max_suppression;
@@ -73,6 +76,8 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Pad(_) => pad::plan(cx, None),
         Op::Padv2(_) => pad::plan(cx, Some(2)),
         Op::SpaceToBatchNd(op) => pad::plan_space_to_batch_nd(cx, op),
+        Op::LogSoftmax(_) => log_softmax::plan(cx),
+        Op::Cast(_) => cast::plan(cx),
         Op::Mean(_) => reduce::plan(cx, Reduction::Mean),
         Op::Sub(op) => binary::plan(cx, Binary::Sub, op.activation),
         Op::Div(op) => binary::plan(cx, Binary::Div, op.activation),
@@ -264,6 +269,18 @@ impl<'a> NodeContext<'a> {
     pub(crate) fn copy_name(&self) -> String {
         format!("{}/copy", self.node.op.snake_name())
     }
+}
+
+/// Scales and zero points of an integer tensor, one for all or one for each index along an axis.
+pub(crate) fn channels(tensor: &Tensor) -> Result<Channels> {
+    let fail = |message: &str| Error::malformed(format!("tensor \"{}\"", tensor.name), message);
+    let Some(quantization) = &tensor.quantization else { return Err(fail("its elements need scales")) };
+    quantization.check(&tensor.shape)?;
+    let zero_points = quantization.zero_points.iter().map(|&zero_point| i32::try_from(zero_point));
+    let zero_points =
+        zero_points.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| fail("a zero point is too large"))?;
+    let after = tensor.shape.get(quantization.axis.saturating_add(1)..).unwrap_or(&[]);
+    Ok(Channels { scales: quantization.scales.clone(), zero_points, stride: after.iter().product::<usize>().max(1) })
 }
 
 /// The one scale and zero point of an integer tensor.

@@ -3,16 +3,16 @@
 
 use litesmith_graph::ops::{
     Abs, Activation, Add, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BatchToSpaceNd, Bitcast,
-    BroadcastArgs, BroadcastTo, CallOnce, Ceil, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace, DepthwiseConv2d,
-    Dequantize, Div, DynamicUpdateSlice, Elu, EmbeddingLookup, Equal, Exp, ExpandDims, Fill, Floor, FloorDiv, FloorMod,
-    FullyConnected, Gather, GatherNd, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization, L2Pool2d, LeakyRelu,
-    Less, LessEqual, LocalResponseNormalization, Log, LogicalAnd, LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum,
-    Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, OneHot, Pack, Pad, Padding, Padv2, Pow, Prelu, Quantize, Range, Rank,
-    ReadVariable, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape,
-    ResizeBilinear, ResizeNearestNeighbor, ReverseV2, Round, Rsqrt, ScatterNd, Select, SelectV2, Shape, Sign, Sin,
-    Slice, Softmax, SpaceToBatchNd, SpaceToDepth, Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze,
-    StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv,
-    UnidirectionalSequenceLstm, Unpack, VarHandle, Where, While, ZerosLike,
+    BroadcastArgs, BroadcastTo, CallOnce, Cast, Ceil, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace,
+    DepthwiseConv2d, Dequantize, Div, DynamicUpdateSlice, Elu, EmbeddingLookup, Equal, Exp, ExpandDims, Fill, Floor,
+    FloorDiv, FloorMod, FullyConnected, Gather, GatherNd, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization,
+    L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogSoftmax, LogicalAnd, LogicalNot,
+    LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, OneHot, Pack, Pad, Padding,
+    Padv2, Pow, Prelu, Quantize, Range, Rank, ReadVariable, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd,
+    Relu, Relu0To1, Relu6, ReluN1To1, Reshape, ResizeBilinear, ResizeNearestNeighbor, ReverseV2, Round, Rsqrt,
+    ScatterNd, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToBatchNd, SpaceToDepth, Split, SplitV, Sqrt,
+    Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose,
+    TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, Where, While, ZerosLike,
 };
 use litesmith_graph::ops::{
     BidirectionalSequenceLstm, Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf, UnidirectionalSequenceRnn,
@@ -27,6 +27,7 @@ mod arithmetic;
 mod average_pool_2d;
 mod batch_matmul;
 mod batch_space;
+mod cast;
 mod comparisons;
 mod concatenation;
 mod control_flow;
@@ -40,6 +41,7 @@ mod expand_dims;
 mod fully_connected;
 mod indexing;
 mod l2_pool_2d;
+mod log_softmax;
 mod lstm;
 mod max_pool_2d;
 mod mean;
@@ -204,7 +206,9 @@ table! {
     Exp 47;
     TopkV2 48;
     Split 49;
+    LogSoftmax 50;
     BidirectionalSequenceLstm 52;
+    Cast 53;
     Prelu 54;
     Maximum 55;
     ArgMax 56;

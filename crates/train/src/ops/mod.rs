@@ -269,6 +269,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::BroadcastTo(_) => rearrange::plan(node),
         Op::ResizeBilinear(op) => resize_bilinear::plan(*op, node),
         Op::Softmax(op) => softmax::plan(*op, node),
+        Op::LogSoftmax(_) => Ok(softmax::plan_log(node)),
         Op::BatchNormalization(op) => {
             let channels = node.shape(0).last().copied().unwrap_or(1);
             Ok(Box::new(BatchNormalization::new(*op, channels)))
@@ -317,6 +318,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::VarHandle(_)
         | Op::ReadVariable(_)
         | Op::AssignVariable(_)
+        | Op::Cast(_)
         | Op::TransposeConv(_)
         | Op::Sign(_)
         | Op::SelectV2(_)
