@@ -24,7 +24,7 @@ impl Packed {
     #[must_use]
     pub fn get(self, bytes: &[u8], index: usize) -> i32 {
         let each = (8 / self.bits) as usize;
-        let value = i32::from(bytes[index / each]) >> (index % each) as u32 * self.bits;
+        let value = i32::from(bytes[index / each]) >> ((index % each) as u32 * self.bits);
         let unused = 32 - self.bits;
         if self.signed { value << unused >> unused } else { value & ((1 << self.bits) - 1) }
     }
