@@ -1,7 +1,7 @@
-"""Every other model in a folder: which of them Litesmith runs, and how far its outputs are from LiteRT's.
+"""Every other model in a folder: whether Litesmith runs it, and how far its outputs are from LiteRT's.
 
-Informational: the table says how many ran. What a model needs that is not built yet does not fail the suite; a crash of
-Litesmith (a signal, or an exit status that is not 0, 1 or 2) does.
+A model that LiteRT loads and Litesmith does not run fails the suite; so does a crash of Litesmith (a signal, or an exit status
+that is not 0, 1 or 2). How far the outputs are apart is informational.
 """
 
 from pathlib import Path
@@ -45,6 +45,7 @@ def check(report: Report, tools: Tools, folder: Path) -> None:
         row = {"model": name}
         report.models.append(row)
         if sides is None:
+            refused += 1
             row["verdict"] = probe.result().error or "has no inputs"
             print(f"  -- {name}: {row['verdict'][:160]}")
             ran.discard(path)
