@@ -202,7 +202,7 @@ mod tests {
                         fields.scalar(dimension_metadata::DENSE_SIZE, *size, 0);
                     }
                     Axis::Compressed(segments, indices) => {
-                        let values = [builder.scalars(*segments), builder.scalars(*indices)];
+                        let values = [builder.scalars(segments), builder.scalars(indices)];
                         let [segments, indices] = values.map(|values| {
                             let mut fields = Fields::default();
                             fields.offset(sparse_indices::VALUES, values);
