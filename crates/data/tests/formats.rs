@@ -270,7 +270,7 @@ fn broken_npy_files_say_what_and_where() {
     let y = folder.write("y.npy", npy("|u1", "(2,)", &[1, 0]));
     let cases: [(Vec<u8>, &[&str]); 9] = [
         (npy_with("|u1", "True", "(2, 1)", &[1, 2]), &["Fortran", "ascontiguousarray"]),
-        (npy("<f2", "(2, 1)", &[0; 4]), &["<f2", "astype"]),
+        (npy("<c8", "(2, 1)", &[0; 16]), &["<c8", "astype"]),
         (npy("|O", "(2, 1)", &[0; 4]), &["|O"]),
         (npy("|u1", "(2, 2)", &[1, 2, 3]), &["cut off", "shape [2, 2]"]),
         (npy("|u1", "(2, 1)", &[1, 2, 3]), &["follow"]),
