@@ -154,8 +154,12 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> Difference:
         .reshape(*rows.shape, size)
         .all(axis=2)
     )
-    apart = np.abs(mine.astype(np.float64) - rows.astype(np.float64))
-    spread = float(rows.max()) - float(rows.min()) if rows.size else 0.0
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(mine.astype(np.float64) - rows.astype(np.float64))
+    # Whatever bits a NaN has, and for infinities, whose difference is NaN.
+    apart[(np.isnan(mine) & np.isnan(rows)) | (mine == rows)] = 0.0
+    finite = rows[np.isfinite(rows)]
+    spread = float(finite.max()) - float(finite.min()) if finite.size else 0.0
     largest = float(apart.max()) if apart.size else 0.0
     return Difference(
         shapes=True,
