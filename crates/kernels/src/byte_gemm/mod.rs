@@ -44,6 +44,7 @@ pub(crate) struct Packed {
     /// What is added to every weight as it is packed: 128 minus the zero point of unsigned weights, else 0.
     weight_offset: i32,
     /// Whether a weight is -128, whose products the AVX2 kernel cannot sum.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels that need it"))]
     has_min: bool,
 }
 
@@ -248,6 +249,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     /// Steps of a segment without an incomplete last one, and the elements of that.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels that need it"))]
     fn steps(&self) -> (usize, usize) {
         (self.segment_len / KR, self.segment_len % KR)
     }

@@ -64,6 +64,7 @@ pub(crate) struct ByteDepthwise {
     /// What is added to every weight: 128 minus the zero point of unsigned weights, else 0.
     weight_offset: i32,
     /// Whether a weight is -128, whose products the AVX2 kernel cannot sum.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels that need it"))]
     has_min: bool,
 }
 
@@ -79,6 +80,7 @@ pub(super) struct Row<'a> {
     pub(super) bias: &'a [i32],
     pub(super) weight_offset: i32,
     pub(super) ones: &'a [i32],
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels that need it"))]
     pub(super) reuse: bool,
 }
 
