@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use litesmith::{Isa, Session, SessionOptions, load_model};
 use litesmith_graph::{DType, Model};
+use litesmith_testkit::Random;
 
 fn models(folder: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -18,31 +19,24 @@ fn models(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The next of a sequence of numbers without a pattern (Steele, Lea and Flood, "splitmix64", 2014).
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
-}
-
 /// Fills an input: floats in 0..1, quantized values of every kind; plain integers, which are often indices, 0 or 1.
 fn fill(dtype: DType, quantized: bool, bytes: &mut [u8], seed: u64) {
-    let mut state = seed;
-    let float = |state: &mut u64| (next(state) >> 40) as f32 / (1 << 24) as f32;
+    let mut random = Random::new(seed);
+    // 0..1, in which logarithms and square roots are defined.
+    let mut float = || (random.float() + 1.0) / 2.0;
     match dtype {
-        DType::F32 => bytes.chunks_exact_mut(4).for_each(|x| x.copy_from_slice(&float(&mut state).to_ne_bytes())),
+        DType::F32 => bytes.chunks_exact_mut(4).for_each(|x| x.copy_from_slice(&float().to_ne_bytes())),
         DType::F16 => bytes.chunks_exact_mut(2).for_each(|x| {
-            x.copy_from_slice(&half::f16::from_f32(float(&mut state)).to_ne_bytes());
+            x.copy_from_slice(&half::f16::from_f32(float()).to_ne_bytes());
         }),
         DType::I8 | DType::U8 | DType::I16 if quantized => {
-            bytes.iter_mut().for_each(|x| *x = (next(&mut state) >> 56) as u8);
+            random.fill(bytes);
         }
         _ => {
             let size = (dtype.bits() / 8).max(1);
             bytes.chunks_exact_mut(size).for_each(|x| {
                 x.fill(0);
-                x[0] = (next(&mut state) >> 63) as u8;
+                x[0] = random.below(2) as u8;
             });
         }
     }
@@ -80,7 +74,14 @@ fn apart(a: &[u8], b: &[u8]) -> f32 {
     let (a, b) = (floats(a), floats(b));
     let largest = a.iter().chain(&b).fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
     let same = |x: f32, y: f32| x == y || (x.is_nan() && y.is_nan());
-    a.iter().zip(&b).map(|(&x, &y)| if same(x, y) { 0.0 } else { (x - y).abs() / largest }).fold(0.0, f32::max)
+    let share = |x: f32, y: f32| (x - y).abs() / largest;
+    // A NaN beside a number is as far apart as can be; `max` alone would pass over it.
+    let gap = |(&x, &y): (&f32, &f32)| match share(x, y) {
+        _ if same(x, y) => 0.0,
+        share if share.is_nan() => f32::INFINITY,
+        share => share,
+    };
+    a.iter().zip(&b).map(gap).fold(0.0, f32::max)
 }
 
 /// What two runs of one signature differ in. Where float values decide what integers follow, as in dynamic range, what lies on
