@@ -5,6 +5,20 @@ pub mod portable;
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected as has_feature;
+#[cfg(target_arch = "x86_64")]
+use std::arch::is_x86_feature_detected as has_feature;
+
+/// A WebAssembly engine refuses a whole module for one instruction that it does not know, so there is nothing to detect:
+/// a running module has the features that it was compiled with.
+#[cfg(target_arch = "wasm32")]
+macro_rules! has_feature {
+    ($feature:tt) => {
+        cfg!(target_feature = $feature)
+    };
+}
+
 /// Each row names an instruction set once; from it come the enum variant, its name, the detection of its features, and a
 /// macro that puts the same features on a function as `#[target_feature]`.
 macro_rules! instruction_sets {
@@ -30,7 +44,7 @@ macro_rules! instruction_sets {
                     Self::Scalar => true,
                     $(
                         #[cfg(target_arch = $arch)]
-                        Self::$variant => $(is_x86_feature_detected!($feature))&&*,
+                        Self::$variant => $(has_feature!($feature))&&*,
                         #[cfg(not(target_arch = $arch))]
                         Self::$variant => false,
                     )*
@@ -80,6 +94,10 @@ instruction_sets! { $
     Avx512 avx512 "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"];
     /// x86-64 with AVX-512 and VNNI.
     Avx512Vnni avx512_vnni "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"];
+    /// WebAssembly with vectors of 128 bits.
+    Simd128 simd128 "wasm32" ["simd128"];
+    /// WebAssembly with vectors of 128 bits and the relaxed instructions.
+    RelaxedSimd relaxed_simd "wasm32" ["simd128", "relaxed-simd"];
 }
 
 // After the table, whose macros it uses.
