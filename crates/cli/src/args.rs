@@ -200,7 +200,7 @@ pub(crate) struct TrainArgs {
     /// Write a report with the curves
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) html: Option<PathBuf>,
-    /// Instruction set: scalar, avx2, avx512, avx512_vnni [default: the best of this CPU]
+    /// Instruction set, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]
     #[arg(long, value_name = "ISA")]
     pub(crate) isa: Option<litesmith::Isa>,
 }
@@ -272,7 +272,7 @@ pub(crate) struct BenchTrainArgs {
     /// Stop when this accuracy, in percent, is reached on the test set, and tell the seconds of training it took
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = percent)]
     pub(crate) to_accuracy: Option<f64>,
-    /// Instruction set: scalar, avx2, avx512, avx512_vnni [default: the best of this CPU]
+    /// Instruction set, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]
     #[arg(long, value_name = "ISA")]
     pub(crate) isa: Option<litesmith::Isa>,
 }
@@ -301,7 +301,7 @@ pub(crate) struct RuntimeArgs {
     /// Whose integer arithmetic to follow; float models are the same under both
     #[arg(long, value_enum, default_value_t = NumericsArg::Litert)]
     pub(crate) numerics: NumericsArg,
-    /// Instruction set: scalar, avx2, avx512, avx512_vnni [default: the best of this CPU]
+    /// Instruction set, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]
     #[arg(long, value_name = "ISA")]
     pub(crate) isa: Option<litesmith::Isa>,
 }
@@ -571,7 +571,7 @@ pub(crate) struct DiffArgs {
     /// Whose integer arithmetic to follow, one for both or one for each
     #[arg(long, value_enum, value_delimiter = ',', num_args = 1, default_values_t = [NumericsArg::Litert])]
     pub(crate) numerics: Vec<NumericsArg>,
-    /// Instruction set, one for both or one for each: scalar, avx2, avx512, avx512_vnni [default: the best of this CPU]
+    /// Instruction set, one for both or one for each, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]
     #[arg(long, value_name = "ISA", value_delimiter = ',')]
     pub(crate) isa: Vec<litesmith::Isa>,
 }

@@ -41,6 +41,8 @@ peak!(scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, 12);
 peak!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, 12);
 #[cfg(target_arch = "x86_64")]
 peak!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, 24);
+#[cfg(target_arch = "aarch64")]
+peak!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, 24);
 
 /// Runs `rounds` of independent f32 multiply-adds in registers on one thread. Returns how many (a vector counts as its
 /// lanes), and a value that depends on all of them, so that none can be left out.
@@ -64,7 +66,12 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> (u64, f32) {
             _ => {}
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    if isa != Isa::Scalar {
+        // SAFETY: all of AArch64 have NEON.
+        return unsafe { neon::run(rounds) };
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = isa;
     scalar::run(rounds)
 }

@@ -94,13 +94,21 @@ instruction_sets! { $
     Avx512 avx512 "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"];
     /// x86-64 with AVX-512 and VNNI.
     Avx512Vnni avx512_vnni "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"];
+    /// AArch64 with NEON, which all of them have.
+    Neon neon "aarch64" ["neon"];
+    /// AArch64 with NEON and the dot product of bytes.
+    NeonDotprod neon_dotprod "aarch64" ["neon", "dotprod"];
+    /// AArch64 with NEON, the dot product and the matrix product of bytes.
+    NeonI8mm neon_i8mm "aarch64" ["neon", "dotprod", "i8mm"];
     /// WebAssembly with vectors of 128 bits.
     Simd128 simd128 "wasm32" ["simd128"];
     /// WebAssembly with vectors of 128 bits and the relaxed instructions.
     RelaxedSimd relaxed_simd "wasm32" ["simd128", "relaxed-simd"];
 }
 
-// After the table, whose macros it uses.
+// After the table, whose macros they use.
+#[cfg(target_arch = "aarch64")]
+pub mod aarch64;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 

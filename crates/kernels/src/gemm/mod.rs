@@ -20,11 +20,13 @@ pub(crate) fn tile_name(isa: Isa) -> &'static str {
     match isa {
         Isa::Avx2 => "avx2/6x16",
         Isa::Avx512 | Isa::Avx512Vnni => "avx512/14x32",
+        Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => "neon/8x8",
         _ => "scalar/4x8",
     }
 }
 
-/// Defines a function that calls the one of the same name in the module (`scalar`, `avx2`, `avx512`) of an instruction set.
+/// Defines a function that calls the one of the same name in the module (`scalar`, `avx2`, `avx512`,
+/// `neon`) of an instruction set.
 macro_rules! on_isa {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($($argument:ident: $type:ty),*); $(in $parent:ident)?) => {
         $(#[$doc])*
@@ -44,7 +46,12 @@ macro_rules! on_isa {
                     _ => {}
                 }
             }
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            if isa != $crate::Isa::Scalar {
+                // SAFETY: all of AArch64 have NEON.
+                return unsafe { $($parent::)?neon::$name($($argument),*) };
+            }
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             let _ = isa;
             $($parent::)?scalar::$name($($argument),*);
         }

@@ -573,3 +573,8 @@ tiles! {
     /// 14 rows: 28 sums, 2 vectors of the panel and 1 broadcast use 31 of 32 registers. Feature maps are often multiples of 7.
     avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, [14 7 4 2 1], [9 6 3 1]
 }
+#[cfg(target_arch = "aarch64")]
+tiles! {
+    /// 8 rows: 16 sums hide the latency of two pipes; they, 2 vectors of the panel and the rows use 26 of 32 registers.
+    neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, [8 4 2 1], [6 3 1]
+}

@@ -504,6 +504,8 @@ transforms!(scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4
 transforms!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8);
 #[cfg(target_arch = "x86_64")]
 transforms!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16);
+#[cfg(target_arch = "aarch64")]
+transforms!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4);
 
 gemm::on_isa! {
     fn transform_operand(tiles: &Tiles, x: &[f32], to: &mut [f32]);

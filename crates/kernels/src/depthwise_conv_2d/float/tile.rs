@@ -215,6 +215,8 @@ depthwise!(scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4,
 depthwise!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, 4);
 #[cfg(target_arch = "x86_64")]
 depthwise!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, 4);
+#[cfg(target_arch = "aarch64")]
+depthwise!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, 4);
 
 gemm::on_isa! {
     /// One row of output pixels.
