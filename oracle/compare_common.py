@@ -34,13 +34,18 @@ class Report:
 
 @dataclass
 class Run:
-    """One side's answer: the output, what was said on stderr, and why there is no output, if there is none."""
+    """One side's answer: the outputs, what was said on stderr, and why there is no output, if there is none."""
 
-    y: np.ndarray = None
+    ys: list = field(default_factory=list)
     about: dict = field(default_factory=dict)
     stderr: str = ""
     error: str = ""
     status: int = 0
+
+    @property
+    def y(self) -> np.ndarray:
+        """The first output."""
+        return self.ys[0]
 
     def complaints(self) -> list:
         return [line for line in self.stderr.splitlines() if COMPLAINT.match(line)]
@@ -55,10 +60,10 @@ class Tools:
     pool: Executor
     counter: itertools.count = field(default_factory=itertools.count)
 
-    def scratch_file(self) -> Path:
-        return self.scratch / f"{next(self.counter)}.npy"
+    def scratch_file(self, extension: str = "npy") -> Path:
+        return self.scratch / f"{next(self.counter)}.{extension}"
 
-    def _run(self, command: list, y_path: Path) -> Run:
+    def _run(self, command: list, y_paths: list) -> Run:
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
@@ -72,31 +77,35 @@ class Tools:
             result.error = f"{how}: {said[:400]}"
             return result
         try:
-            result.y = np.load(y_path)
+            for path in y_paths:
+                file = np.load(path)
+                result.ys += [file[str(i)] for i in range(len(file.files))] if path.suffix == ".npz" else [file]
         except (OSError, ValueError) as error:
-            result.error = f"its output could not be read: {error}"
+            result.error = f"its outputs could not be read: {error}"
             return result
         finally:
-            y_path.unlink(missing_ok=True)
+            for path in y_paths:
+                path.unlink(missing_ok=True)
         if done.stdout.strip().startswith("{"):
             result.about = json.loads(done.stdout.strip().splitlines()[-1])
         return result
 
     def litert(self, model: Path, mode: str, x: str, batch: int, signature: str = ""):
-        """LiteRT's first output, as a future. `x` is a path, several with commas, or `-` for inputs drawn from a fixed seed."""
-        y = self.scratch_file()
+        """LiteRT's outputs, as a future. `x` is a path, several with commas, or `-` for inputs drawn from a fixed seed."""
+        y = self.scratch_file("npz")
         command = [sys.executable, str(HERE / "compare_litert.py"), str(model), MODES[mode], str(x), str(y), str(batch)]
         command += [signature] if signature else []
-        return self.pool.submit(self._run, command, y)
+        return self.pool.submit(self._run, command, [y])
 
-    def ours(self, model: Path, mode: str, *xs, threads: int = 1, signature: str = "", output: str = ""):
-        """Litesmith's raw output for the inputs, in order or as `NAME=FILE`, as a future."""
-        y = self.scratch_file()
-        command = [str(self.litesmith), "run", str(model), "--output-raw", f"{output}={y}" if output else str(y)]
+    def ours(self, model: Path, mode: str, *xs, threads: int = 1, signature: str = "", outputs: list = ("",)):
+        """Litesmith's raw outputs for the inputs, in order or as `NAME=FILE`, as a future; `outputs` are names, empty for in order."""
+        ys = [self.scratch_file() for _ in outputs]
+        command = [str(self.litesmith), "run", str(model)]
+        command += [word for name, y in zip(outputs, ys) for word in ("--output-raw", f"{name}={y}" if name else str(y))]
         command += [word for x in xs for word in ("--input", str(x))]
         command += ["--signature", signature] if signature else []
         command += ["--numerics", mode, "--threads", str(threads)]
-        return self.pool.submit(self._run, command, y)
+        return self.pool.submit(self._run, command, ys)
 
 
 def as_input(images: np.ndarray, about: dict) -> np.ndarray:
@@ -160,6 +169,8 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> Difference:
     apart[(np.isnan(mine) & np.isnan(rows)) | (mine == rows)] = 0.0
     finite = rows[np.isfinite(rows)]
     spread = float(finite.max()) - float(finite.min()) if finite.size else 0.0
+    # A constant output, or one of one element, has its magnitude for a range.
+    spread = spread or (float(np.abs(finite.astype(np.float64)).max()) if finite.size else 0.0)
     largest = float(apart.max()) if apart.size else 0.0
     return Difference(
         shapes=True,

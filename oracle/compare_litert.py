@@ -1,11 +1,11 @@
 """Run one model in LiteRT, in a process of its own: the reference kernels can abort the process, and what the C++ side
 logs is only seen on its stderr.
 
-    compare_litert.py MODEL auto|reference X.npy Y.npy [BATCH [SIGNATURE]]
+    compare_litert.py MODEL auto|reference X.npy Y.npz [BATCH [SIGNATURE]]
 
 X.npy holds the first input for all images, batch first; with `-` the inputs are drawn from a fixed seed. BATCH 0 leaves
-the model's own shapes; then there may be a file for each input, joined by commas. Y.npy gets the first output. With SIGNATURE that one runs,
-its inputs and outputs in the order of their names. One JSON line about the model goes to stdout.
+the model's own shapes; then there may be a file for each input, joined by commas. Y.npz gets the outputs, named 0, 1 and so on.
+With SIGNATURE that one runs, its inputs and outputs in the order of their names. One JSON line about the model goes to stdout.
 """
 
 import json
@@ -45,6 +45,14 @@ def draw(details: dict, seed: int) -> np.ndarray:
     return rng.integers(0, 2, shape).astype(dtype)
 
 
+def save(path: str, ys: list) -> None:
+    np.savez(path, **{str(index): y for index, y in enumerate(ys)})
+
+
+def outputs_of(interpreter: Interpreter) -> list:
+    return [interpreter.get_tensor(details["index"]) for details in interpreter.get_output_details()]
+
+
 def run_signature(runner, about: dict, x_path: str, y_path: str) -> None:
     details = sorted(runner.get_input_details().items())
     about["inputs"] = [describe(d) | {"name": name} for name, d in details]
@@ -52,7 +60,7 @@ def run_signature(runner, about: dict, x_path: str, y_path: str) -> None:
     files = [] if x_path == "-" else x_path.split(",")
     xs = {name: np.load(files[i]) if files else draw(d, i) for i, (name, d) in enumerate(details)}
     ys = runner(**xs)
-    np.save(y_path, ys[about["outputs"][0]["name"]])
+    save(y_path, [ys[output["name"]] for output in about["outputs"]])
     print(json.dumps(about))
 
 
@@ -75,7 +83,7 @@ def main() -> None:
             x = draw(details, seed) if x_path == "-" else np.load(x_path.split(",")[seed])
             interpreter.set_tensor(details["index"], x)
         interpreter.invoke()
-        y = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        ys = outputs_of(interpreter)
     else:
         x = np.load(x_path)
         parts = []
@@ -88,10 +96,10 @@ def main() -> None:
                 size = len(part)
             interpreter.set_tensor(first["index"], part)
             interpreter.invoke()
-            parts.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-        y = np.concatenate(parts)
+            parts.append(outputs_of(interpreter))
+        ys = [np.concatenate(part) for part in zip(*parts)]
     about["seconds"] = time.perf_counter() - began
-    np.save(y_path, y)
+    save(y_path, ys)
     print(json.dumps(about))
 
 

@@ -8,7 +8,8 @@ use litesmith_graph::{DType, Error, Graph, Op, Result, TensorId, elements};
 use litesmith_kernels::{Activation, Real};
 
 use crate::ops::{Operand, Wanted, is_view};
-use crate::variables::{Role, role};
+use crate::variables::role;
+use litesmith_graph::ops::Parameter;
 
 /// A trainable or moving variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,9 +220,9 @@ impl<T: Real> Program<T> {
         };
         let len = tensor.elements()?;
         let (kind, is_trainable) = match role(op, position, tensor) {
-            Role::Trainable => (&mut self.trainable, true),
-            Role::Moving => (&mut self.moving, false),
-            Role::Constant => {
+            Parameter::Trainable => (&mut self.trainable, true),
+            Parameter::Moving => (&mut self.moving, false),
+            Parameter::Constant => {
                 self.constants.push(data.elements::<f32>()?.iter().map(|&x| T::from_f64(f64::from(x))).collect());
                 return Ok(Operand::Constant(self.constants.len() - 1));
             }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use litesmith_graph::{Graph, Result};
 use serde::Serialize;
 
-use crate::variables::{Role, role};
+use crate::variables::role;
+use litesmith_graph::ops::Parameter;
 
 /// A row for each layer of an architecture, or for each op of a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -83,10 +84,10 @@ impl Summary {
                     continue;
                 }
                 let role = role(&node.op, input, tensor);
-                if role != Role::Constant && counted.insert(id) {
+                if role != Parameter::Constant && counted.insert(id) {
                     match role {
-                        Role::Trainable => row.parameters_trainable += tensor.elements()?,
-                        Role::Moving | Role::Constant => row.parameters_fixed += tensor.elements()?,
+                        Parameter::Trainable => row.parameters_trainable += tensor.elements()?,
+                        Parameter::Moving | Parameter::Constant => row.parameters_fixed += tensor.elements()?,
                     }
                 }
             }

@@ -1,16 +1,11 @@
 //! Full integer quantization: int8 weights, int8 or int16 activations, bias in the scale of the products.
 
-use litesmith_graph::{
-    DType, Error, Graph, Op, Quantization, Result, Tensor, TensorId,
-    ops::{Activation, Quantize},
-};
+use litesmith_graph::{DType, Error, Graph, Quantization, Result, Tensor, TensorId, ops::QuantizationRule as Rule};
 
 use super::{
     Decision, IoType, KeptFloat, QuantizeOptions, Scheme, TensorReport, constant_weights,
     groups::{Groups, Parameters, parameters_of},
-    missing_bias, normalization, params,
-    rules::{Rule, has_int16, rule, value_input},
-    scale_axis,
+    missing_bias, normalization, params, scale_axis,
 };
 use crate::{Edit, Form, Range, Ranges};
 
@@ -80,20 +75,21 @@ fn roles(graph: &Graph, dtype: DType) -> Vec<Role> {
     let mut roles = Vec::with_capacity(graph.nodes.len());
     for (index, node) in graph.nodes.iter().enumerate() {
         let floats = || node.inputs.iter().flatten().filter(|id| graph.tensor(**id).dtype == DType::F32);
-        let is_passive = rule(&node.op) == Rule::Shape
+        let quantization = node.op.quantization();
+        let is_passive = quantization.rule == Rule::Shape
             || !node.outputs.iter().chain(node.inputs.iter().flatten()).any(|id| graph.tensor(*id).dtype == DType::F32);
-        let input = node.inputs.get(value_input(&node.op)).copied().flatten();
+        let input = node.inputs.get(node.op.typed_by()).copied().flatten();
         let reason = if is_passive {
             roles.push(Role::Passive);
             continue;
-        } else if dtype == DType::I16 && !has_int16(&node.op) {
+        } else if dtype == DType::I16 && quantization.rule != Rule::Float && !quantization.has_int16 {
             Some("LiteRT has no int16 kernel for it".into())
-        } else if let Some(activation) = fused_activation(&node.op).filter(|activation| activation.clamp().is_none()) {
+        } else if let Some(activation) = node.op.fused_activation().filter(|activation| activation.clamp().is_none()) {
             Some(format!("its fused activation {activation:?} has no integer form"))
         } else if let Some(id) = input.filter(|&id| graph.tensor(id).dtype != DType::F32) {
             Some(format!("its input is {}", graph.tensor(id).dtype))
         } else {
-            match rule(&node.op) {
+            match quantization.rule {
                 Rule::Weights { .. } => weights_reason(graph, index),
                 Rule::Float => Some("it has no integer form".into()),
                 Rule::SameScale if !input.is_some_and(|id| is_activation(graph, id)) => {
@@ -119,137 +115,6 @@ fn weights_reason(graph: &Graph, index: usize) -> Option<String> {
     let bias = graph.nodes[index].inputs.get(2).copied().flatten().map(|id| graph.tensor(id));
     let is_constant = bias.is_none_or(|bias| bias.dtype == DType::F32 && bias.data.is_some());
     (!is_constant).then(|| "its bias is not a float32 constant".into())
-}
-
-fn fused_activation(op: &Op) -> Option<Activation> {
-    match op {
-        Op::Add(op) => Some(op.activation),
-        Op::AveragePool2d(op) => Some(op.activation),
-        Op::Concatenation(op) => Some(op.activation),
-        Op::Conv2d(op) => Some(op.activation),
-        Op::DepthwiseConv2d(op) => Some(op.activation),
-        Op::FullyConnected(op) => Some(op.activation),
-        Op::MaxPool2d(op) => Some(op.activation),
-        Op::Mul(op) => Some(op.activation),
-        Op::Div(op) => Some(op.activation),
-        Op::TransposeConv(op) => Some(op.activation),
-        Op::L2Pool2d(op) => Some(op.activation),
-        Op::Sub(op) => Some(op.activation),
-        Op::Dequantize(_)
-        | Op::Logistic(_)
-        | Op::Relu(_)
-        | Op::ReluN1To1(_)
-        | Op::Relu6(_)
-        | Op::Reshape(_)
-        | Op::Softmax(_)
-        | Op::Tanh(_)
-        | Op::Pad(_)
-        | Op::Cast(_)
-        | Op::LogSoftmax(_)
-        | Op::Sign(_)
-        | Op::Relu0To1(_)
-        | Op::SelectV2(_)
-        | Op::Round(_)
-        | Op::Cos(_)
-        | Op::Ceil(_)
-        | Op::Abs(_)
-        | Op::FloorMod(_)
-        | Op::Square(_)
-        | Op::FloorDiv(_)
-        | Op::LogicalNot(_)
-        | Op::LogicalAnd(_)
-        | Op::LogicalOr(_)
-        | Op::Pow(_)
-        | Op::Rsqrt(_)
-        | Op::Sqrt(_)
-        | Op::Log(_)
-        | Op::NotEqual(_)
-        | Op::Equal(_)
-        | Op::Sin(_)
-        | Op::Select(_)
-        | Op::LessEqual(_)
-        | Op::GreaterEqual(_)
-        | Op::Greater(_)
-        | Op::Neg(_)
-        | Op::Less(_)
-        | Op::Exp(_)
-        | Op::Floor(_)
-        | Op::SquaredDifference(_)
-        | Op::Minimum(_)
-        | Op::Maximum(_)
-        | Op::Prelu(_)
-        | Op::Mean(_)
-        | Op::Squeeze(_)
-        | Op::StridedSlice(_)
-        | Op::DepthToSpace(_)
-        | Op::SpaceToDepth(_)
-        | Op::Gather(_)
-        | Op::Transpose(_)
-        | Op::ResizeBilinear(_)
-        | Op::BatchToSpaceNd(_)
-        | Op::SpaceToBatchNd(_)
-        | Op::EmbeddingLookup(_)
-        | Op::Padv2(_)
-        | Op::OneHot(_)
-        | Op::ZerosLike(_)
-        | Op::Fill(_)
-        | Op::Range(_)
-        | Op::GatherNd(_)
-        | Op::Where(_)
-        | Op::Rank(_)
-        | Op::ScatterNd(_)
-        | Op::BroadcastArgs(_)
-        | Op::DynamicUpdateSlice(_)
-        | Op::Bitcast(_)
-        | Op::Split(_)
-        | Op::Slice(_)
-        | Op::Tile(_)
-        | Op::Unpack(_)
-        | Op::ResizeNearestNeighbor(_)
-        | Op::MirrorPad(_)
-        | Op::SplitV(_)
-        | Op::ReverseV2(_)
-        | Op::BroadcastTo(_)
-        | Op::ExpandDims(_)
-        | Op::Shape(_)
-        | Op::ReduceMax(_)
-        | Op::ReduceMin(_)
-        | Op::Pack(_)
-        | Op::LeakyRelu(_)
-        | Op::Elu(_)
-        | Op::Quantize(Quantize)
-        | Op::HardSwish(_)
-        | Op::Custom(_)
-        | Op::If(_)
-        | Op::While(_)
-        | Op::CallOnce(_)
-        | Op::VarHandle(_)
-        | Op::ReadVariable(_)
-        | Op::AssignVariable(_)
-        | Op::UnidirectionalSequenceLstm(_)
-        | Op::BidirectionalSequenceLstm(_)
-        | Op::L2Normalization(_)
-        | Op::LocalResponseNormalization(_)
-        | Op::TopkV2(_)
-        | Op::ArgMax(_)
-        | Op::Sum(_)
-        | Op::ArgMin(_)
-        | Op::ReduceProd(_)
-        | Op::ReduceAny(_)
-        | Op::ReduceAll(_)
-        | Op::BatchMatmul(_)
-        | Op::Cumsum(_)
-        | Op::Lstm(_)
-        | Op::Rnn(_)
-        | Op::UnidirectionalSequenceRnn(_)
-        | Op::Svdf(_)
-        | Op::NonMaxSuppressionV4(_)
-        | Op::NonMaxSuppressionV5(_)
-        | Op::StablehloComposite(_)
-        | Op::Gelu(_)
-        | Op::BatchNormalization(_)
-        | Op::Dropout(_) => None,
-    }
 }
 
 /// Normalizations of integer inputs prescribe parameters.
@@ -331,7 +196,7 @@ impl NodeEdits<'_> {
     fn integer(&mut self, decision: &mut Decision) -> Result<()> {
         let graph = self.graph;
         let node = &graph.nodes[self.index];
-        let rule = rule(&node.op);
+        let rule = node.op.quantization().rule;
         let is_weighted = matches!(rule, Rule::Weights { .. });
         for (input, id) in node.inputs.iter().enumerate() {
             let Some(id) = *id else { continue };

@@ -7,12 +7,10 @@
 
 use std::collections::BTreeSet;
 
+use litesmith_graph::ops::QuantizationRule as Rule;
 use litesmith_graph::{DType, Error, Graph, Op, Result, TensorId};
 
-use super::{
-    params,
-    rules::{Rule, rule},
-};
+use super::params;
 use crate::{Form, Range, Ranges};
 
 /// Scale and zero point.
@@ -40,7 +38,7 @@ impl<'a> Groups<'a> {
     /// No groups yet.
     pub(super) fn new(graph: &'a Graph, ranges: &'a Ranges, dtype: DType) -> Self {
         let mut readers = vec![0; graph.tensors.len()];
-        for node in graph.nodes.iter().filter(|node| rule(&node.op) != Rule::Shape) {
+        for node in graph.nodes.iter().filter(|node| node.op.quantization().rule != Rule::Shape) {
             let read: BTreeSet<_> = node.inputs.iter().flatten().collect();
             read.into_iter().for_each(|id| readers[id.0] += 1);
         }
@@ -80,7 +78,7 @@ impl<'a> Groups<'a> {
         for &id in &activations {
             self.group(id);
         }
-        match rule(&node.op) {
+        match node.op.quantization().rule {
             Rule::SameScale => {
                 let into = self.group(activations[0]);
                 for &output in &node.outputs {

@@ -1,9 +1,9 @@
 //! Post-training quantization: each scheme decides on a list of edits, [`quantize`] applies them to a model.
 
+use litesmith_graph::ops::QuantizationRule as Rule;
 use litesmith_graph::{DType, Data, Error, Graph, Model, Normalization, Op, Result, Tensor, TensorId, TensorMetadata};
 
 use crate::{Edit, Range, Ranges, apply};
-use rules::{Rule, rule};
 
 mod dynamic_range;
 mod float16;
@@ -11,7 +11,6 @@ mod full_integer;
 mod groups;
 mod normalization;
 mod params;
-mod rules;
 
 /// What becomes of a float32 model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -325,7 +324,7 @@ fn check_float(graph: &Graph) -> Result<()> {
         let quantized = node.inputs.iter().flatten().chain(&node.outputs).map(|&id| graph.tensor(id)).find(|tensor| {
             tensor.quantization.is_some() || matches!(tensor.dtype, DType::I4 | DType::I8 | DType::U8 | DType::I16)
         });
-        match rule(&node.op) {
+        match node.op.quantization().rule {
             Rule::TrainingOnly => {
                 return Err(Error::invalid(graph.place(index), "this op exists only while training")
                     .with_hint("export the model first, which folds batch normalization and dropout away"));
@@ -347,7 +346,7 @@ fn check_float(graph: &Graph) -> Result<()> {
 /// The weights that `op` of node `index` reads as a float32 constant, and the axis of their channels.
 fn constant_weights(graph: &Graph, index: usize) -> Option<(TensorId, usize)> {
     let node = &graph.nodes[index];
-    let Rule::Weights { axis } = rule(&node.op) else { return None };
+    let Rule::Weights { axis } = node.op.quantization().rule else { return None };
     let id = node.inputs.get(1).copied().flatten()?;
     let tensor = graph.tensor(id);
     (tensor.dtype == DType::F32 && tensor.data.is_some()).then_some((id, axis))
@@ -361,7 +360,7 @@ fn missing_bias(graph: &Graph, index: usize) -> Option<Tensor> {
         return None;
     };
     let weights = graph.tensor(weights);
-    let Rule::Weights { axis } = rule(&node.op) else { return None };
+    let Rule::Weights { axis } = node.op.quantization().rule else { return None };
     let channels = weights.shape.get(axis).copied().unwrap_or(0);
     let zeros = Data::from_slice(&vec![0.0_f32; channels]);
     Some(Tensor::constant(format!("{}_bias", weights.name), DType::F32, [channels], zeros))

@@ -1,6 +1,6 @@
 //! ADD with NumPy broadcasting.
 
-use super::{Activation, Inputs, OpSpec};
+use super::{Activation, Inputs, OpSpec, Parameter};
 use crate::{Error, Result};
 
 /// Attributes of ADD.
@@ -13,6 +13,14 @@ pub struct Add {
 impl OpSpec for Add {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
         infer_binary("ADD", inputs)
+    }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
+
+    fn parameter(&self, _: usize) -> Parameter {
+        Parameter::Trainable
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ops of two operands with NumPy broadcasting, beside ADD, SUB and MUL.
 
 use super::add::infer_binary;
-use super::{Activation, Inputs, OpSpec};
+use super::{Activation, Inputs, OpSpec, Parameter};
 use crate::Result;
 
 macro_rules! binary_ops {
@@ -38,6 +38,10 @@ impl OpSpec for Div {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
         infer_binary("DIV", inputs)
     }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
 }
 
 /// PRELU: `x` where it is not negative, elsewhere `alpha * x` with the second input as alpha, which broadcasts to `x`.
@@ -53,5 +57,9 @@ impl OpSpec for Prelu {
             return Err(inputs.malformed(message));
         }
         Ok(shapes)
+    }
+
+    fn parameter(&self, index: usize) -> Parameter {
+        if index == 0 { Parameter::Constant } else { Parameter::Trainable }
     }
 }

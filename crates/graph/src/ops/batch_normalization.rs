@@ -1,7 +1,7 @@
 //! BATCH_NORMALIZATION (training only): input `[.., channels]`, then gamma, beta, moving mean and moving variance, each
 //! `[channels]`. Folded into the op before it, or into MUL and ADD, on export.
 
-use super::{Inputs, OpSpec};
+use super::{Inputs, OpSpec, Parameter};
 use crate::Result;
 
 /// Attributes of batch normalization (Ioffe and Szegedy, 2015), with Keras's names.
@@ -25,5 +25,13 @@ impl OpSpec for BatchNormalization {
             }
         }
         Ok(vec![input.shape.clone()])
+    }
+
+    fn parameter(&self, index: usize) -> Parameter {
+        match index {
+            0 => Parameter::Constant,
+            1 | 2 => Parameter::Trainable,
+            _ => Parameter::Moving,
+        }
     }
 }

@@ -31,4 +31,8 @@ impl OpSpec for Concatenation {
         }
         Ok(vec![shape])
     }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
 }

@@ -1,7 +1,7 @@
 //! CONV_2D: input `[batch, height, width, in_channels]`, filter `[out_channels, kernel_height, kernel_width,
 //! in_channels / groups]`, bias `[out_channels]` (optional).
 
-use super::{Activation, Inputs, OpSpec, Padding, product, window};
+use super::{Activation, Inputs, OpSpec, Padding, Parameter, product, window};
 use crate::Result;
 
 /// Attributes of CONV_2D.
@@ -57,6 +57,14 @@ impl OpSpec for Conv2d {
 
     fn macs(&self, inputs: &Inputs<'_>, output: &[usize]) -> u64 {
         inputs.optional(1).map_or(0, |filter| product(output).saturating_mul(product(&filter.shape[1..])))
+    }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
+
+    fn parameter(&self, index: usize) -> Parameter {
+        if index == 0 { Parameter::Constant } else { Parameter::Trainable }
     }
 }
 

@@ -2,7 +2,7 @@
 //! in_channels * depth_multiplier]`, bias `[in_channels * depth_multiplier]` (optional).
 
 use super::conv_2d::check_bias;
-use super::{Activation, Inputs, OpSpec, Padding, product, window};
+use super::{Activation, Inputs, OpSpec, Padding, Parameter, product, window};
 use crate::Result;
 
 /// Attributes of DEPTHWISE_CONV_2D. The depth multiplier follows from the shapes.
@@ -57,5 +57,13 @@ impl OpSpec for DepthwiseConv2d {
 
     fn macs(&self, inputs: &Inputs<'_>, output: &[usize]) -> u64 {
         inputs.optional(1).map_or(0, |filter| product(output).saturating_mul(product(&filter.shape[1..3])))
+    }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
+
+    fn parameter(&self, index: usize) -> Parameter {
+        if index == 0 { Parameter::Constant } else { Parameter::Trainable }
     }
 }

@@ -1,7 +1,7 @@
 //! FULLY_CONNECTED: input `[.., in_units]`, weights `[out_units, in_units]`, bias `[out_units]` (optional).
 
 use super::conv_2d::check_bias;
-use super::{Activation, Inputs, OpSpec, product};
+use super::{Activation, Inputs, OpSpec, Parameter, product};
 use crate::{Result, elements};
 
 /// Attributes of FULLY_CONNECTED.
@@ -43,5 +43,13 @@ impl OpSpec for FullyConnected {
     fn macs(&self, inputs: &Inputs<'_>, output: &[usize]) -> u64 {
         let in_units = inputs.optional(1).and_then(|weights| weights.shape.last().copied()).unwrap_or(0);
         product(output).saturating_mul(in_units as u64)
+    }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
+
+    fn parameter(&self, index: usize) -> Parameter {
+        if index == 0 { Parameter::Constant } else { Parameter::Trainable }
     }
 }

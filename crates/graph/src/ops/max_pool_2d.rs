@@ -28,4 +28,8 @@ impl OpSpec for MaxPool2d {
         let width = window("MAX_POOL_2D", self.padding, width, self.filter_width, self.stride_width, 1)?;
         Ok(vec![vec![batch, height.output, width.output, channels]])
     }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
 }

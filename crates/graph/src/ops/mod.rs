@@ -33,6 +33,7 @@ mod non_max_suppression;
 mod pack;
 mod pad;
 mod padv2;
+mod quantization;
 mod quantize;
 mod rearrange;
 mod reduce_max;
@@ -84,6 +85,11 @@ pub use non_max_suppression::{NonMaxSuppressionV4, NonMaxSuppressionV5};
 pub use pack::Pack;
 pub use pad::Pad;
 pub use padv2::Padv2;
+use quantization::{
+    CONVERTS, DEPTHWISE_WEIGHTS, FLOAT, FREE, JOIN, LOG_PROBABILITIES, PROBABILITIES, SAME_SCALE, SHAPE, SIGNED_UNIT,
+    TRAINING, WEIGHTS,
+};
+pub use quantization::{OpQuantization, QuantizationRule};
 pub use quantize::Quantize;
 pub use rearrange::{
     BroadcastTo, DepthToSpace, MirrorPad, Rearrangement, ResizeNearestNeighbor, ReverseV2, Slice, SpaceToDepth, Split,
@@ -108,7 +114,7 @@ pub use variables::{AssignVariable, ReadVariable, VarHandle};
 pub use window::{Activation, Padding, WindowSize, window};
 
 macro_rules! op_table {
-    ($($variant:ident $snake:literal $name:literal $code:expr;)*) => {
+    ($($variant:ident $snake:literal $name:literal $code:expr, $quantization:expr;)*) => {
         /// An op with its attributes, in TensorFlow Lite's vocabulary. A match over it names every variant, so that a
         /// new row of the table makes the compiler point at each place that must handle it.
         #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +142,17 @@ macro_rules! op_table {
                 match self { $(Self::$variant(_) => $code),* }
             }
 
+            /// What the op asks of the quantization of its tensors.
+            #[must_use]
+            pub fn quantization(&self) -> OpQuantization {
+                match self { $(Self::$variant(_) => $quantization),* }
+            }
+
             fn spec(&self) -> &dyn OpSpec {
+                match self { $(Self::$variant(op) => op),* }
+            }
+
+            fn spec_mut(&mut self) -> &mut dyn OpSpec {
                 match self { $(Self::$variant(op) => op),* }
             }
         }
@@ -150,132 +166,132 @@ macro_rules! op_table {
 }
 
 op_table! {
-    Add "add" "ADD" Some(0);
-    AveragePool2d "average_pool_2d" "AVERAGE_POOL_2D" Some(1);
-    Concatenation "concatenation" "CONCATENATION" Some(2);
-    Conv2d "conv_2d" "CONV_2D" Some(3);
-    DepthwiseConv2d "depthwise_conv_2d" "DEPTHWISE_CONV_2D" Some(4);
-    DepthToSpace "depth_to_space" "DEPTH_TO_SPACE" Some(5);
-    Dequantize "dequantize" "DEQUANTIZE" Some(6);
-    EmbeddingLookup "embedding_lookup" "EMBEDDING_LOOKUP" Some(7);
-    Floor "floor" "FLOOR" Some(8);
-    FullyConnected "fully_connected" "FULLY_CONNECTED" Some(9);
-    L2Normalization "l2_normalization" "L2_NORMALIZATION" Some(11);
-    L2Pool2d "l2_pool_2d" "L2_POOL_2D" Some(12);
-    LocalResponseNormalization "local_response_normalization" "LOCAL_RESPONSE_NORMALIZATION" Some(13);
-    Logistic "logistic" "LOGISTIC" Some(14);
-    Lstm "lstm" "LSTM" Some(16);
-    MaxPool2d "max_pool_2d" "MAX_POOL_2D" Some(17);
-    Mul "mul" "MUL" Some(18);
-    Relu "relu" "RELU" Some(19);
-    ReluN1To1 "relu_n1_to_1" "RELU_N1_TO_1" Some(20);
-    Relu6 "relu6" "RELU6" Some(21);
-    Reshape "reshape" "RESHAPE" Some(22);
-    ResizeBilinear "resize_bilinear" "RESIZE_BILINEAR" Some(23);
-    Rnn "rnn" "RNN" Some(24);
-    Softmax "softmax" "SOFTMAX" Some(25);
-    SpaceToDepth "space_to_depth" "SPACE_TO_DEPTH" Some(26);
-    Svdf "svdf" "SVDF" Some(27);
-    Tanh "tanh" "TANH" Some(28);
-    Custom "custom" "CUSTOM" Some(32);
-    Pad "pad" "PAD" Some(34);
-    UnidirectionalSequenceRnn "unidirectional_sequence_rnn" "UNIDIRECTIONAL_SEQUENCE_RNN" Some(35);
-    Gather "gather" "GATHER" Some(36);
-    BatchToSpaceNd "batch_to_space_nd" "BATCH_TO_SPACE_ND" Some(37);
-    SpaceToBatchNd "space_to_batch_nd" "SPACE_TO_BATCH_ND" Some(38);
-    Transpose "transpose" "TRANSPOSE" Some(39);
-    Mean "mean" "MEAN" Some(40);
-    Sub "sub" "SUB" Some(41);
-    Div "div" "DIV" Some(42);
-    Squeeze "squeeze" "SQUEEZE" Some(43);
-    UnidirectionalSequenceLstm "unidirectional_sequence_lstm" "UNIDIRECTIONAL_SEQUENCE_LSTM" Some(44);
-    StridedSlice "strided_slice" "STRIDED_SLICE" Some(45);
-    Exp "exp" "EXP" Some(47);
-    TopkV2 "topk_v2" "TOPK_V2" Some(48);
-    Split "split" "SPLIT" Some(49);
-    LogSoftmax "log_softmax" "LOG_SOFTMAX" Some(50);
-    BidirectionalSequenceLstm "bidirectional_sequence_lstm" "BIDIRECTIONAL_SEQUENCE_LSTM" Some(52);
-    Cast "cast" "CAST" Some(53);
-    Prelu "prelu" "PRELU" Some(54);
-    Maximum "maximum" "MAXIMUM" Some(55);
-    ArgMax "arg_max" "ARG_MAX" Some(56);
-    Minimum "minimum" "MINIMUM" Some(57);
-    Less "less" "LESS" Some(58);
-    Neg "neg" "NEG" Some(59);
-    Padv2 "padv2" "PADV2" Some(60);
-    Greater "greater" "GREATER" Some(61);
-    GreaterEqual "greater_equal" "GREATER_EQUAL" Some(62);
-    LessEqual "less_equal" "LESS_EQUAL" Some(63);
-    Select "select" "SELECT" Some(64);
-    Slice "slice" "SLICE" Some(65);
-    Sin "sin" "SIN" Some(66);
-    TransposeConv "transpose_conv" "TRANSPOSE_CONV" Some(67);
-    Tile "tile" "TILE" Some(69);
-    ExpandDims "expand_dims" "EXPAND_DIMS" Some(70);
-    Equal "equal" "EQUAL" Some(71);
-    NotEqual "not_equal" "NOT_EQUAL" Some(72);
-    Log "log" "LOG" Some(73);
-    Sum "sum" "SUM" Some(74);
-    Sqrt "sqrt" "SQRT" Some(75);
-    Rsqrt "rsqrt" "RSQRT" Some(76);
-    Shape "shape" "SHAPE" Some(77);
-    Pow "pow" "POW" Some(78);
-    ArgMin "arg_min" "ARG_MIN" Some(79);
-    ReduceProd "reduce_prod" "REDUCE_PROD" Some(81);
-    ReduceMax "reduce_max" "REDUCE_MAX" Some(82);
-    Pack "pack" "PACK" Some(83);
-    LogicalOr "logical_or" "LOGICAL_OR" Some(84);
-    OneHot "one_hot" "ONE_HOT" Some(85);
-    LogicalAnd "logical_and" "LOGICAL_AND" Some(86);
-    LogicalNot "logical_not" "LOGICAL_NOT" Some(87);
-    Unpack "unpack" "UNPACK" Some(88);
-    ReduceMin "reduce_min" "REDUCE_MIN" Some(89);
-    FloorDiv "floor_div" "FLOOR_DIV" Some(90);
-    ReduceAny "reduce_any" "REDUCE_ANY" Some(91);
-    Square "square" "SQUARE" Some(92);
-    ZerosLike "zeros_like" "ZEROS_LIKE" Some(93);
-    Fill "fill" "FILL" Some(94);
-    FloorMod "floor_mod" "FLOOR_MOD" Some(95);
-    Range "range" "RANGE" Some(96);
-    ResizeNearestNeighbor "resize_nearest_neighbor" "RESIZE_NEAREST_NEIGHBOR" Some(97);
-    LeakyRelu "leaky_relu" "LEAKY_RELU" Some(98);
-    SquaredDifference "squared_difference" "SQUARED_DIFFERENCE" Some(99);
-    MirrorPad "mirror_pad" "MIRROR_PAD" Some(100);
-    Abs "abs" "ABS" Some(101);
-    SplitV "split_v" "SPLIT_V" Some(102);
-    Ceil "ceil" "CEIL" Some(104);
-    ReverseV2 "reverse_v2" "REVERSE_V2" Some(105);
-    GatherNd "gather_nd" "GATHER_ND" Some(107);
-    Cos "cos" "COS" Some(108);
-    Where "where" "WHERE" Some(109);
-    Rank "rank" "RANK" Some(110);
-    Elu "elu" "ELU" Some(111);
-    Quantize "quantize" "QUANTIZE" Some(114);
-    Round "round" "ROUND" Some(116);
-    HardSwish "hard_swish" "HARD_SWISH" Some(117);
-    If "if" "IF" Some(118);
-    While "while" "WHILE" Some(119);
-    ScatterNd "scatter_nd" "SCATTER_ND" Some(122);
-    NonMaxSuppressionV4 "non_max_suppression_v4" "NON_MAX_SUPPRESSION_V4" Some(120);
-    NonMaxSuppressionV5 "non_max_suppression_v5" "NON_MAX_SUPPRESSION_V5" Some(121);
-    SelectV2 "select_v2" "SELECT_V2" Some(123);
-    BatchMatmul "batch_matmul" "BATCH_MATMUL" Some(126);
-    Cumsum "cumsum" "CUMSUM" Some(128);
-    CallOnce "call_once" "CALL_ONCE" Some(129);
-    BroadcastTo "broadcast_to" "BROADCAST_TO" Some(130);
-    ReduceAll "reduce_all" "REDUCE_ALL" Some(140);
-    VarHandle "var_handle" "VAR_HANDLE" Some(142);
-    ReadVariable "read_variable" "READ_VARIABLE" Some(143);
-    AssignVariable "assign_variable" "ASSIGN_VARIABLE" Some(144);
-    BroadcastArgs "broadcast_args" "BROADCAST_ARGS" Some(145);
-    Gelu "gelu" "GELU" Some(150);
-    DynamicUpdateSlice "dynamic_update_slice" "DYNAMIC_UPDATE_SLICE" Some(151);
-    Relu0To1 "relu_0_to_1" "RELU_0_TO_1" Some(152);
-    Sign "sign" "SIGN" Some(158);
-    Bitcast "bitcast" "BITCAST" Some(159);
-    StablehloComposite "stablehlo_composite" "STABLEHLO_COMPOSITE" Some(206);
-    BatchNormalization "batch_normalization" "BATCH_NORMALIZATION" None;
-    Dropout "dropout" "DROPOUT" None;
+    Add "add" "ADD" Some(0), FREE;
+    AveragePool2d "average_pool_2d" "AVERAGE_POOL_2D" Some(1), SAME_SCALE;
+    Concatenation "concatenation" "CONCATENATION" Some(2), JOIN;
+    Conv2d "conv_2d" "CONV_2D" Some(3), WEIGHTS;
+    DepthwiseConv2d "depthwise_conv_2d" "DEPTHWISE_CONV_2D" Some(4), DEPTHWISE_WEIGHTS;
+    DepthToSpace "depth_to_space" "DEPTH_TO_SPACE" Some(5), SAME_SCALE.without_int16();
+    Dequantize "dequantize" "DEQUANTIZE" Some(6), CONVERTS;
+    EmbeddingLookup "embedding_lookup" "EMBEDDING_LOOKUP" Some(7), FLOAT;
+    Floor "floor" "FLOOR" Some(8), FLOAT;
+    FullyConnected "fully_connected" "FULLY_CONNECTED" Some(9), WEIGHTS;
+    L2Normalization "l2_normalization" "L2_NORMALIZATION" Some(11), FLOAT;
+    L2Pool2d "l2_pool_2d" "L2_POOL_2D" Some(12), FLOAT;
+    LocalResponseNormalization "local_response_normalization" "LOCAL_RESPONSE_NORMALIZATION" Some(13), FLOAT;
+    Logistic "logistic" "LOGISTIC" Some(14), PROBABILITIES;
+    Lstm "lstm" "LSTM" Some(16), FLOAT;
+    MaxPool2d "max_pool_2d" "MAX_POOL_2D" Some(17), SAME_SCALE;
+    Mul "mul" "MUL" Some(18), FREE;
+    Relu "relu" "RELU" Some(19), FREE;
+    ReluN1To1 "relu_n1_to_1" "RELU_N1_TO_1" Some(20), FREE.without_int16();
+    Relu6 "relu6" "RELU6" Some(21), FREE;
+    Reshape "reshape" "RESHAPE" Some(22), SAME_SCALE;
+    ResizeBilinear "resize_bilinear" "RESIZE_BILINEAR" Some(23), SAME_SCALE;
+    Rnn "rnn" "RNN" Some(24), FLOAT;
+    Softmax "softmax" "SOFTMAX" Some(25), PROBABILITIES;
+    SpaceToDepth "space_to_depth" "SPACE_TO_DEPTH" Some(26), SAME_SCALE.without_int16();
+    Svdf "svdf" "SVDF" Some(27), FLOAT;
+    Tanh "tanh" "TANH" Some(28), SIGNED_UNIT;
+    Custom "custom" "CUSTOM" Some(32), FLOAT;
+    Pad "pad" "PAD" Some(34), SAME_SCALE;
+    UnidirectionalSequenceRnn "unidirectional_sequence_rnn" "UNIDIRECTIONAL_SEQUENCE_RNN" Some(35), FLOAT;
+    Gather "gather" "GATHER" Some(36), SAME_SCALE;
+    BatchToSpaceNd "batch_to_space_nd" "BATCH_TO_SPACE_ND" Some(37), SAME_SCALE;
+    SpaceToBatchNd "space_to_batch_nd" "SPACE_TO_BATCH_ND" Some(38), SAME_SCALE;
+    Transpose "transpose" "TRANSPOSE" Some(39), SAME_SCALE;
+    Mean "mean" "MEAN" Some(40), FREE;
+    Sub "sub" "SUB" Some(41), FREE;
+    Div "div" "DIV" Some(42), FLOAT;
+    Squeeze "squeeze" "SQUEEZE" Some(43), SAME_SCALE;
+    UnidirectionalSequenceLstm "unidirectional_sequence_lstm" "UNIDIRECTIONAL_SEQUENCE_LSTM" Some(44), FLOAT;
+    StridedSlice "strided_slice" "STRIDED_SLICE" Some(45), SAME_SCALE;
+    Exp "exp" "EXP" Some(47), FREE;
+    TopkV2 "topk_v2" "TOPK_V2" Some(48), FLOAT;
+    Split "split" "SPLIT" Some(49), SAME_SCALE;
+    LogSoftmax "log_softmax" "LOG_SOFTMAX" Some(50), LOG_PROBABILITIES.without_int16();
+    BidirectionalSequenceLstm "bidirectional_sequence_lstm" "BIDIRECTIONAL_SEQUENCE_LSTM" Some(52), FLOAT;
+    Cast "cast" "CAST" Some(53), FLOAT;
+    Prelu "prelu" "PRELU" Some(54), FREE.without_int16();
+    Maximum "maximum" "MAXIMUM" Some(55), JOIN;
+    ArgMax "arg_max" "ARG_MAX" Some(56), FLOAT;
+    Minimum "minimum" "MINIMUM" Some(57), JOIN;
+    Less "less" "LESS" Some(58), FLOAT;
+    Neg "neg" "NEG" Some(59), FLOAT;
+    Padv2 "padv2" "PADV2" Some(60), FLOAT;
+    Greater "greater" "GREATER" Some(61), FLOAT;
+    GreaterEqual "greater_equal" "GREATER_EQUAL" Some(62), FLOAT;
+    LessEqual "less_equal" "LESS_EQUAL" Some(63), FLOAT;
+    Select "select" "SELECT" Some(64), FLOAT;
+    Slice "slice" "SLICE" Some(65), SAME_SCALE;
+    Sin "sin" "SIN" Some(66), FLOAT;
+    TransposeConv "transpose_conv" "TRANSPOSE_CONV" Some(67), FLOAT;
+    Tile "tile" "TILE" Some(69), SAME_SCALE.without_int16();
+    ExpandDims "expand_dims" "EXPAND_DIMS" Some(70), SAME_SCALE;
+    Equal "equal" "EQUAL" Some(71), FLOAT;
+    NotEqual "not_equal" "NOT_EQUAL" Some(72), FLOAT;
+    Log "log" "LOG" Some(73), FREE;
+    Sum "sum" "SUM" Some(74), FREE;
+    Sqrt "sqrt" "SQRT" Some(75), FLOAT;
+    Rsqrt "rsqrt" "RSQRT" Some(76), FLOAT;
+    Shape "shape" "SHAPE" Some(77), SHAPE;
+    Pow "pow" "POW" Some(78), FLOAT;
+    ArgMin "arg_min" "ARG_MIN" Some(79), FLOAT;
+    ReduceProd "reduce_prod" "REDUCE_PROD" Some(81), FLOAT;
+    ReduceMax "reduce_max" "REDUCE_MAX" Some(82), SAME_SCALE;
+    Pack "pack" "PACK" Some(83), JOIN;
+    LogicalOr "logical_or" "LOGICAL_OR" Some(84), FLOAT;
+    OneHot "one_hot" "ONE_HOT" Some(85), FLOAT;
+    LogicalAnd "logical_and" "LOGICAL_AND" Some(86), FLOAT;
+    LogicalNot "logical_not" "LOGICAL_NOT" Some(87), FLOAT;
+    Unpack "unpack" "UNPACK" Some(88), SAME_SCALE;
+    ReduceMin "reduce_min" "REDUCE_MIN" Some(89), SAME_SCALE;
+    FloorDiv "floor_div" "FLOOR_DIV" Some(90), FLOAT;
+    ReduceAny "reduce_any" "REDUCE_ANY" Some(91), FLOAT;
+    Square "square" "SQUARE" Some(92), FLOAT;
+    ZerosLike "zeros_like" "ZEROS_LIKE" Some(93), FLOAT;
+    Fill "fill" "FILL" Some(94), FLOAT;
+    FloorMod "floor_mod" "FLOOR_MOD" Some(95), FLOAT;
+    Range "range" "RANGE" Some(96), FLOAT;
+    ResizeNearestNeighbor "resize_nearest_neighbor" "RESIZE_NEAREST_NEIGHBOR" Some(97), SAME_SCALE;
+    LeakyRelu "leaky_relu" "LEAKY_RELU" Some(98), FREE;
+    SquaredDifference "squared_difference" "SQUARED_DIFFERENCE" Some(99), FREE.without_int16();
+    MirrorPad "mirror_pad" "MIRROR_PAD" Some(100), SAME_SCALE;
+    Abs "abs" "ABS" Some(101), FREE;
+    SplitV "split_v" "SPLIT_V" Some(102), SAME_SCALE;
+    Ceil "ceil" "CEIL" Some(104), FLOAT;
+    ReverseV2 "reverse_v2" "REVERSE_V2" Some(105), SAME_SCALE;
+    GatherNd "gather_nd" "GATHER_ND" Some(107), SAME_SCALE;
+    Cos "cos" "COS" Some(108), FLOAT;
+    Where "where" "WHERE" Some(109), FLOAT;
+    Rank "rank" "RANK" Some(110), SHAPE;
+    Elu "elu" "ELU" Some(111), FREE.without_int16();
+    Quantize "quantize" "QUANTIZE" Some(114), CONVERTS;
+    Round "round" "ROUND" Some(116), FLOAT;
+    HardSwish "hard_swish" "HARD_SWISH" Some(117), FREE.without_int16();
+    If "if" "IF" Some(118), FLOAT;
+    While "while" "WHILE" Some(119), FLOAT;
+    NonMaxSuppressionV4 "non_max_suppression_v4" "NON_MAX_SUPPRESSION_V4" Some(120), FLOAT;
+    NonMaxSuppressionV5 "non_max_suppression_v5" "NON_MAX_SUPPRESSION_V5" Some(121), FLOAT;
+    ScatterNd "scatter_nd" "SCATTER_ND" Some(122), FLOAT;
+    SelectV2 "select_v2" "SELECT_V2" Some(123), FLOAT;
+    BatchMatmul "batch_matmul" "BATCH_MATMUL" Some(126), FLOAT;
+    Cumsum "cumsum" "CUMSUM" Some(128), FLOAT;
+    CallOnce "call_once" "CALL_ONCE" Some(129), FLOAT;
+    BroadcastTo "broadcast_to" "BROADCAST_TO" Some(130), SAME_SCALE.without_int16();
+    ReduceAll "reduce_all" "REDUCE_ALL" Some(140), FLOAT;
+    VarHandle "var_handle" "VAR_HANDLE" Some(142), FLOAT;
+    ReadVariable "read_variable" "READ_VARIABLE" Some(143), FLOAT;
+    AssignVariable "assign_variable" "ASSIGN_VARIABLE" Some(144), FLOAT;
+    BroadcastArgs "broadcast_args" "BROADCAST_ARGS" Some(145), FLOAT;
+    Gelu "gelu" "GELU" Some(150), FREE;
+    DynamicUpdateSlice "dynamic_update_slice" "DYNAMIC_UPDATE_SLICE" Some(151), JOIN;
+    Relu0To1 "relu_0_to_1" "RELU_0_TO_1" Some(152), FREE.without_int16();
+    Sign "sign" "SIGN" Some(158), FLOAT;
+    Bitcast "bitcast" "BITCAST" Some(159), FLOAT;
+    StablehloComposite "stablehlo_composite" "STABLEHLO_COMPOSITE" Some(206), FLOAT;
+    BatchNormalization "batch_normalization" "BATCH_NORMALIZATION" None, TRAINING;
+    Dropout "dropout" "DROPOUT" None, TRAINING;
 }
 
 /// Most axes that the result of an op may have: a chain of ops that each add one must not cost its length squared.
@@ -292,7 +308,18 @@ pub struct Cost {
     pub activation_bytes: u64,
 }
 
-/// Attributes of one op: shapes and cost.
+/// What a constant input of an op is to training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// Changed by the optimiser.
+    Trainable,
+    /// Changed by the op itself: a moving mean or variance.
+    Moving,
+    /// Never changed.
+    Constant,
+}
+
+/// Attributes of one op: shapes and cost, and what only some ops have.
 trait OpSpec {
     /// Shapes of the outputs, from the inputs and, where they decide the shape, their constant elements.
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>>;
@@ -305,6 +332,17 @@ trait OpSpec {
     /// The input whose element type decides that of the outputs.
     fn typed_by(&self) -> usize {
         0
+    }
+
+    /// The activation applied to the result, of ops that have the attribute.
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        None
+    }
+
+    /// What a float constant in place of input `index` is to training.
+    fn parameter(&self, index: usize) -> Parameter {
+        let _ = index;
+        Parameter::Constant
     }
 
     /// Multiply-accumulates of one run; 0 for ops that do not multiply and accumulate.
@@ -452,6 +490,23 @@ impl Op {
     #[must_use]
     pub fn typed_by(&self) -> usize {
         self.spec().typed_by()
+    }
+
+    /// The activation applied to the result, to change; `None` for ops without the attribute.
+    pub fn fused_activation_mut(&mut self) -> Option<&mut Activation> {
+        self.spec_mut().fused_activation()
+    }
+
+    /// The activation applied to the result; `None` for ops without the attribute.
+    #[must_use]
+    pub fn fused_activation(&self) -> Option<Activation> {
+        self.clone().fused_activation_mut().copied()
+    }
+
+    /// What a float32 constant in place of input `index` is to training.
+    #[must_use]
+    pub fn parameter(&self, index: usize) -> Parameter {
+        self.spec().parameter(index)
     }
 
     /// What one run costs, given its inputs and outputs.

@@ -1,7 +1,7 @@
 //! MUL with NumPy broadcasting.
 
 use super::add::infer_binary;
-use super::{Activation, Inputs, OpSpec};
+use super::{Activation, Inputs, OpSpec, Parameter};
 use crate::Result;
 
 /// Attributes of MUL.
@@ -14,5 +14,13 @@ pub struct Mul {
 impl OpSpec for Mul {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
         infer_binary("MUL", inputs)
+    }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
+
+    fn parameter(&self, _: usize) -> Parameter {
+        Parameter::Trainable
     }
 }

@@ -1,7 +1,7 @@
 //! SUB with NumPy broadcasting.
 
 use super::add::infer_binary;
-use super::{Activation, Inputs, OpSpec};
+use super::{Activation, Inputs, OpSpec, Parameter};
 use crate::Result;
 
 /// Attributes of SUB.
@@ -14,5 +14,13 @@ pub struct Sub {
 impl OpSpec for Sub {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
         infer_binary("SUB", inputs)
+    }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
+
+    fn parameter(&self, _: usize) -> Parameter {
+        Parameter::Trainable
     }
 }

@@ -68,6 +68,10 @@ impl OpSpec for TransposeConv {
         let pixels = shape(2).get(..3).map_or(0, product);
         pixels.saturating_mul(product(shape(1)))
     }
+
+    fn fused_activation(&mut self) -> Option<&mut Activation> {
+        Some(&mut self.activation)
+    }
 }
 
 #[cfg(test)]

@@ -97,9 +97,9 @@ impl Lowering {
                 let Some(id) = id.filter(|id| id.0 >= tensors_before) else { continue };
                 let tensor = self.graph.tensor(id);
                 match crate::variables::role(&node.op, index, tensor) {
-                    crate::variables::Role::Trainable => row.parameters_trainable += tensor.elements()?,
-                    crate::variables::Role::Moving => row.parameters_fixed += tensor.elements()?,
-                    crate::variables::Role::Constant => {}
+                    litesmith_graph::ops::Parameter::Trainable => row.parameters_trainable += tensor.elements()?,
+                    litesmith_graph::ops::Parameter::Moving => row.parameters_fixed += tensor.elements()?,
+                    litesmith_graph::ops::Parameter::Constant => {}
                 }
             }
         }
