@@ -45,8 +45,22 @@ def arithmetic(builtin, kind, integers, **fields):
                     opts = options(kind, fusedActivationFunction=ACTIVATIONS[activation], **fields)
                     yield single(f"{dtype}_{label}_{activation}", builtin, [x, y], [z], opts, 2)
         yield from plain(rng, builtin, integers, SHAPES[3:5], ["none", "relu6"], kind, **fields)
+        if "potScaleInt16" in fields:
+            yield from powers_of_two(rng, builtin, kind)
 
     return cases
+
+
+def powers_of_two(rng, builtin, kind):
+    """int16 ADD and SUB with `pot_scale_int16`: of powers of two the operands are shifted; other scales are as without it."""
+    for label, a, b, out in SHAPES[:1] if builtin == BUILTIN.ADD else SHAPES[:4]:
+        for exponents in ((-12, -12, -12), (-15, -12, -12), (-10, -11, -10), (-12, -14, -10.5)):
+            for activation in ("none", "relu6"):
+                x, y = quantized(rng, "i16", a), quantized(rng, "i16", b)
+                x.scale, y.scale, scale = (np.float32(2.0**e) for e in exponents)
+                opts = options(kind, fusedActivationFunction=ACTIVATIONS[activation], potScaleInt16=True)
+                name = f"i16_{label}_{activation}_{'_'.join(map(str, exponents))}"
+                yield single(name, builtin, [x, y], [T("i16", out, scale, 0)], opts)
 
 
 def integer(rng, dtype, shape, nonzero=False, **limits):

@@ -245,6 +245,20 @@ def fully_connected(rng):
                     inputs, y = product(rng, kind, shape, (units, depth), out, 0, depth, per_channel, bias)
                     name = f"{kind}_{label}{'_channels' if per_channel else ''}{'' if bias else '_no_bias'}"
                     yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12, kind == "f32")
+    for label, shape, depth, units, _ in DENSE:
+        for per_channel in (False, True):
+            for bias in ("i32", "i64", None):
+                x, w = quantized(rng, "i16", shape), quantized(rng, "i16", (units, depth), key="data" if bias else "feed")
+                if per_channel:
+                    w.scale, w.zero_point = w.scale * rng.uniform(0.5, 2, units).astype(np.float32), 0
+                scale = np.float32(x.scale * np.max(w.scale) * 32768 * np.sqrt(depth) * (0.3 if bias else 1))
+                inputs = [x, w, None]
+                if bias:
+                    inputs[2] = T(bias, (units,), np.float32(x.scale) * w.scale, data=rng.integers(-(2**30), 2**30, units))
+                opts = options("FullyConnectedOptions", quantizedBiasType={"i32": 2, "i64": 4}.get(bias, 0))
+                name = f"i16_i16_{label}_{bias or 'computed'}{'_channels' if per_channel else ''}"
+                y = T("i16", (int(np.prod(shape)) // depth, units), scale, 0)
+                yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12)
     for kind in ("f32", "i8", "u8", "i16_b64", "hybrid"):
         for per_channel in (False, True):
             if per_channel and kind in ("f32", "u8"):
@@ -271,7 +285,9 @@ MATRICES = [
 
 def batch_matmul(rng):
     """Cases of BATCH_MATMUL."""
-    for kind in ("f32", "f32_constant", "i8", "i8_constant", "i8_symmetric", "i16", "i16_i8", "i8_i32", "hybrid"):
+    for kind in (
+        "f32", "f32_constant", "i8", "i8_constant", "i8_symmetric", "i16", "i16_i8", "i8_i32", "hybrid", "hybrid_computed"
+    ):
         for at, (label, left, right, adj_x, adj_y) in enumerate(MATRICES):
             m, depth = left[-2:][::-1] if adj_x else left[-2:]
             n = right[-2] if adj_y else right[-1]
@@ -280,10 +296,10 @@ def batch_matmul(rng):
             if kind.startswith("f32"):
                 x, y = T("f32", left, feed=floats(rng, left, 3)), T("f32", right, **{key: floats(rng, right, 1)})
                 z = T("f32", out)
-            elif kind == "hybrid":
+            elif kind.startswith("hybrid"):
                 x = T("f32", left, feed=floats(rng, left, 3))
                 axis = len(right) - (2 if adj_y else 1)
-                y, z = weights(rng, "i8", right, axis, at % 2 == 0), T("f32", out)
+                y, z = weights(rng, "i8", right, axis, at % 2 == 0, key), T("f32", out)
             else:
                 x = quantized(rng, kind.split("_")[0], left)
                 y = quantized(rng, "i8" if "i8" in kind else "i16", right, key=key)
@@ -298,6 +314,9 @@ def batch_matmul(rng):
             opts = options("BatchMatMulOptions", adjX=adj_x, adjY=adj_y, asymmetricQuantizeInputs=at % 3 == 0)
             # The builtin takes scales of other rows when there are two axes of matrices.
             wrong = ("reference",) if kind == "hybrid" and len(right) > 3 else ()
+            # The default resolver leaves the result as it was.
+            if kind == "hybrid_computed":
+                wrong = ("litert", "reference") if len(right) > 3 else ("litert",)
             sums = kind.startswith("f32")
             yield single(f"{kind}_{label}", BUILTIN.BATCH_MATMUL, [x, y], [z], opts, 4, sums, wrong)
 

@@ -300,6 +300,44 @@ def rnn_cases(sequence):
     return cases
 
 
+def bidirectional_rnn_cases(rng):
+    """Cases of BIDIRECTIONAL_SEQUENCE_RNN, without a second input."""
+    kinds = [(dtype, major, merge) for dtype in ("f32", "hybrid", "hybrid_asymmetric") for major in (0, 1) for merge in (0, 1)]
+    # LiteRT runs a time-major dynamic-range sequence as often as it has steps.
+    kinds = [kind for kind in kinds if kind[0] == "f32" or not kind[1]]
+    for dtype, major, merge in kinds:
+        batch, steps, features, sizes = 2, 4, 6, (9, 5)
+        layers = [
+            (n, hybrid_matrix(rng, dtype, n, features, 2), hybrid_matrix(rng, dtype, n, n), coarse(rng.uniform(-0.5, 0.5, n)))
+            for n in sizes
+        ]
+
+        def build(absolute, dtype=dtype, major=major, merge=merge, layers=layers):
+            layer = Layer(absolute)
+            shape = (steps, batch, features) if major else (batch, steps, features)
+            layer.inputs.append(layer.graph.input("f32", shape))
+            for units, *weights, bias in layers:
+                for kind, size, details in weights:
+                    layer.add(kind, size, **details)
+                layer.add("f32", (units,), data=bias)
+                layer.add("f32", (batch, units), variable=True)
+            for _ in range(3):
+                layer.add()
+            rows = [sum(sizes)] if merge else sizes
+            outputs = [layer.graph.output("f32", (*shape[:-1], row)) for row in rows]
+            opts = options(
+                "BidirectionalSequenceRNNOptions",
+                timeMajor=bool(major),
+                mergeOutputs=bool(merge),
+                fusedActivationFunction=4,
+                asymmetricQuantizeInputs="asymmetric" in dtype,
+            )
+            layer.graph.op(BUILTIN.BIDIRECTIONAL_SEQUENCE_RNN, layer.inputs, outputs, opts)
+            return layer.model.bytes(), shape, "f32"
+
+        yield case_of(rng, f"{dtype}_{'time' if major else 'batch'}_{'merged' if merge else 'two'}", build, 2)
+
+
 def svdf_cases(rng):
     """Cases of SVDF."""
     sizes = [("one", 1, 6, 8, 1, 5), ("rank", 2, 7, 12, 2, 4), ("short", 3, 5, 6, 3, 1), ("wide", 1, 40, 32, 2, 10)]
@@ -398,6 +436,7 @@ def lstm_cases(rng):
 
 OPS = {
     "bidirectional_sequence_lstm": bidirectional_cases,
+    "bidirectional_sequence_rnn": bidirectional_rnn_cases,
     "lstm": step_cases,
     "rnn": rnn_cases(False),
     "svdf": svdf_cases,

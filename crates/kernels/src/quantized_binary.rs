@@ -7,7 +7,9 @@ use crate::dispatch::multiversion;
 use crate::fixed_point::one_over_one_plus;
 use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
-use crate::requantize::{FixedPoint, doubling_high_product, round_even_small, shift_right_modulo};
+use crate::requantize::{
+    FixedPoint, doubling_high_product, round_even_small, rounding_shift_right, shift_right_modulo,
+};
 use crate::{Activation, Context, Unsupported};
 use std::marker::PhantomData;
 
@@ -44,6 +46,8 @@ enum Formula {
     /// ADD of int16 in whole vectors: the operands' shifts are taken together, so that each is rounded once (LiteRT
     /// `optimized/integer_ops/add.h`, `AddElementwiseInt16`).
     FusedSum { shifts: [i32; 2], multipliers: [i32; 2], output: FixedPoint },
+    /// Both operands shifted right, halves away from zero, and summed (LiteRT `reference/add.h`, the int16 overload).
+    ShiftedSum { shifts: [u32; 2], sign: i32 },
     /// The product scaled with [`FixedPoint::round_twice`] (LiteRT `reference/integer_ops/mul.h`).
     FixedProduct { zero_points: [i32; 2], output: FixedPoint },
     /// The quotient by way of a fixed-point reciprocal (LiteRT `reference/div.h`).
@@ -120,6 +124,51 @@ impl<T: Quantized> QuantizedBinary<T> {
         Ok(Self { broadcast, formula, vectors, output_zero_point: output.zero_point, min, max, element: PhantomData })
     }
 
+    /// Plans ADD or SUB of int16 where all scales are powers of two, and one operand's that of the result; `None` where they
+    /// are not, which [`QuantizedBinary::new`] plans. The parameters are those of the two operands and the result.
+    ///
+    /// # Errors
+    /// Another op, an activation without a range, shapes that do not broadcast, or scales that LiteRT refuses.
+    pub fn shifted(
+        op: Binary,
+        shapes: [&[usize]; 2],
+        params: [QuantParams; 3],
+        activation: Activation,
+    ) -> Result<Option<Self>, Unsupported> {
+        check_activation(KERNEL, activation)?;
+        let sign = match op {
+            Binary::Add => 1,
+            Binary::Sub => -1,
+            _ => return Err(Unsupported::new(KERNEL, format!("{op:?} of shifted operands"))),
+        };
+        let [a, b, output] = params;
+        let (Some(log_a), Some(log_b), Some(log_y)) = (log2(a.scale), log2(b.scale), log2(output.scale)) else {
+            return Ok(None);
+        };
+        let shifts = [log_y - log_a, log_y - log_b];
+        if params.iter().any(|params| params.zero_point != 0)
+            || shifts.iter().any(|&shift| shift < 0)
+            || !shifts.contains(&0)
+        {
+            let scales = format!("scales {}, {} to {}", a.scale, b.scale, output.scale);
+            return Err(Unsupported::new(
+                KERNEL,
+                format!("int16 powers of two of which none is the result's: {scales}"),
+            ));
+        }
+        let (min, max) = builtin_range::<T>(activation, output);
+        Ok(Some(Self {
+            broadcast: Broadcast::new(shapes[0], shapes[1])?,
+            // From 17 on nothing is left of an int16.
+            formula: Formula::ShiftedSum { shifts: shifts.map(|shift| shift.min(17) as u32), sign },
+            vectors: None,
+            output_zero_point: 0,
+            min,
+            max,
+            element: PhantomData,
+        }))
+    }
+
     /// The shape of the result.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
@@ -159,6 +208,13 @@ impl<T: Quantized> QuantizedBinary<T> {
             });
         });
     }
+}
+
+/// The exponent of a scale that is, to a thousandth of an exponent, a power of two (LiteRT `kernel_util` `CheckedLog2`).
+fn log2(scale: f32) -> Option<i32> {
+    let exact = f64::from(scale).log2();
+    let rounded = exact.round();
+    (scale > 0.0 && (exact - rounded).abs() < 1e-3).then_some(rounded as i32)
 }
 
 fn xnnpack_sum(zero_points: [i32; 2], a: f32, b: f32, subtract: bool) -> Formula {
@@ -254,6 +310,12 @@ multiversion! {
                     let a = doubling_high_product(shift(a, shift_a), a_multiplier);
                     let b = doubling_high_product(shift(b, shift_b), b_multiplier);
                     scale.round_twice(a.wrapping_add(b)).wrapping_add(zero_point).clamp(min, max)
+                });
+            }
+            Formula::ShiftedSum { shifts, sign } => {
+                each(a, b, output, |a, b| {
+                    let [a, b] = [(a, shifts[0]), (b, shifts[1])].map(|(x, shift)| rounding_shift_right(x, shift));
+                    (a + b * sign).clamp(min, max)
                 });
             }
             Formula::Quotient { zero_points: [za, zb], output: scale } => {

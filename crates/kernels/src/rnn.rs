@@ -81,11 +81,19 @@ impl Rnn {
         self.input.packed_bytes() + self.recurrent.packed_bytes()
     }
 
-    /// Runs all steps: `input` has rows of `inputs`, `output` of `units` elements. The state is read and then changed.
+    /// Runs all steps: `input` has rows of `inputs` elements, `output` rows of `units` that begin every `stride`. The state is read and then changed.
     ///
     /// # Panics
     /// If a buffer is too small.
-    pub fn run(&self, ctx: Context<'_>, input: &[f32], output: &mut [f32], state: &mut [f32], scratch: &mut [u8]) {
+    pub fn run(
+        &self,
+        ctx: Context<'_>,
+        input: &[f32],
+        output: &mut [f32],
+        stride: usize,
+        state: &mut [f32],
+        scratch: &mut [u8],
+    ) {
         let RnnGeometry { sequence, inputs, units } = self.geometry;
         let together = sequence.together();
         let (bytes, scratch) = scratch.split_at_mut(self.product_bytes());
@@ -102,7 +110,10 @@ impl Rnn {
                     let products = &products[step * row..][..row];
                     state.iter_mut().zip(products).zip(&*sums).for_each(|((h, x), r)| *h = x + r);
                     activate(ctx.isa, self.activation, state);
-                    output[(first + step * together) * units..][..row].copy_from_slice(state);
+                    let output = &mut output[(first + step * together) * stride..];
+                    for (output, state) in output.chunks_mut(stride).zip(state.chunks_exact(units)) {
+                        output[..units].copy_from_slice(state);
+                    }
                 }
             }
         }

@@ -144,6 +144,7 @@ pub fn exactness(op: &Op) -> Exactness {
         // Sums, then logistic functions and tanh of slope at most 1, for each step.
         Op::UnidirectionalSequenceLstm(_)
         | Op::BidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceRnn(_)
         | Op::Lstm(_)
         | Op::Rnn(_)
         | Op::UnidirectionalSequenceRnn(_) => Exactness::Sum(8.0),

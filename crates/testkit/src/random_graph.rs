@@ -278,8 +278,8 @@ impl Maker<'_> {
                     inputs.swap(0, 1);
                 }
                 match self.random.below(3) {
-                    0 => Add { activation }.into(),
-                    1 => Sub { activation }.into(),
+                    0 => Add { activation, ..Add::default() }.into(),
+                    1 => Sub { activation, ..Sub::default() }.into(),
                     _ => Mul { activation }.into(),
                 }
             }

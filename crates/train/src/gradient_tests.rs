@@ -234,8 +234,8 @@ fn check_op(name: &str) {
         "add" | "sub" | "mul" => {
             let op = |activation| -> Op {
                 match name {
-                    "add" => ops::Add { activation }.into(),
-                    "sub" => ops::Sub { activation }.into(),
+                    "add" => ops::Add { activation, ..ops::Add::default() }.into(),
+                    "sub" => ops::Sub { activation, ..ops::Sub::default() }.into(),
                     _ => ops::Mul { activation }.into(),
                 }
             };

@@ -8,6 +8,9 @@ use crate::{Error, Result};
 pub struct Add {
     /// Applied to the result.
     pub activation: Activation,
+    /// Whether quantized int16 operands whose scales are all powers of two are added without multipliers: the one whose scale
+    /// is not the result's is shifted.
+    pub pot_scale_int16: bool,
 }
 
 impl OpSpec for Add {

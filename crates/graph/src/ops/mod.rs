@@ -102,7 +102,7 @@ pub use reductions::{
 };
 pub use reshape::Reshape;
 pub use resize_bilinear::ResizeBilinear;
-pub use rnn::{Rnn, UnidirectionalSequenceRnn};
+pub use rnn::{BidirectionalSequenceRnn, Rnn, UnidirectionalSequenceRnn};
 pub use shape::Shape;
 pub use softmax::Softmax;
 pub use squeeze::Squeeze;
@@ -206,6 +206,7 @@ op_table! {
     Squeeze "squeeze" "SQUEEZE" Some(43), SAME_SCALE;
     UnidirectionalSequenceLstm "unidirectional_sequence_lstm" "UNIDIRECTIONAL_SEQUENCE_LSTM" Some(44), FLOAT;
     StridedSlice "strided_slice" "STRIDED_SLICE" Some(45), SAME_SCALE;
+    BidirectionalSequenceRnn "bidirectional_sequence_rnn" "BIDIRECTIONAL_SEQUENCE_RNN" Some(46), FLOAT;
     Exp "exp" "EXP" Some(47), FREE;
     TopkV2 "topk_v2" "TOPK_V2" Some(48), FLOAT;
     Split "split" "SPLIT" Some(49), SAME_SCALE;
@@ -540,6 +541,7 @@ impl Op {
         match self {
             Self::Lstm(_) | Self::UnidirectionalSequenceLstm(_) => &[18, 19],
             Self::BidirectionalSequenceLstm(_) => &[35, 36, 37, 38],
+            Self::BidirectionalSequenceRnn(_) => &[4, 8],
             Self::Rnn(_) | Self::UnidirectionalSequenceRnn(_) | Self::Svdf(_) => &[4],
             _ => &[],
         }

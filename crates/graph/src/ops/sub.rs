@@ -9,6 +9,9 @@ use crate::Result;
 pub struct Sub {
     /// Applied to the result.
     pub activation: Activation,
+    /// Whether quantized int16 operands whose scales are all powers of two are subtracted without multipliers: the one whose scale
+    /// is not the result's is shifted.
+    pub pot_scale_int16: bool,
 }
 
 impl OpSpec for Sub {

@@ -1,4 +1,4 @@
-//! Dynamic-range BATCH_MATMUL: float left operand and output, constant int8 right operand.
+//! Dynamic-range BATCH_MATMUL: float left operand and output, int8 right operand.
 
 use super::{BatchMatmulGeometry, Batches, transpose};
 use crate::fully_connected::FullyConnectedGeometry;

@@ -163,7 +163,7 @@ multiversion! {
 
 multiversion! {
     /// The 64-bit product of `row` with each of the rows of `columns`.
-    fn dot_wide<>(row: &[i16], columns: &[i16], sums: &mut [i64]) {
+    pub(crate) fn dot_wide<>(row: &[i16], columns: &[i16], sums: &mut [i64]) {
         for (sum, column) in sums.iter_mut().zip(columns.chunks_exact(row.len().max(1))) {
             *sum = row.iter().zip(column).map(|(&a, &b)| i64::from(i32::from(a) * i32::from(b))).sum();
         }

@@ -3,6 +3,7 @@
 pub mod float;
 pub mod hybrid;
 pub mod quantized;
+pub mod wide;
 
 use crate::Unsupported;
 

@@ -1,6 +1,6 @@
 //! BATCH_MATMUL.
 
-use litesmith_graph::{DType, Error, Result, ops::Activation, ops::BatchMatmul};
+use litesmith_graph::{DType, Result, ops::Activation, ops::BatchMatmul};
 use litesmith_kernels::batch_matmul::hybrid::HybridBatchMatmul;
 use litesmith_kernels::batch_matmul::quantized::{IntegerBatchMatmul, QuantizedBatchMatmul};
 use litesmith_kernels::batch_matmul::{BatchMatmulGeometry, float};
@@ -59,9 +59,6 @@ fn plan_float(cx: &NodeContext<'_>, geometry: BatchMatmulGeometry) -> Result<Ker
 
 fn hybrid(cx: &NodeContext<'_>, op: &BatchMatmul, geometry: BatchMatmulGeometry) -> Result<Kernel> {
     let right = cx.input(1)?;
-    if right.data.is_none() {
-        return Err(Error::unsupported("", "a computed int8 right operand with a float left one"));
-    }
     // Input 2 does not exist: no bias. Scales belong to the columns of the right matrices.
     let axis = right.shape.len() - if op.adj_y { 2 } else { 1 };
     let operands = Operands { input: 0, weights: 1, bias: 2, axis };

@@ -43,6 +43,29 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
     }
 }
 
+/// ADD and SUB; `pot_scale_int16` is their attribute.
+pub(super) fn plan_sum(
+    cx: &NodeContext<'_>,
+    op: Binary,
+    activation: Activation,
+    pot_scale_int16: bool,
+) -> Result<Kernel> {
+    let (a, b, y) = (cx.input(0)?, cx.input(1)?, cx.output()?);
+    if !pot_scale_int16 || [a, b, y].iter().any(|tensor| tensor.dtype != DType::I16 || tensor.quantization.is_none()) {
+        return plan(cx, op, activation);
+    }
+    let params = [quant_params::<i16>(a)?, quant_params::<i16>(b)?, quant_params::<i16>(y)?];
+    let shapes = [a.shape.as_slice(), b.shape.as_slice()];
+    match QuantizedBinary::shifted(op, shapes, params, fused_activation(activation)?).map_err(refused)? {
+        Some(sum) => Ok(Kernel::new(cx.kernel_name(DType::I16), move |context, mut io| {
+            let (inputs, y) = io.split::<i16>();
+            sum.run(context, inputs.get(0), inputs.get(1), y);
+            Ok(())
+        })),
+        None => plan(cx, op, activation),
+    }
+}
+
 fn plan_integer<T: Integer>(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let activation = clamp(activation)?;
     let plan = Broadcast::new(&cx.input(0)?.shape, &cx.input(1)?.shape).map_err(refused)?;

@@ -4,11 +4,12 @@ use litesmith_graph::{DType, Error, Result, ops::FullyConnected};
 use litesmith_kernels::conv_2d::quantized::QuantizedSpec;
 use litesmith_kernels::fully_connected::hybrid::HybridFullyConnected;
 use litesmith_kernels::fully_connected::quantized::QuantizedFullyConnected;
+use litesmith_kernels::fully_connected::wide::WideFullyConnected;
 use litesmith_kernels::fully_connected::{FullyConnectedGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 
-use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
+use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer, plan_wide};
 use super::{NodeContext, fused_activation, refused};
 use crate::kernel::Kernel;
 
@@ -23,6 +24,12 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &FullyConnected) -> Result<Kernel> 
         (DType::I8, DType::I8 | DType::I4 | DType::I2, DType::I8) => integer::<i8>(cx, op, geometry),
         (DType::U8, DType::U8, DType::U8) => integer::<u8>(cx, op, geometry),
         (DType::I16, DType::I8 | DType::I4 | DType::I2, DType::I16) => integer::<i16>(cx, op, geometry),
+        (DType::I16, DType::I16, DType::I16) => {
+            let make = move |input, scales: &[f32], output, activation| {
+                WideFullyConnected::new(geometry, input, scales, output, activation)
+            };
+            plan_wide(cx, Operands::of(&cx.node.op), op.activation, make)
+        }
         _ => Err(cx.no_kernel()),
     }
 }

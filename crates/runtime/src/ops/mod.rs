@@ -63,7 +63,7 @@ pub(crate) struct NodeContext<'a> {
 /// Chooses and plans the kernel of a node whose shapes are known.
 pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
     match &cx.node.op {
-        Op::Add(op) => binary::plan(cx, Binary::Add, op.activation),
+        Op::Add(op) => binary::plan_sum(cx, Binary::Add, op.activation, op.pot_scale_int16),
         Op::AveragePool2d(op) => average_pool_2d::plan(cx, op),
         Op::Concatenation(op) => concatenation::plan(cx, op),
         Op::Conv2d(op) => conv_2d::plan(cx, op),
@@ -79,7 +79,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::LogSoftmax(_) => log_softmax::plan(cx),
         Op::Cast(_) => cast::plan(cx),
         Op::Mean(_) => reduce::plan(cx, Reduction::Mean),
-        Op::Sub(op) => binary::plan(cx, Binary::Sub, op.activation),
+        Op::Sub(op) => binary::plan_sum(cx, Binary::Sub, op.activation, op.pot_scale_int16),
         Op::Div(op) => binary::plan(cx, Binary::Div, op.activation),
         Op::Prelu(_) => prelu::plan(cx),
         Op::Maximum(_) => binary::plan(cx, Binary::Maximum, graph_ops::Activation::None),
@@ -127,6 +127,7 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Cumsum(op) => selection::plan_cumsum(cx, op),
         Op::Lstm(op) => lstm::plan_step(cx, op),
         Op::BidirectionalSequenceLstm(op) => lstm::plan_bidirectional(cx, op),
+        Op::BidirectionalSequenceRnn(op) => rnn::plan_bidirectional(cx, op),
         Op::Rnn(op) => rnn::plan_step(cx, op),
         Op::UnidirectionalSequenceRnn(op) => rnn::plan_unidirectional(cx, op),
         Op::Svdf(op) => svdf::plan(cx, op),

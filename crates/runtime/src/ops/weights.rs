@@ -10,6 +10,7 @@ use litesmith_kernels::batch_matmul::hybrid::HybridBatchMatmul;
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
 use litesmith_kernels::depthwise_conv_2d::{hybrid::HybridDepthwiseConv2d, quantized::QuantizedDepthwiseConv2d};
+use litesmith_kernels::fully_connected::wide::WideFullyConnected;
 use litesmith_kernels::fully_connected::{hybrid::HybridFullyConnected, quantized::QuantizedFullyConnected};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::{QuantParams, Quantized};
@@ -271,6 +272,32 @@ pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
         Ok(())
     });
     Ok(kernel.with_scratch(bytes))
+}
+
+/// Plans an op of int16 by int16, whose kernel `make` makes from the parameters of the input, the scales of the weights, the
+/// parameters of the output and the activation.
+pub(super) fn plan_wide(
+    cx: &NodeContext<'_>,
+    operands: Operands,
+    activation: Activation,
+    make: impl FnOnce(QuantParams, &[f32], QuantParams, Fused) -> Result<WideFullyConnected, Unsupported>,
+) -> Result<Kernel> {
+    let quantization = weight_quantization(cx.input(operands.weights)?, operands.axis)?;
+    if quantization.zero_points.iter().any(|&zero_point| zero_point != 0) {
+        return Err(Error::unsupported("", "int16 weights with a zero point other than 0"));
+    }
+    let bias = IntegerBias::new(cx.optional(operands.bias))?;
+    let input = quant_params::<i16>(cx.input(operands.input)?)?;
+    let output = quant_params::<i16>(cx.output()?)?;
+    let planned = make(input, &quantization.scales, output, fused_activation(activation)?).map_err(refused)?;
+    let elements = cx.optional(operands.bias).map(Tensor::elements).transpose()?;
+    planned.check_bias(elements).map_err(refused)?;
+    Ok(Kernel::new(cx.kernel_name(DType::I16), move |context, mut io| {
+        let (inputs, y) = io.split();
+        let bias = bias.of_run(operands.bias, inputs);
+        planned.run(context, inputs.get(operands.input), inputs.get(operands.weights), bias, y);
+        Ok(())
+    }))
 }
 
 /// A kernel that needs nothing but its input.

@@ -15,7 +15,8 @@ use litesmith_graph::ops::{
     TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, Where, While, ZerosLike,
 };
 use litesmith_graph::ops::{
-    BidirectionalSequenceLstm, Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf, UnidirectionalSequenceRnn,
+    BidirectionalSequenceLstm, BidirectionalSequenceRnn, Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf,
+    UnidirectionalSequenceRnn,
 };
 use litesmith_graph::{DType, Error, Graph, Node, Op, Result, Tensor, TensorId};
 
@@ -208,6 +209,7 @@ table! {
     Split 49;
     LogSoftmax 50;
     BidirectionalSequenceLstm 52;
+    BidirectionalSequenceRnn 46;
     Cast 53;
     Prelu 54;
     Maximum 55;

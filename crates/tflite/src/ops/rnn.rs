@@ -1,6 +1,6 @@
 //! Plain recurrent layers.
 
-use litesmith_graph::ops::{Rnn, UnidirectionalSequenceRnn};
+use litesmith_graph::ops::{BidirectionalSequenceRnn, Rnn, UnidirectionalSequenceRnn};
 use litesmith_graph::{DType, Result};
 
 use super::{Format, Options, OptionsBuilder, Tensors};
@@ -53,6 +53,34 @@ impl Format for UnidirectionalSequenceRnn {
             self.asymmetric_quantize_inputs,
             false,
         );
+        Ok(())
+    }
+
+    fn version(&self, node: &Tensors<'_>) -> usize {
+        version(node, self.asymmetric_quantize_inputs)
+    }
+}
+
+impl Format for BidirectionalSequenceRnn {
+    const OPTIONS: u8 = 70;
+    const VERSIONS: &'static [&'static str] = &["1.14.0", "1.14.0", "2.3.0"];
+
+    fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
+        options.expect_fields(4)?;
+        Ok(Self {
+            time_major: options.scalar(0, false)?,
+            activation: options.activation(1)?,
+            merge_outputs: options.scalar(2, false)?,
+            asymmetric_quantize_inputs: options.scalar(3, false)?,
+        })
+    }
+
+    fn write(&self, options: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
+        options
+            .scalar(0, self.time_major, false)
+            .activation(1, self.activation)
+            .scalar(2, self.merge_outputs, false)
+            .scalar(3, self.asymmetric_quantize_inputs, false);
         Ok(())
     }
 

@@ -340,6 +340,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::Floor(_)
         | Op::UnidirectionalSequenceLstm(_)
         | Op::BidirectionalSequenceLstm(_)
+        | Op::BidirectionalSequenceRnn(_)
         | Op::L2Normalization(_)
         | Op::L2Pool2d(_)
         | Op::LocalResponseNormalization(_)
