@@ -436,7 +436,8 @@ fn check_op(name: &str) {
         | "svdf"
         | "unidirectional_sequence_rnn"
         | "unidirectional_sequence_lstm"
-        | "bidirectional_sequence_lstm" => {}
+        | "bidirectional_sequence_lstm"
+        | "bidirectional_sequence_rnn" => {}
         // They take truth values, which are no floats.
         "reduce_any" | "reduce_all" => {}
         "cast" | "logical_and" | "logical_or" | "logical_not" | "select" | "select_v2" => {}
