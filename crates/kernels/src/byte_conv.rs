@@ -1,7 +1,7 @@
 //! The shared body of the 8-bit CONV_2D and FULLY_CONNECTED: where rows of the matrix product lie, and how its work is
 //! split. A fully connected layer is a 1x1 convolution over 1x1 images.
 
-use crate::byte_gemm::{Activations, COLUMNS_MAX, NR, Output, Packed, Requantize, SLACK};
+use crate::byte_gemm::{Activations, COLUMNS_MAX, NR, Output, Packed, ROWS_MAX, Requantize, SLACK};
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
@@ -10,7 +10,7 @@ use crate::{Context, Quantized, Unsupported};
 use bytemuck::Pod;
 
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
-const PIXELS: usize = 64;
+const PIXELS: usize = ROWS_MAX;
 /// Multiplications of one task: some microseconds, many times what it costs to hand out a task.
 const TASK_PRODUCTS: usize = 1 << 19;
 

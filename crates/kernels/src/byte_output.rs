@@ -19,6 +19,18 @@ impl ByteRange {
         Self { low: (min - zero_point) as f32, high: (max - zero_point) as f32, zero_point, unsigned }
     }
 
+    /// What bytes of the output are less, while they are signed.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn shift(self) -> i32 {
+        if self.unsigned { 128 } else { 0 }
+    }
+
+    /// The lower bound as a signed byte.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn min(self) -> i8 {
+        (self.low as i32 + self.zero_point - self.shift()) as i8
+    }
+
     /// The law.
     pub(crate) fn byte(self, sum: i32, scale: f32) -> u8 {
         let scaled = (sum as f32 * scale).max(self.low).min(self.high);
@@ -41,16 +53,6 @@ pub(crate) fn float_scales(stage: &OutputStage) -> Option<&[f32]> {
 pub(crate) mod x86_64 {
     use super::ByteRange;
     use std::arch::x86_64::*;
-
-    impl ByteRange {
-        fn shift(self) -> i32 {
-            if self.unsigned { 128 } else { 0 }
-        }
-
-        fn min(self) -> i8 {
-            (self.low as i32 + self.zero_point - self.shift()) as i8
-        }
-    }
 
     macro_rules! registers {
         (
@@ -129,6 +131,51 @@ pub(crate) mod x86_64 {
             let bytes = self.pack_lanes([a, b, a, b]);
             let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
             _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order))
+        }
+    }
+}
+
+/// A [`ByteRange`] in registers of NEON, used as on x86-64.
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod aarch64 {
+    use super::ByteRange;
+    use std::arch::aarch64::*;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Registers {
+        high: float32x4_t,
+        zero_point: int16x8_t,
+        min: int8x8_t,
+        flip: int8x8_t,
+    }
+
+    impl Registers {
+        #[inline]
+        #[target_feature(enable = "neon")]
+        pub(crate) fn new(range: ByteRange) -> Self {
+            Self {
+                high: vdupq_n_f32(range.high),
+                zero_point: vdupq_n_s16((range.zero_point - range.shift()) as i16),
+                min: vdup_n_s8(range.min()),
+                flip: vdup_n_s8(range.shift() as u8 as i8),
+            }
+        }
+
+        /// Scaled, bounded above and rounded.
+        #[inline]
+        #[target_feature(enable = "neon")]
+        fn round(self, sums: int32x4_t, scales: float32x4_t) -> int32x4_t {
+            vcvtnq_s32_f32(vminq_f32(vmulq_f32(vcvtq_f32_s32(sums), scales), self.high))
+        }
+
+        /// The bytes of two vectors.
+        #[inline]
+        #[target_feature(enable = "neon")]
+        pub(crate) fn bytes(self, sums: [int32x4_t; 2], scales: [float32x4_t; 2]) -> uint8x8_t {
+            let low = vqmovn_s32(self.round(sums[0], scales[0]));
+            let words = vqmovn_high_s32(low, self.round(sums[1], scales[1]));
+            let bytes = vqmovn_s16(vqaddq_s16(words, self.zero_point));
+            vreinterpret_u8_s8(veor_s8(vmax_s8(bytes, self.min), self.flip))
         }
     }
 }

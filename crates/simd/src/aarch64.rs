@@ -1,4 +1,4 @@
-//! Vectors of `f32` for NEON: loads and stores that take references to arrays or slices, so that they cannot be wrong, and
+//! Vectors of `f32` and products of bytes for NEON: loads and stores that take references to arrays or slices, so that they cannot be wrong, and
 //! the arithmetic under the names of the other architectures.
 
 /// Four lanes.
@@ -110,6 +110,72 @@ pub mod f32x4 {
         pub fn clamp(x: Vector, low: Vector, high: Vector) -> Vector {
             // Of a NaN and a number these are the NaN.
             vminq_f32(high, vmaxq_f32(low, x))
+        }
+    }
+}
+
+/// Products of bytes, which `std` does not offer on stable Rust.
+pub mod bytes {
+    use std::arch::aarch64::{int8x16_t, int32x4_t};
+    use std::arch::asm;
+
+    neon_dotprod! {
+        /// `sums[i] + x[4 i] y[4 i] + .. + x[4 i + 3] y[4 i + 3]`, wrapping.
+        ///
+        /// # Safety
+        /// The CPU must have the dot product.
+        #[inline]
+        #[must_use]
+        pub fn dot(mut sums: int32x4_t, x: int8x16_t, y: int8x16_t) -> int32x4_t {
+            // SAFETY: the CPU has the instruction, as the caller of a function with this feature has to see to; it changes
+            // nothing but the register of `sums`.
+            unsafe {
+                asm!(
+                    "sdot {sums:v}.4s, {x:v}.16b, {y:v}.16b",
+                    sums = inout(vreg) sums, x = in(vreg) x, y = in(vreg) y,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            sums
+        }
+
+        /// [`dot`] of `x` with four bytes of `y`, those from `4 LANE` on, for all `i`.
+        ///
+        /// # Safety
+        /// The CPU must have the dot product.
+        #[inline]
+        #[must_use]
+        pub fn dot_lane<const LANE: usize>(mut sums: int32x4_t, x: int8x16_t, y: int8x16_t) -> int32x4_t {
+            // SAFETY: as for `dot`; a lane that does not exist does not assemble.
+            unsafe {
+                asm!(
+                    "sdot {sums:v}.4s, {x:v}.16b, {y:v}.4b[{lane}]",
+                    sums = inout(vreg) sums, x = in(vreg) x, y = in(vreg) y, lane = const LANE,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            sums
+        }
+    }
+
+    neon_i8mm! {
+        /// Adds the product of a matrix and a transposed one, each two rows of 8 bytes: `sums[2 i + j]` is that of row `i` of
+        /// `x` and row `j` of `y`, wrapping.
+        ///
+        /// # Safety
+        /// The CPU must have the matrix product.
+        #[inline]
+        #[must_use]
+        pub fn matrix_product(mut sums: int32x4_t, x: int8x16_t, y: int8x16_t) -> int32x4_t {
+            // SAFETY: as for `dot`.
+            unsafe {
+                asm!(
+                    "smmla {sums:v}.4s, {x:v}.16b, {y:v}.16b",
+                    sums = inout(vreg) sums, x = in(vreg) x, y = in(vreg) y,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            sums
         }
     }
 }

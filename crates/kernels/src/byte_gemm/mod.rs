@@ -8,6 +8,8 @@
 //! `w` and their sum `s` over a column, `sum (x - z) w = sum (x + f) w - (f + z) s` for the flip `f` (0 or 128), so the
 //! difference is only another bias.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -23,6 +25,8 @@ pub(crate) const KR: usize = 4;
 /// Panels that a call takes at most: with more rows than one, [`PANELS_MANY`].
 const PANELS_ONE: usize = 4;
 const PANELS_MANY: usize = 2;
+/// Most rows of a call.
+pub(crate) const ROWS_MAX: usize = 64;
 /// Most columns that a call yields.
 pub(crate) const COLUMNS_MAX: usize = PANELS_ONE * NR;
 /// Bytes that a segment whose length is no multiple of [`KR`] reads past its end (and multiplies by 0).
@@ -43,8 +47,11 @@ pub(crate) struct Packed {
     sums: Vec<i32>,
     /// What is added to every weight as it is packed: 128 minus the zero point of unsigned weights, else 0.
     weight_offset: i32,
-    /// Whether a weight is -128, whose products the AVX2 kernel cannot sum.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels that need it"))]
+    /// Whether a weight is -128, whose products the AVX2 and NEON kernels cannot sum in 16 bits.
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(dead_code, reason = "other architectures have no kernels that need it")
+    )]
     has_min: bool,
 }
 
@@ -170,11 +177,21 @@ impl Packed {
         self.segments * self.steps() * NR * KR
     }
 
+    /// The sum of the activations of a row.
+    #[cfg(target_arch = "aarch64")]
+    fn total(&self, input: &[u8], flip: u8, row: usize, segments: &[usize]) -> i32 {
+        let segment = |segment: &usize| -> i32 {
+            let bytes = &input[row + segment..][..self.segment_len];
+            bytes.iter().map(|value| i32::from((value ^ flip) as i8)).sum()
+        };
+        segments.iter().map(segment).sum()
+    }
+
     /// Multiplies rows by `panels` panels from `first` on. Segment `s` of row `i` is at `rows[i] + segments[s]` of
     /// `input`.
     ///
     /// # Panics
-    /// If a row reaches past `input`, or an output has no room.
+    /// If there are more than [`ROWS_MAX`] rows, a row reaches past `input`, or an output has no room.
     pub(crate) fn multiply(
         &self,
         isa: Isa,
@@ -189,6 +206,7 @@ impl Packed {
         if rows.is_empty() || panels == 0 {
             return;
         }
+        assert!(rows.len() <= ROWS_MAX, "{} rows of a matrix product", rows.len());
         assert!(segments.len() == self.segments && panels <= Self::panels_per_call(rows.len()));
         let (last_row, last_segment) = (rows.iter().max(), segments.iter().max());
         if let (Some(row), Some(segment)) = (last_row, last_segment) {
@@ -206,6 +224,8 @@ impl Packed {
         }
         let signed = !matches!(isa, Isa::Avx512Vnni);
         let bias = if signed { &self.bias_signed } else { &self.bias_unsigned };
+        #[cfg(target_arch = "aarch64")]
+        let mut totals;
         let block = Block {
             input,
             rows,
@@ -218,6 +238,16 @@ impl Packed {
             flip: activations.flip(signed),
             first_column: first * NR,
             columns,
+            #[cfg(target_arch = "aarch64")]
+            totals: if self.weight_offset == 0 {
+                &[]
+            } else {
+                totals = [0; ROWS_MAX];
+                for (total, row) in totals.iter_mut().zip(rows) {
+                    *total = self.total(input, activations.flip(signed), *row, segments);
+                }
+                &totals
+            },
         };
         match isa {
             // SAFETY: the caller has asserted that the CPU has it, and the bounds have been checked above.
@@ -226,6 +256,18 @@ impl Packed {
             // SAFETY: as above; AVX-512 without VNNI has no instruction for it that AVX2 has not.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 if !self.has_min => unsafe { x86_64::avx2(&block, output) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon if !self.has_min => unsafe { aarch64::neon_pairs(&block, output) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { aarch64::neon(&block, output) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDotprod => unsafe { aarch64::dotprod(&block, output) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonI8mm => unsafe { aarch64::i8mm(&block, output) },
             _ => block.scalar(output),
         }
     }
@@ -245,11 +287,14 @@ struct Block<'a> {
     first_column: usize,
     /// Columns to store.
     columns: usize,
+    /// Sums of the activations of each row, where `weight_offset` is not 0.
+    #[cfg(target_arch = "aarch64")]
+    totals: &'a [i32],
 }
 
 impl Block<'_> {
     /// Steps of a segment without an incomplete last one, and the elements of that.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels that need it"))]
+    #[cfg(target_arch = "x86_64")]
     fn steps(&self) -> (usize, usize) {
         (self.segment_len / KR, self.segment_len % KR)
     }

@@ -63,8 +63,11 @@ pub(crate) struct ByteDepthwise {
     range: ByteRange,
     /// What is added to every weight: 128 minus the zero point of unsigned weights, else 0.
     weight_offset: i32,
-    /// Whether a weight is -128, whose products the AVX2 kernel cannot sum.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels that need it"))]
+    /// Whether a weight is -128, whose products the AVX2 and NEON kernels cannot sum in 16 bits.
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(dead_code, reason = "other architectures have no kernels that need it")
+    )]
     has_min: bool,
 }
 
@@ -80,7 +83,10 @@ pub(super) struct Row<'a> {
     pub(super) bias: &'a [i32],
     pub(super) weight_offset: i32,
     pub(super) ones: &'a [i32],
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels that need it"))]
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(dead_code, reason = "other architectures have no kernels that need it")
+    )]
     pub(super) reuse: bool,
 }
 
@@ -286,6 +292,19 @@ impl ByteDepthwise {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 if !self.has_min => unsafe {
                 super::bytes_x86_64::avx2(row, run, first, output);
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon if !self.has_min => unsafe {
+                super::bytes_aarch64::neon_pairs::multiply(row, run, first, output);
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { super::bytes_aarch64::neon::multiply(row, run, first, output) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDotprod | Isa::NeonI8mm => unsafe {
+                super::bytes_aarch64::dotprod::multiply(row, run, first, output);
             },
             _ => row.scalar(run, first, output),
         }

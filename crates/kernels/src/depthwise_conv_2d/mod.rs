@@ -1,6 +1,8 @@
 //! DEPTHWISE_CONV_2D: geometry shared by the float and the integer kernels. Filters are `1 height width channels`.
 
 mod bytes;
+#[cfg(target_arch = "aarch64")]
+mod bytes_aarch64;
 #[cfg(target_arch = "x86_64")]
 mod bytes_x86_64;
 pub mod float;
