@@ -63,6 +63,17 @@ def product(rng, kind, x_shape, w_shape, out_shape, axis, terms, per_channel, bi
     return [x, w, b], T(x_type, out_shape, scale, point)
 
 
+def with_zero_channel(inputs, axis):
+    """The operands of a product with a channel of zeros whose scale is 0, as converters write it."""
+    _, w, b = inputs
+    w.scale[1] = 0
+    np.moveaxis(w.data, axis, 0)[1] = 0
+    if b.scale is not None:
+        b.scale[1] = 0
+        b.data[1] = 0
+    return inputs
+
+
 def reach(size, kernel, stride, dilation, padding):
     """Output size along one axis."""
     kernel = (kernel - 1) * dilation + 1
@@ -115,6 +126,9 @@ def conv_2d(rng):
             inputs, y = product(rng, kind, x, w, (batch, *sizes, c_out), 0, terms, kind != "u8" and at % 4 != 1)
             yield single(f"{kind}_{label}", BUILTIN.CONV_2D, inputs, [y], opts, 8, kind == "f32")
     opts = options("Conv2DOptions", padding=0, strideH=1, strideW=2, dilationHFactor=1, dilationWFactor=1)
+    for kind in ("i8", "i16_b64", "hybrid"):
+        inputs, y = product(rng, kind, (1, 4, 5, 3), (12, 2, 3, 3), (1, 4, 3, 12), 0, 18, True)
+        yield single(f"{kind}_zero_channel", BUILTIN.CONV_2D, with_zero_channel(inputs, 0), [y], opts, 3)
     for kind in ("f32", "i8", "u8"):
         shapes = (1, 4, 5, 3), (4, 2, 3, 3), (1, 4, 3, 4)
         inputs, y = product(rng, kind, *shapes, 0, 18, kind == "i8", key="feed")
@@ -162,6 +176,9 @@ def depthwise_conv_2d(rng):
     opts = options(
         "DepthwiseConv2DOptions", padding=0, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1, depthMultiplier=1
     )
+    for kind in ("i8", "i16_b64", "hybrid"):
+        inputs, y = product(rng, kind, (1, 4, 5, 11), (1, 2, 3, 11), (1, 4, 5, 11), 3, 6, True)
+        yield single(f"{kind}_zero_channel", BUILTIN.DEPTHWISE_CONV_2D, with_zero_channel(inputs, 3), [y], opts, 3)
     shapes = (1, 4, 5, 6), (1, 2, 3, 6), (1, 4, 5, 6)
     for kind in ("f32", "i8", "u8"):
         inputs, y = product(rng, kind, *shapes, 3, 6, kind == "i8", key="feed")
@@ -245,6 +262,10 @@ def fully_connected(rng):
                     inputs, y = product(rng, kind, shape, (units, depth), out, 0, depth, per_channel, bias)
                     name = f"{kind}_{label}{'_channels' if per_channel else ''}{'' if bias else '_no_bias'}"
                     yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12, kind == "f32")
+    for kind in ("i8", "i16_b64", "hybrid"):
+        opts = options("FullyConnectedOptions", quantizedBiasType=bias_type(kind))
+        inputs, y = product(rng, kind, (4, 18), (9, 18), (4, 9), 0, 18, True)
+        yield single(f"{kind}_zero_channel", BUILTIN.FULLY_CONNECTED, with_zero_channel(inputs, 0), [y], opts, 12)
     for label, shape, depth, units, _ in DENSE:
         for per_channel in (False, True):
             for bias in ("i32", "i64", None):

@@ -92,7 +92,9 @@ impl Bias<'_> {
 
 /// One scale for each output channel: broadcasts a single one, refuses any other number and non-positive scales.
 pub(crate) fn channel_scales(kernel: &'static str, scales: &[f32], channels: usize) -> Result<Vec<f32>, Unsupported> {
-    if let Some(bad) = scales.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
+    // A channel whose scale is 0 is one of zeros.
+    let is_good = |scale: f32| scale.is_finite() && (scale > 0.0 || (scale == 0.0 && scales.len() > 1));
+    if let Some(bad) = scales.iter().find(|scale| !is_good(**scale)) {
         return Err(Unsupported::new(kernel, format!("weight scale {bad} is not above 0")));
     }
     match scales {

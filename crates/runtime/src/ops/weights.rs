@@ -122,7 +122,8 @@ fn is_delegated(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
         (DType::I2, Op::FullyConnected(_)) => weights.shape.last().is_some_and(|depth| depth % 4 == 0),
         _ => false,
     };
-    Ok(is_constant && takes_window && takes_type)
+    let takes_scales = weights.quantization.as_ref().is_none_or(|found| found.scales.iter().all(|&scale| scale > 0.0));
+    Ok(is_constant && takes_window && takes_type && takes_scales)
 }
 
 fn weight_quantization(weights: &Tensor, axis: usize) -> Result<&Quantization> {
