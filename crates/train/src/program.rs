@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use litesmith_graph::{DType, Error, Graph, Op, Result, TensorId, elements};
+use litesmith_graph::ops::{Inputs, Parameter, Slice, StridedSlice, resolve_axis};
+use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, TensorId, elements};
 use litesmith_kernels::{Activation, Real};
 
 use crate::ops::{Operand, Wanted, is_view};
 use crate::variables::role;
-use litesmith_graph::ops::Parameter;
 
 /// A trainable or moving variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,7 @@ impl<T: Real> Program<T> {
         let mut graph = graph.clone();
         graph.check()?;
         fix_reshapes(&mut graph);
+        separate_parts(&mut graph)?;
         let [output] = graph.outputs[..] else {
             return Err(Error::unsupported(
                 "training",
@@ -399,6 +400,54 @@ fn sample_sizes(graph: &Graph) -> Result<Vec<Option<usize>>> {
         Ok(if grows { Some(elements(&one.shape)?) } else { None })
     });
     sizes.collect()
+}
+
+/// Replaces each SPLIT, SPLIT_V and UNPACK by an op of one output for each of its parts.
+fn separate_parts(graph: &mut Graph) -> Result<()> {
+    for node in std::mem::take(&mut graph.nodes) {
+        let unpack = match node.op {
+            Op::Unpack(op) => Some(i64::from(op.axis)),
+            Op::Split(_) | Op::SplitV(_) => None,
+            _ => {
+                graph.nodes.push(node);
+                continue;
+            }
+        };
+        let inputs = Inputs::new(&node.op, graph.node_tensors(&node.inputs));
+        let axis_input = if let Op::SplitV(_) = node.op { 2 } else { 0 };
+        let axis = match unpack {
+            Some(axis) => axis,
+            None => inputs.integers(axis_input, "axis")?.first().copied().unwrap_or(0),
+        };
+        let value = node.inputs.get(node.op.typed_by()).copied().flatten();
+        let rank = value.map_or(0, |id| graph.tensor(id).shape.len());
+        let axis = resolve_axis(node.op.name(), axis, rank)?;
+        let mut first = 0;
+        for (index, &output) in node.outputs.iter().enumerate() {
+            let on_axis =
+                |x: i32, others: i32| (0..rank).map(move |at| if at == axis { x } else { others }).collect::<Vec<_>>();
+            let index = i32::try_from(index).unwrap_or(i32::MAX);
+            let (op, lists): (Op, Vec<Vec<i32>>) = if unpack.is_some() {
+                let bit = 1 << axis;
+                let op =
+                    StridedSlice { begin_mask: !bit, end_mask: !bit, shrink_axis_mask: bit, ..StridedSlice::default() };
+                (op.into(), vec![on_axis(index, 0), on_axis(index + 1, 0), vec![1; rank]])
+            } else {
+                let size =
+                    graph.tensor(output).shape.get(axis).map_or(0, |&size| i32::try_from(size).unwrap_or(i32::MAX));
+                let begin = first;
+                first += size;
+                (Slice.into(), vec![on_axis(begin, 0), on_axis(size, -1)])
+            };
+            let constant = |list: Vec<i32>| {
+                let tensor = Tensor::constant("part", DType::I32, [list.len()], Data::from_slice(&list));
+                Some(graph.add_tensor(tensor))
+            };
+            let inputs = std::iter::once(value).chain(lists.into_iter().map(constant)).collect();
+            graph.nodes.push(Node { op, inputs, outputs: vec![output] });
+        }
+    }
+    Ok(())
 }
 
 /// Gives each RESHAPE whose shape is computed, as converters write it for a batch that may change, the constant shape
