@@ -23,6 +23,7 @@ mod cast;
 mod comparisons;
 mod concatenation;
 mod conv_2d;
+mod converted;
 mod creation;
 pub(crate) mod custom;
 mod depthwise_conv_2d;
@@ -62,6 +63,19 @@ pub(crate) struct NodeContext<'a> {
 
 /// Chooses and plans the kernel of a node whose shapes are known.
 pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
+    match plan_native(cx) {
+        Err(error @ Error::Unsupported(_)) if error.needed_input().is_none() => match converted::plan(cx) {
+            Ok(Some(kernel)) => Ok(kernel),
+            // What the node itself misses says more than what it would miss in other types.
+            Ok(None) | Err(Error::Unsupported(_)) => Err(error),
+            Err(other) => Err(other),
+        },
+        planned => planned,
+    }
+}
+
+/// The kernel for the elements as they are.
+fn plan_native(cx: &NodeContext<'_>) -> Result<Kernel> {
     match &cx.node.op {
         Op::Add(op) => binary::plan_sum(cx, Binary::Add, op.activation, op.pot_scale_int16),
         Op::AveragePool2d(op) => average_pool_2d::plan(cx, op),

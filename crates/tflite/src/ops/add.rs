@@ -7,7 +7,7 @@ use super::{Format, Options, OptionsBuilder, Tensors};
 
 impl Format for Add {
     const OPTIONS: u8 = 11;
-    const VERSIONS: &'static [&'static str] = &["1.5.0", "1.14.0", "2.4.0", "2.6.0", "2.13.0"];
+    const VERSIONS: &'static [&'static str] = &["1.5.0", "1.14.0", "2.4.0", "2.6.0", "2.13.0", "2.23.0"];
 
     fn read(options: &Options<'_>, node: &Tensors<'_>) -> Result<Self> {
         let pot_scale_int16 = read_pot_scale(options, node)?;
@@ -22,6 +22,7 @@ impl Format for Add {
 
     fn version(&self, node: &Tensors<'_>) -> usize {
         match node.input_dtype(0) {
+            Some(DType::F16) => 6,
             Some(DType::I16) if node.input(0).is_some_and(|tensor| tensor.quantization.is_none()) => 5,
             Some(DType::I64) => 4,
             Some(DType::I16) if !self.pot_scale_int16 => 3,

@@ -7,7 +7,8 @@ use super::{Format, Options, OptionsBuilder, Tensors};
 
 impl Format for Mul {
     const OPTIONS: u8 = 21;
-    const VERSIONS: &'static [&'static str] = &["1.5.0", "1.14.0", "1.15.0", "2.3.0", "2.6.0", "2.11.0", "2.13.0"];
+    const VERSIONS: &'static [&'static str] =
+        &["1.5.0", "1.14.0", "1.15.0", "2.3.0", "2.6.0", "2.11.0", "2.13.0", "2.23.0"];
 
     fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
         Ok(Self { activation: options.expect_fields(1)?.activation(0)? })
@@ -27,6 +28,7 @@ impl Format for Mul {
         // Kernels before version 3 had a multiplier below 1 only.
         let large = matches!(scales, (Some(a), Some(b), Some(output)) if a * b / output >= 1.0);
         match node.input_dtype(0) {
+            Some(DType::F16) => 8,
             Some(DType::I16) if scales.0.is_none() => 7,
             Some(DType::U32) => 7,
             Some(DType::Complex64) => 6,

@@ -1,13 +1,13 @@
 //! SOFTMAX.
 
-use litesmith_graph::Result;
 use litesmith_graph::ops::Softmax;
+use litesmith_graph::{DType, Result};
 
 use super::{Format, Options, OptionsBuilder, Tensors};
 
 impl Format for Softmax {
     const OPTIONS: u8 = 9;
-    const VERSIONS: &'static [&'static str] = &["1.5.0", "1.14.0", "2.3.0"];
+    const VERSIONS: &'static [&'static str] = &["1.5.0", "1.14.0", "2.3.0", "2.23.0"];
 
     fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
         Ok(Self { beta: options.require()?.expect_fields(1)?.scalar(0, 0.0)? })
@@ -19,6 +19,9 @@ impl Format for Softmax {
     }
 
     fn version(&self, node: &Tensors<'_>) -> usize {
-        node.version_by_first_input()
+        match node.input_dtype(0) {
+            Some(DType::F16) => 4,
+            _ => node.version_by_first_input(),
+        }
     }
 }
