@@ -47,7 +47,8 @@ pub(super) fn check(name: &str) -> bool {
             // The parts in another order, so that each has a gradient of its own.
             let parts: Vec<_> = outputs.into_iter().rev().map(Some).collect();
             let joined = case.node(ops::Concatenation { axis: 2, activation: Activation::None }, &parts);
-            let w = case.weights(&case.graph.tensor(joined.unwrap()).shape[2..].to_vec());
+            let last = case.graph.tensor(joined.unwrap()).shape[2..].to_vec();
+            let w = case.weights(&last);
             let y = case.node(ops::Mul::default(), &[joined, w]);
             case.check(y, 2);
             return true;
