@@ -168,9 +168,8 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> Difference:
     # Whatever bits a NaN has, and for infinities, whose difference is NaN.
     apart[(np.isnan(mine) & np.isnan(rows)) | (mine == rows)] = 0.0
     finite = rows[np.isfinite(rows)]
-    spread = float(finite.max()) - float(finite.min()) if finite.size else 0.0
-    # A constant output, or one of one element, has its magnitude for a range.
-    spread = spread or (float(np.abs(finite.astype(np.float64)).max()) if finite.size else 0.0)
+    # With zero in it, as quantization has it: an output of nearly equal values would have next to no range.
+    spread = max(float(finite.max()), 0.0) - min(float(finite.min()), 0.0) if finite.size else 0.0
     largest = float(apart.max()) if apart.size else 0.0
     return Difference(
         shapes=True,

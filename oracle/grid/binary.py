@@ -45,10 +45,20 @@ def arithmetic(builtin, kind, integers, **fields):
                     opts = options(kind, fusedActivationFunction=ACTIVATIONS[activation], **fields)
                     yield single(f"{dtype}_{label}_{activation}", builtin, [x, y], [z], opts, 2)
         yield from plain(rng, builtin, integers, SHAPES[3:5], ["none", "relu6"], kind, **fields)
+        if builtin == BUILTIN.MUL:
+            yield from zero_scale(rng, kind)
         if "potScaleInt16" in fields:
             yield from powers_of_two(rng, builtin, kind)
 
     return cases
+
+
+def zero_scale(rng, kind):
+    """MUL by a tensor of zeros whose scale is 0, as converters write it for the first state of a recurrent layer."""
+    for dtype in QUANTIZED:
+        x, y = quantized(rng, dtype, (2, 7)), T(dtype, (2, 7), np.float32(0), 0, feed=np.zeros((2, 7)))
+        z = T(dtype, (2, 7), np.float32(0.01), 0 if dtype == "i16" else 7)
+        yield single(f"{dtype}_zero_scale", BUILTIN.MUL, [x, y], [z], options(kind, fusedActivationFunction=0), 4)
 
 
 def powers_of_two(rng, builtin, kind):

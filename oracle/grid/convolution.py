@@ -262,6 +262,14 @@ def fully_connected(rng):
                     inputs, y = product(rng, kind, shape, (units, depth), out, 0, depth, per_channel, bias)
                     name = f"{kind}_{label}{'_channels' if per_channel else ''}{'' if bias else '_no_bias'}"
                     yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12, kind == "f32")
+    for kind in ("i8", "i16_b64"):
+        for bias in (True, False):
+            opts = options("FullyConnectedOptions", quantizedBiasType=bias_type(kind) if bias else 0)
+            inputs, y = product(rng, kind, (4, 18), (9, 18), (4, 9), 0, 18, True, bias)
+            inputs[0].scale, inputs[0].zero_point, inputs[0].feed = np.float32(0), 0, np.zeros((4, 18))
+            if bias:
+                inputs[2].scale = inputs[2].scale * 0
+            yield single(f"{kind}_zero_input{'' if bias else '_no_bias'}", BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12)
     for kind in ("i8", "i16_b64", "hybrid"):
         opts = options("FullyConnectedOptions", quantizedBiasType=bias_type(kind))
         inputs, y = product(rng, kind, (4, 18), (9, 18), (4, 9), 0, 18, True)

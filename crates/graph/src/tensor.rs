@@ -41,8 +41,8 @@ impl Quantization {
         }
     }
 
-    /// Checks the counts, that scales are positive and finite, and that the axis fits `shape`. One of several scales may be 0:
-    /// converters write it for a channel of zeros.
+    /// Checks the counts, that scales are finite and not negative, and that the axis fits `shape`. Converters write a scale of 0 for
+    /// a tensor, or a channel, of zeros.
     ///
     /// # Errors
     /// [`Error::Malformed`] says which rule is broken.
@@ -51,9 +51,8 @@ impl Quantization {
         if self.scales.len() != self.zero_points.len() {
             return fail(format!("{} scales but {} zero points", self.scales.len(), self.zero_points.len()));
         }
-        let is_good = |scale: f32| scale.is_finite() && (scale > 0.0 || (scale == 0.0 && self.scales.len() > 1));
-        if let Some(scale) = self.scales.iter().find(|scale| !is_good(**scale)) {
-            return fail(format!("got scale {scale}, expected a positive finite number"));
+        if let Some(scale) = self.scales.iter().find(|scale| !(scale.is_finite() && **scale >= 0.0)) {
+            return fail(format!("got scale {scale}, expected a finite number that is not negative"));
         }
         if self.scales.len() != 1 {
             match shape.get(self.axis) {

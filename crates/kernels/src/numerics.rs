@@ -32,6 +32,18 @@ pub struct QuantParams {
 }
 
 impl QuantParams {
+    /// As [`QuantParams::check`], for an operand of a product or sum, which may have the scale 0 of a tensor of zeros.
+    ///
+    /// # Errors
+    /// As [`QuantParams::check`].
+    pub fn check_operand<T: Quantized>(&self, kernel: &'static str, tensor: &str) -> Result<(), Unsupported> {
+        if self.scale == 0.0 {
+            Self { scale: 1.0, ..*self }.check::<T>(kernel, tensor)
+        } else {
+            self.check::<T>(kernel, tensor)
+        }
+    }
+
     /// Refuses a scale that is not a positive finite number and a zero point outside the element type.
     ///
     /// # Errors

@@ -75,8 +75,12 @@ impl<T: Quantized> QuantizedBinary<T> {
     ) -> Result<Self, Unsupported> {
         check_activation(KERNEL, activation)?;
         let [a, b] = inputs;
-        a.check::<T>(KERNEL, "first input")?;
-        b.check::<T>(KERNEL, "second input")?;
+        for (operand, name) in [(a, "first input"), (b, "second input")] {
+            match op {
+                Binary::Add | Binary::Sub | Binary::Mul => operand.check_operand::<T>(KERNEL, name)?,
+                _ => operand.check::<T>(KERNEL, name)?,
+            }
+        }
         output.check::<T>(KERNEL, "output")?;
         let zero_points = [a.zero_point, b.zero_point];
         if T::BITS == 16 && (zero_points, output.zero_point) != ([0, 0], 0) {

@@ -124,11 +124,10 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|x| f32::from_ne_bytes([x[0], x[1], x[2], x[3]])).collect()
 }
 
-/// The furthest that floats are apart, as a share of their range, or of their magnitude where all are one number.
+/// The furthest that floats are apart, as a share of their range with zero in it.
 fn apart(a: &[f32], b: &[f32]) -> f32 {
     let finite = || a.iter().copied().filter(|x| x.is_finite());
-    let (least, most) = (finite().fold(f32::MAX, f32::min), finite().fold(f32::MIN, f32::max));
-    let range = if most > least { most - least } else { most.abs() }.max(f32::MIN_POSITIVE);
+    let range = (finite().fold(0.0, f32::max) - finite().fold(0.0, f32::min)).max(f32::MIN_POSITIVE);
     let same = |x: f32, y: f32| x == y || (x.is_nan() && y.is_nan());
     let share = |x: f32, y: f32| (x - y).abs() / range;
     // A NaN beside a number is as far apart as can be; `max` alone would pass over it.

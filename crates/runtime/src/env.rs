@@ -133,9 +133,11 @@ pub(crate) struct Variable {
     name: String,
     /// Type and shape of the value that it has, or that a planned assignment will give it.
     pub(crate) form: Option<(DType, Vec<usize>)>,
-    /// The value; `None` before the first assignment.
-    pub(crate) shape: Option<Vec<usize>>,
-    pub(crate) value: Buffer,
+    /// The shape of the value; `None` before the first assignment.
+    shape: Option<Vec<usize>>,
+    /// Whether it has a value.
+    assigned: bool,
+    value: Buffer,
     reservation: Reservation,
 }
 
@@ -146,6 +148,8 @@ pub(crate) struct Variables {
     all: Vec<Variable>,
     /// Subgraphs that CALL_ONCE has run.
     pub(crate) initialized: BTreeSet<usize>,
+    /// How often a variable got another shape than it had.
+    pub(crate) reshaped: u64,
 }
 
 impl Variables {
@@ -183,7 +187,7 @@ impl Variables {
     pub(crate) fn read(&self, variable: usize, shape: &[usize], to: &mut [u8]) -> Result<()> {
         let Some(variable) = self.all.get(variable) else { return Ok(()) };
         let place = || format!("variable \"{}\"", variable.name);
-        match &variable.shape {
+        match variable.shape.as_ref().filter(|_| variable.assigned) {
             None => Err(Error::invalid(place(), "it is read before anything is assigned to it")),
             Some(found) if found != shape || variable.value.len() < to.len() => {
                 Err(Error::unsupported(place(), format!("its shape became {found:?}, the plan is for {shape:?}")))
@@ -201,14 +205,25 @@ impl Variables {
             variable.value.resize(from.len());
         }
         variable.value.as_mut_slice::<u8>().copy_from_slice(from);
+        variable.assigned = true;
         if variable.shape.as_deref() != Some(shape) {
+            self.reshaped += u64::from(variable.shape.is_some());
             variable.shape = Some(shape.to_vec());
+        }
+    }
+
+    /// Makes the next plan begin with the shapes that the values have.
+    pub(crate) fn plan_for_values(&mut self) {
+        for variable in &mut self.all {
+            if let (Some((_, planned)), Some(shape)) = (&mut variable.form, &variable.shape) {
+                planned.clone_from(shape);
+            }
         }
     }
 
     /// Forgets every value.
     pub(crate) fn clear(&mut self) {
-        self.all.iter_mut().for_each(|variable| variable.shape = None);
+        self.all.iter_mut().for_each(|variable| variable.assigned = false);
     }
 }
 

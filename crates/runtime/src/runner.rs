@@ -223,6 +223,20 @@ impl Runner {
         }
     }
 
+    /// Takes the inputs and the states of a runner of the same subgraph and shapes.
+    pub(crate) fn take_values(&mut self, from: &mut Self) {
+        self.set_inputs(|index| from.input(index));
+        from.move_states(0);
+        let (Some(to), Some(source)) = (self.stages.first_mut(), from.stages.first_mut()) else { return };
+        for (to, source) in to.slots.iter_mut().zip(&mut source.slots).take(self.states.len()) {
+            std::mem::swap(to, source);
+        }
+        for (to, source) in to.plan.steps.iter_mut().zip(&mut source.plan.steps) {
+            let runners = to.kernel.runners().into_iter().zip(source.kernel.runners());
+            runners.for_each(|(to, source)| to.take_values(source));
+        }
+    }
+
     /// Moves the states to the stage that runs.
     fn move_states(&mut self, to: usize) {
         let from = std::mem::replace(&mut self.states_at, to);

@@ -98,6 +98,8 @@ struct Entry {
     /// Name of the signature; `None` for the main graph.
     key: Option<String>,
     runner: Runner,
+    /// [`Variables::reshaped`] of the plan.
+    reshaped: u64,
     /// Names that the signature gives to inputs and outputs.
     names: [Vec<(String, TensorId)>; 2],
 }
@@ -204,7 +206,8 @@ impl Session {
         let (mut env, entries) = self.env();
         let mut runner = Runner::new(&mut env, graph, None)?;
         runner.allocate();
-        entries.push(Entry { key: key.map(str::to_owned), runner, names });
+        let reshaped = env.variables.reshaped;
+        entries.push(Entry { key: key.map(str::to_owned), runner, reshaped, names });
         self.current = self.entries.len() - 1;
         Ok(())
     }
@@ -293,7 +296,21 @@ impl Session {
     }
 
     fn plan_anew(&mut self, inputs: &[Input]) -> Result<()> {
+        self.replace_plan(inputs, false)
+    }
+
+    /// Plans anew where a variable has another shape than the plan reads.
+    fn follow_variables(&mut self) -> Result<()> {
+        if self.entries.get(self.current).is_none_or(|entry| entry.reshaped == self.variables.reshaped) {
+            return Ok(());
+        }
+        let inputs = self.runner().inputs();
+        self.replace_plan(&inputs, true)
+    }
+
+    fn replace_plan(&mut self, inputs: &[Input], keep_values: bool) -> Result<()> {
         let current = self.current;
+        self.variables.plan_for_values();
         let (mut env, entries) = self.env();
         let Some(entry) = entries.get_mut(current) else { return Ok(()) };
         // The new plan takes the place of the old: their memory does not count together.
@@ -301,8 +318,12 @@ impl Session {
         match Runner::new(&mut env, entry.runner.subgraph(), Some(inputs)) {
             Ok(runner) => {
                 entry.runner.resume();
-                entry.runner = runner;
+                let mut before = std::mem::replace(&mut entry.runner, runner);
                 entry.runner.allocate();
+                entry.reshaped = env.variables.reshaped;
+                if keep_values {
+                    entry.runner.take_values(&mut before);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -450,6 +471,7 @@ impl Session {
     /// Only on data that no plan can foresee, with the op as place. Where shapes depend on values, that includes the errors of
     /// planning.
     pub fn run(&mut self) -> Result<()> {
+        self.follow_variables()?;
         let current = self.current;
         let (mut env, entries) = self.env();
         entries.get_mut(current).map_or(Ok(()), |entry| entry.runner.run(&mut env, &mut Watch::Nothing))
@@ -461,6 +483,7 @@ impl Session {
     /// # Errors
     /// Those of [`Session::run`].
     pub fn run_observed(&mut self, observe: &mut dyn FnMut(TensorId, &Tensor, &[u8])) -> Result<()> {
+        self.follow_variables()?;
         let runner = self.runner();
         for &id in &runner.graph().inputs {
             observe(id, runner.tensor(id), runner.value(id));
@@ -475,6 +498,7 @@ impl Session {
     /// # Errors
     /// Those of [`Session::run`].
     pub fn run_stepwise(&mut self, after: &mut dyn FnMut(usize)) -> Result<()> {
+        self.follow_variables()?;
         let current = self.current;
         let (mut env, entries) = self.env();
         entries.get_mut(current).map_or(Ok(()), |entry| entry.runner.run(&mut env, &mut Watch::Nodes(after)))

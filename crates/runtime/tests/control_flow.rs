@@ -1,7 +1,8 @@
 //! Subgraphs that call one another, values that outlive a run, shapes that depend on values.
 
 use litesmith_graph::ops::{
-    Add, AssignVariable, CallOnce, If, Mul, Pad, ReadVariable, Relu, Reshape, StablehloComposite, VarHandle, While,
+    Activation, Add, AssignVariable, CallOnce, Concatenation, If, Mul, Pad, ReadVariable, Relu, Reshape,
+    StablehloComposite, VarHandle, While,
 };
 use litesmith_graph::{DType, Data, Error, Graph, Model, Node, Op, Result, Signature, Tensor, TensorId};
 use litesmith_runtime::{Fate, Session, SessionLimits, SessionOptions};
@@ -311,6 +312,37 @@ fn variables_outlive_a_run_and_are_shared_by_signatures() {
     let mut peek = Session::for_signature(&model, "peek", SessionOptions::default()).unwrap();
     let error = peek.run().unwrap_err().to_string();
     assert!(error.contains("it is read before anything is assigned to it"), "{error}");
+}
+
+#[test]
+fn a_variable_may_grow_from_run_to_run() {
+    let mut main = Graph::new("main");
+    let x = main.add_input(Tensor::new("x", DType::F32, [2]));
+    let handle = value(&mut main, "handle", DType::Resource, &[]);
+    let before = value(&mut main, "before", DType::F32, &[1]);
+    node(&mut main, CallOnce { init_graph: 1 }, &[], &[]);
+    node(&mut main, VarHandle { container: String::new(), shared_name: "list".into() }, &[], &[handle]);
+    node(&mut main, ReadVariable, &[handle], &[before]);
+    let join = Concatenation { axis: 0, activation: Activation::None };
+    let after = main.add_node(join, &[Some(before), Some(x)], "after").unwrap();
+    node(&mut main, AssignVariable, &[handle, after], &[]);
+    let y = value(&mut main, "y", DType::F32, &[3]);
+    node(&mut main, ReadVariable, &[handle], &[y]);
+    main.outputs = vec![y];
+    let mut init = Graph::new("init");
+    let handle = value(&mut init, "handle", DType::Resource, &[]);
+    let first = floats(&mut init, &[1], &[9.0]);
+    node(&mut init, VarHandle { container: String::new(), shared_name: "list".into() }, &[], &[handle]);
+    node(&mut init, AssignVariable, &[handle, first], &[]);
+    let mut session = session(vec![main, init]).unwrap();
+    assert_eq!(run(&mut session, &[1.0, 2.0]).unwrap(), [9.0, 1.0, 2.0]);
+    assert_eq!(run(&mut session, &[3.0, 4.0]).unwrap(), [9.0, 1.0, 2.0, 3.0, 4.0]);
+    // What the inputs hold is still there when the plan follows the variable.
+    session.run().unwrap();
+    assert_eq!(session.output_tensor(0).unwrap().shape, [7]);
+    assert_eq!(session.output::<f32>(0).unwrap(), [9.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0]);
+    session.reset_variables().unwrap();
+    assert_eq!(run(&mut session, &[5.0, 6.0]).unwrap(), [9.0, 5.0, 6.0]);
 }
 
 #[test]

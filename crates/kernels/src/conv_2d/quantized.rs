@@ -38,7 +38,7 @@ pub struct QuantizedSpec<'a> {
 impl QuantizedSpec<'_> {
     /// Checks what does not depend on the op.
     pub(crate) fn check<T: Quantized>(&self, kernel: &'static str) -> Result<(), Unsupported> {
-        self.input.check::<T>(kernel, "input")?;
+        self.input.check_operand::<T>(kernel, "input")?;
         self.output.check::<T>(kernel, "output")?;
         check_activation(kernel, self.activation)?;
         if T::BITS == 16 && (self.input.zero_point, self.output.zero_point) != (0, 0) {
@@ -56,7 +56,8 @@ impl QuantizedSpec<'_> {
 
     /// Whether LiteRT hands the op to XNNPACK.
     pub(crate) fn takes_xnnpack<T: Quantized>(&self) -> bool {
-        self.delegated && self.numerics == Numerics::Litert && T::BITS == 8 && !matches!(self.bias, Bias::I64(_))
+        let delegated = self.delegated && self.numerics == Numerics::Litert && self.input.scale > 0.0;
+        delegated && T::BITS == 8 && !matches!(self.bias, Bias::I64(_))
     }
 
     /// XNNPACK's multipliers: `input * weight / output` in f32, in this order.

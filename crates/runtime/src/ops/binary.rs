@@ -7,7 +7,7 @@ use litesmith_kernels::integer::Integer;
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_binary::QuantizedBinary;
 
-use super::{NodeContext, fused_activation, quant_params, refused};
+use super::{NodeContext, fused_activation, operand_params, quant_params, refused};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
@@ -97,7 +97,7 @@ pub(super) fn check_divisors<T: PartialEq>(divisors: &[T], zero: T) -> Result<()
 
 fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b) = (cx.input(0)?, cx.input(1)?);
-    let inputs = [quant_params::<T>(a)?, quant_params::<T>(b)?];
+    let inputs = [operand_params::<T>(a)?, operand_params::<T>(b)?];
     let output = quant_params::<T>(cx.output()?)?;
     let activation = fused_activation(activation)?;
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];

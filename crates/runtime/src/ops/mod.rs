@@ -298,8 +298,17 @@ pub(crate) fn channels(tensor: &Tensor) -> Result<Channels> {
     Ok(Channels { scales: quantization.scales.clone(), zero_points, stride: after.iter().product::<usize>().max(1) })
 }
 
-/// The one scale and zero point of an integer tensor.
+/// The one scale, above 0, and zero point of an integer tensor.
 pub(crate) fn quant_params<T: Quantized>(tensor: &Tensor) -> Result<QuantParams> {
+    let params = operand_params::<T>(tensor)?;
+    if params.scale == 0.0 {
+        return Err(Error::unsupported(format!("tensor \"{}\"", tensor.name), "a scale of 0"));
+    }
+    Ok(params)
+}
+
+/// The one scale, which may be 0, and zero point of an operand of a product or sum.
+pub(crate) fn operand_params<T: Quantized>(tensor: &Tensor) -> Result<QuantParams> {
     let found = tensor.quantization.as_ref().and_then(litesmith_graph::Quantization::as_per_tensor);
     let Some((scale, zero_point)) = found else {
         return Err(Error::malformed(

@@ -17,7 +17,7 @@ use litesmith_kernels::numerics::{QuantParams, Quantized};
 use litesmith_kernels::transpose_conv::{hybrid::HybridTransposeConv, quantized::QuantizedTransposeConv};
 use litesmith_kernels::{Activation as Fused, Context, Numerics, Unsupported};
 
-use super::{NodeContext, fused_activation, image_shape, quant_params, refused};
+use super::{NodeContext, fused_activation, image_shape, operand_params, quant_params, refused};
 use crate::kernel::{Inputs, Kernel};
 
 /// Float weights in the order in which a kernel reads them.
@@ -248,7 +248,7 @@ pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
         Weights::I8(&signed)
     };
     let parts = IntegerParts {
-        input: quant_params::<T>(cx.input(operands.input)?)?,
+        input: operand_params::<T>(cx.input(operands.input)?)?,
         weight_scales: quantization.scales.clone(),
         weight_zero_point: i32::try_from(zero_point).unwrap_or(i32::MAX),
         output: quant_params::<T>(cx.output()?)?,
