@@ -355,8 +355,8 @@ mod tests {
             ("nothing computes", |graph| {
                 graph.nodes.pop();
             }),
-            ("expected a positive finite", |graph| {
-                graph.tensors[0].quantization = Some(crate::Quantization::per_tensor(0.0, 0));
+            ("that is not negative", |graph| {
+                graph.tensors[0].quantization = Some(crate::Quantization::per_tensor(-0.5, 0));
             }),
         ];
         for (expected, damage) in damage {
