@@ -8,8 +8,6 @@ use std::arch::aarch64::*;
 
 /// Columns of a vector of sums.
 const LANES: usize = 4;
-/// Vectors of sums of a panel.
-const VECTORS: usize = NR / LANES;
 /// Weights of a panel and step.
 const STEP: usize = NR * KR;
 
@@ -31,7 +29,7 @@ unsafe fn four(at: *const u8) -> int8x16_t {
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn load(step: *const i8, vector: usize) -> int8x16_t {
-    // SAFETY: a step has `VECTORS` vectors.
+    // SAFETY: a step has `NR / LANES` vectors.
     unsafe { vld1q_s8(step.add(vector * LANES * KR)) }
 }
 
@@ -54,70 +52,81 @@ macro_rules! each_tile {
     }};
 }
 
-/// Defines the entry of an instruction set, which chooses between tiles that flip the sign of activations and tiles that do
-/// not.
-macro_rules! entry {
-    ($(#[$doc:meta])* $name:ident $features:literal $panel:ident) => {
-        $(#[$doc])*
-        #[target_feature(enable = $features)]
-        pub(super) unsafe fn $name(block: &Block<'_>, output: &mut Output<'_>) {
-            for panel in 0..block.bias.len() / NR {
-                if block.flip == 0 {
-                    // SAFETY: the caller's; the block has the panel.
-                    unsafe { $panel::<false>(block, panel, output) }
-                } else {
-                    // SAFETY: as above.
-                    unsafe { $panel::<true>(block, panel, output) }
-                }
-            }
-        }
-    };
+/// Products of 8 bits, summed in pairs in 16 bits.
+///
+/// # Safety
+/// The bounds of the block are checked; no weight is -128.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn neon_pairs(block: &Block<'_>, output: &mut Output<'_>) {
+    for panel in 0..block.bias.len() / NR {
+        // SAFETY: the caller's; the block has the panel.
+        unsafe { neon_pairs_panel(block, panel, output) }
+    }
 }
 
-entry! {
-    /// Products of 8 bits, summed in pairs in 16 bits.
-    ///
-    /// # Safety
-    /// The bounds of the block are checked; no weight is -128.
-    neon_pairs "neon" neon_pairs_panel
+/// Products of 8 bits.
+///
+/// # Safety
+/// The bounds of the block are checked.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn neon(block: &Block<'_>, output: &mut Output<'_>) {
+    for panel in 0..block.bias.len() / NR {
+        // SAFETY: the caller's; the block has the panel.
+        unsafe { neon_panel(block, panel, output) }
+    }
 }
-entry! {
-    /// Products of 8 bits.
-    ///
-    /// # Safety
-    /// The bounds of the block are checked.
-    neon "neon" neon_panel
+
+/// # Safety
+/// The CPU has the dot product; the bounds of the block are checked.
+#[target_feature(enable = "neon,dotprod")]
+pub(super) unsafe fn dotprod(block: &Block<'_>, output: &mut Output<'_>) {
+    for panel in 0..block.bias.len() / NR {
+        // SAFETY: the caller's; the block has the panel.
+        unsafe {
+            if block.flip == 0 {
+                dotprod_panel::<false>(block, panel, output);
+            } else {
+                dotprod_panel::<true>(block, panel, output);
+            }
+        }
+    }
 }
-entry! {
-    /// # Safety
-    /// The CPU has the dot product; the bounds of the block are checked.
-    dotprod "neon,dotprod" dotprod_panel
-}
-entry! {
-    /// # Safety
-    /// The CPU has the matrix product; the bounds of the block are checked.
-    i8mm "neon,dotprod,i8mm" i8mm_panel
+
+/// # Safety
+/// The CPU has the matrix product; the bounds of the block are checked.
+#[target_feature(enable = "neon,dotprod,i8mm")]
+pub(super) unsafe fn i8mm(block: &Block<'_>, output: &mut Output<'_>) {
+    for panel in 0..block.bias.len() / NR {
+        // SAFETY: the caller's; the block has the panel.
+        unsafe {
+            if block.flip == 0 {
+                i8mm_panel::<false>(block, panel, output);
+            } else {
+                i8mm_panel::<true>(block, panel, output);
+            }
+        }
+    }
 }
 
 /// # Safety
 /// As [`neon_pairs`]; the block has the panel.
 #[target_feature(enable = "neon")]
-unsafe fn neon_pairs_panel<const FLIP: bool>(block: &Block<'_>, panel: usize, output: &mut Output<'_>) {
+unsafe fn neon_pairs_panel(block: &Block<'_>, panel: usize, output: &mut Output<'_>) {
     if block.rows.len() == 1 {
         // SAFETY: the caller's.
-        return unsafe { neon_tile::<1, 4, FLIP, true>(block, panel, 0, 0, output) };
+        return unsafe { neon_tile::<1, 4, true>(block, panel, 0, 0, output) };
     }
     for half in [0, 2] {
-        each_tile!(block, 4 [1 2 3 4], |first, M| neon_tile::<M, 2, FLIP, true>(block, panel, half, first, output));
+        each_tile!(block, 4 [1 2 3 4], |first, M| neon_tile::<M, 2, true>(block, panel, half, first, output));
     }
 }
 
 /// # Safety
 /// As [`neon`]; the block has the panel.
 #[target_feature(enable = "neon")]
-unsafe fn neon_panel<const FLIP: bool>(block: &Block<'_>, panel: usize, output: &mut Output<'_>) {
+unsafe fn neon_panel(block: &Block<'_>, panel: usize, output: &mut Output<'_>) {
     for half in [0, 2] {
-        each_tile!(block, 4 [1 2 3 4], |first, M| neon_tile::<M, 2, FLIP, false>(block, panel, half, first, output));
+        each_tile!(block, 4 [1 2 3 4], |first, M| neon_tile::<M, 2, false>(block, panel, half, first, output));
     }
 }
 
@@ -138,7 +147,17 @@ unsafe fn dotprod_panel<const FLIP: bool>(block: &Block<'_>, panel: usize, outpu
 /// As [`i8mm`]; the block has the panel.
 #[target_feature(enable = "neon,dotprod,i8mm")]
 unsafe fn i8mm_panel<const FLIP: bool>(block: &Block<'_>, panel: usize, output: &mut Output<'_>) {
-    each_tile!(block, 6 [1 2 3 4 5 6], |first, M| i8mm_tile::<M, { M.div_ceil(2) }, FLIP>(block, panel, first, output));
+    if block.rows.len() <= 4 {
+        each_tile!(block, 4 [1 2 3 4], |first, M| {
+            i8mm_tile::<M, { M.div_ceil(2) }, 4, FLIP>(block, panel, 0, first, output);
+        });
+        return;
+    }
+    for half in [0, 2] {
+        each_tile!(block, 8 [1 2 3 4 5 6 7 8], |first, M| {
+            i8mm_tile::<M, { M.div_ceil(2) }, 2, FLIP>(block, panel, half, first, output);
+        });
+    }
 }
 
 /// `M` rows from `first` on of `V` vectors of a panel from `vector` on; 16 registers of sums for 4 rows and 2 vectors.
@@ -149,7 +168,7 @@ unsafe fn i8mm_panel<const FLIP: bool>(block: &Block<'_>, panel: usize, output: 
 /// As [`neon`], with `PAIRS` as [`neon_pairs`]; the block has these rows and vectors.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn neon_tile<const M: usize, const V: usize, const FLIP: bool, const PAIRS: bool>(
+unsafe fn neon_tile<const M: usize, const V: usize, const PAIRS: bool>(
     block: &Block<'_>,
     panel: usize,
     vector: usize,
@@ -178,8 +197,8 @@ unsafe fn neon_tile<const M: usize, const V: usize, const FLIP: bool, const PAIR
                 }
                 weights = weights.add(2 * STEP);
                 for m in 0..M {
-                    let x = [four(at[m].add(step * KR)), four(at[m].add((step + 1) * KR))];
-                    let x = if FLIP { x.map(|x| veorq_s8(x, flip)) } else { x };
+                    let x =
+                        [veorq_s8(four(at[m].add(step * KR)), flip), veorq_s8(four(at[m].add((step + 1) * KR)), flip)];
                     for v in 0..V {
                         let low = vmull_s8(vget_low_s8(w[v][0]), vget_low_s8(x[0]));
                         let low = vmlal_s8(low, vget_low_s8(w[v][1]), vget_low_s8(x[1]));
@@ -194,8 +213,7 @@ unsafe fn neon_tile<const M: usize, const V: usize, const FLIP: bool, const PAIR
             // SAFETY: as above.
             unsafe {
                 for m in 0..M {
-                    let x = four(at[m].add(step * KR));
-                    let x = if FLIP { veorq_s8(x, flip) } else { x };
+                    let x = veorq_s8(four(at[m].add(step * KR)), flip);
                     for v in 0..V {
                         let w = load(weights, vector + v);
                         let low = vmull_s8(vget_low_s8(w), vget_low_s8(x));
@@ -208,9 +226,15 @@ unsafe fn neon_tile<const M: usize, const V: usize, const FLIP: bool, const PAIR
             step += 1;
         }
     }
-    let sums = sums.map(|sums| sums.map(|[low, high]| vpaddq_s32(low, high)));
+    let mut rows = [[0; NR]; M];
+    for m in 0..M {
+        for v in 0..V {
+            let [low, high] = sums[m][v];
+            put(&mut rows[m], v, vpaddq_s32(low, high));
+        }
+    }
     // SAFETY: the caller's.
-    unsafe { finish(block, panel, vector, first, &sums, output) }
+    unsafe { finish(block, panel, vector, V, first, &rows, output) }
 }
 
 /// `M` rows from `first` on of `V` vectors of a panel from `vector` on: 8 rows of 2 vectors are 16 registers of sums, which
@@ -278,27 +302,35 @@ unsafe fn dotprod_tile<const M: usize, const V: usize, const FLIP: bool>(
             step += 1;
         }
     }
+    let mut rows = [[0; NR]; M];
+    for m in 0..M {
+        for v in 0..V {
+            put(&mut rows[m], v, sums[m][v]);
+        }
+    }
     // SAFETY: the caller's.
-    unsafe { finish(block, panel, vector, first, &sums, output) }
+    unsafe { finish(block, panel, vector, V, first, &rows, output) }
 }
 
-/// `M` rows from `first` on of a panel, as `P` pairs: 3 pairs are 24 registers of sums, 3 of activations and 4 of weights.
-/// Weights are packed for the dot product; one zip makes two columns of 8 elements of them.
+/// `M` rows from `first` on, as `P` pairs, of `V` vectors of a panel from `vector` on: 4 pairs of 2 vectors are 16 registers
+/// of sums, 4 of activations and 4 of weights. Weights are packed for the dot product; one zip makes two columns of 8
+/// elements of them.
 ///
 /// # Safety
-/// As [`i8mm`]; the block has these rows.
+/// As [`i8mm`]; the block has these rows and vectors.
 #[inline]
 #[target_feature(enable = "neon,dotprod,i8mm")]
-unsafe fn i8mm_tile<const M: usize, const P: usize, const FLIP: bool>(
+unsafe fn i8mm_tile<const M: usize, const P: usize, const V: usize, const FLIP: bool>(
     block: &Block<'_>,
     panel: usize,
+    vector: usize,
     first: usize,
     output: &mut Output<'_>,
 ) {
     let steps = block.segment_len.div_ceil(KR);
-    let flip = vdup_n_u8(block.flip);
+    let flip = vdupq_n_u8(block.flip);
     // Of two rows and columns.
-    let mut sums = [[[vdupq_n_s32(0); 2]; VECTORS]; P];
+    let mut sums = [[[vdupq_n_s32(0); 2]; V]; P];
     // SAFETY: the block has the panel.
     let mut weights = unsafe { block.weights.as_ptr().add(panel * block.panel_len) };
     for &segment in block.segments {
@@ -307,105 +339,113 @@ unsafe fn i8mm_tile<const M: usize, const P: usize, const FLIP: bool>(
             // SAFETY: each segment of each row lies in the input; the last row stands in for one that is not there.
             *at = unsafe { at.add(*block.rows.get_unchecked(first + m.min(M - 1)) + segment) };
         }
-        let mut step = 0;
-        while step < steps {
-            let both = step + 2 <= steps;
-            let mut x = [vdupq_n_s8(0); P];
-            for (x, at) in x.iter_mut().zip(&at) {
-                let rows = at.map(|at| {
-                    // SAFETY: a row has `steps` steps, with slack for a rest.
-                    let row = unsafe {
-                        let at = at.add(step * KR);
-                        if both { vld1_u8(at) } else { vcreate_u8(at.cast::<u32>().read_unaligned().into()) }
-                    };
-                    if FLIP { veor_u8(row, flip) } else { row }
-                });
-                *x = vreinterpretq_s8_u8(vcombine_u8(rows[0], rows[1]));
-            }
-            for v in 0..VECTORS {
-                // SAFETY: the weights have `steps` steps a segment and panel.
-                let w = unsafe {
-                    let second = if both { load(weights.add(STEP), v) } else { vdupq_n_s8(0) };
-                    [load(weights, v), second].map(|w| vreinterpretq_s32_s8(w))
-                };
-                let w = [vzip1q_s32(w[0], w[1]), vzip2q_s32(w[0], w[1])].map(|w| vreinterpretq_s8_s32(w));
+        // Both steps of a pair, or a last one beside zeros.
+        macro_rules! pair {
+            ($row:expr, $weights:expr) => {
+                let mut x = [vdupq_n_s8(0); P];
                 for p in 0..P {
-                    for c in 0..2 {
-                        sums[p][v][c] = matrix_product(sums[p][v][c], x[p], w[c]);
+                    // SAFETY: a row has `steps` steps, with slack for a rest.
+                    let rows = unsafe { vcombine_u8($row(at[p][0]), $row(at[p][1])) };
+                    x[p] = vreinterpretq_s8_u8(if FLIP { veorq_u8(rows, flip) } else { rows });
+                }
+                for v in 0..V {
+                    // SAFETY: the weights have `steps` steps a segment and panel.
+                    let (a, b) =
+                        unsafe { (vreinterpretq_s32_s8(load(weights, vector + v)), vreinterpretq_s32_s8($weights(v))) };
+                    let w = [vreinterpretq_s8_s32(vzip1q_s32(a, b)), vreinterpretq_s8_s32(vzip2q_s32(a, b))];
+                    for p in 0..P {
+                        sums[p][v][0] = matrix_product(sums[p][v][0], x[p], w[0]);
+                        sums[p][v][1] = matrix_product(sums[p][v][1], x[p], w[1]);
                     }
                 }
-            }
+            };
+        }
+        let mut step = 0;
+        while step + 2 <= steps {
+            pair!(|at: *const u8| vld1_u8(at.add(step * KR)), |v| load(weights.add(STEP), vector + v));
             // SAFETY: as above; at most one past the end.
-            weights = unsafe { weights.add(if both { 2 * STEP } else { STEP }) };
+            weights = unsafe { weights.add(2 * STEP) };
             step += 2;
         }
+        if step < steps {
+            pair!(|at: *const u8| vget_low_u8(vreinterpretq_u8_s8(four(at.add(step * KR)))), |_| vdupq_n_s8(0));
+            // SAFETY: as above.
+            weights = unsafe { weights.add(STEP) };
+        }
     }
-    let mut rows = [[vdupq_n_s32(0); VECTORS]; M];
-    for (m, row) in rows.iter_mut().enumerate() {
-        for (row, sums) in row.iter_mut().zip(&sums[m / 2]) {
-            let [a, b] = sums.map(|sums| vreinterpretq_s64_s32(sums));
-            *row = vreinterpretq_s32_s64(if m % 2 == 0 { vzip1q_s64(a, b) } else { vzip2q_s64(a, b) });
+    let mut rows = [[0; NR]; M];
+    for m in 0..M {
+        for v in 0..V {
+            let [a, b] = sums[m / 2][v];
+            let (a, b) = (vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b));
+            let row = if m % 2 == 0 { vzip1q_s64(a, b) } else { vzip2q_s64(a, b) };
+            put(&mut rows[m], v, vreinterpretq_s32_s64(row));
         }
     }
     // SAFETY: the caller's.
-    unsafe { finish(block, panel, 0, first, &rows, output) }
+    unsafe { finish(block, panel, vector, V, first, &rows, output) }
 }
 
-/// Adds what does not depend on the products to the sums of `M` rows from `first` on and of `V` vectors, an even number, of a
-/// panel from `vector` on, and stores them.
+/// Stores vector `v` of a row of sums.
+#[inline]
+#[target_feature(enable = "neon")]
+fn put(row: &mut [i32; NR], v: usize, sums: int32x4_t) {
+    if let Some(to) = row.as_chunks_mut::<LANES>().0.get_mut(v) {
+        // SAFETY: `to` is a reference to as many sums as are written.
+        unsafe { vst1q_s32(to.as_mut_ptr(), sums) };
+    }
+}
+
+/// Adds what does not depend on the products to the sums of the rows from `first` on and of `vectors` vectors, 2 or 4, of a
+/// panel from `vector` on, and stores them. Not part of the tiles: sums whose address is taken would not stay in registers
+/// there, and one copy serves all.
 ///
 /// # Safety
 /// The bounds of the block are checked; it has these rows and vectors.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "neon")]
-unsafe fn finish<const M: usize, const V: usize>(
+unsafe fn finish(
     block: &Block<'_>,
     panel: usize,
     vector: usize,
+    vectors: usize,
     first: usize,
-    sums: &[[int32x4_t; V]; M],
+    rows: &[[i32; NR]],
     output: &mut Output<'_>,
 ) {
     let column = panel * NR + vector * LANES;
-    let mut bias = [vdupq_n_s32(0); V];
-    for (v, bias) in bias.iter_mut().enumerate() {
+    for from in (0..vectors).step_by(2) {
+        let column = column + from * LANES;
+        let columns = block.columns.saturating_sub(column).min(2 * LANES);
         // SAFETY: the panel has `NR` biases.
-        *bias = unsafe { vld1q_s32(block.bias.as_ptr().add(column + v * LANES)) };
-    }
-    let mut sums = *sums;
-    for (m, sums) in sums.iter_mut().enumerate() {
-        for (sum, bias) in sums.iter_mut().zip(bias) {
-            *sum = vaddq_s32(*sum, bias);
-        }
-        if let Some(total) = block.totals.get(first + m) {
-            let offset = vdupq_n_s32(total.wrapping_mul(block.weight_offset));
-            sums.iter_mut().for_each(|sum| *sum = vaddq_s32(*sum, offset));
-        }
-    }
-    match output {
-        Output::Sums(out) => {
-            for (m, sums) in sums.iter().enumerate() {
-                for (v, &sums) in sums.iter().enumerate() {
+        let bias = [0, LANES].map(|at| unsafe { vld1q_s32(block.bias.as_ptr().add(column + at)) });
+        let sums = |m: usize| {
+            let offset = block.totals.get(first + m).map_or(0, |total| total.wrapping_mul(block.weight_offset));
+            let offset = vdupq_n_s32(offset);
+            // SAFETY: a row has `NR` sums, and `vectors` are at most as many.
+            let sums = [0, 1].map(|v| unsafe { vld1q_s32(rows[m].as_ptr().add((from + v) * LANES)) });
+            [vaddq_s32(vaddq_s32(sums[0], bias[0]), offset), vaddq_s32(vaddq_s32(sums[1], bias[1]), offset)]
+        };
+        match output {
+            Output::Sums(out) => {
+                for m in 0..rows.len() {
+                    let sums = sums(m);
                     // SAFETY: a row has `COLUMNS_MAX` sums, and the panel is one of at most as many columns.
                     unsafe {
-                        vst1q_s32(out.as_mut_ptr().add((first + m) * COLUMNS_MAX + column + v * LANES), sums);
+                        let out = out.as_mut_ptr().add((first + m) * COLUMNS_MAX + column);
+                        vst1q_s32(out, sums[0]);
+                        vst1q_s32(out.add(LANES), sums[1]);
                     }
                 }
             }
-        }
-        Output::Bytes { out, stride, requantize } => {
-            let range = Registers::new(requantize.range);
-            let mut scales = [vdupq_n_f32(0.0); V];
-            for (v, scales) in scales.iter_mut().enumerate() {
-                let at = block.first_column + column + v * LANES;
-                // SAFETY: scales are padded to whole panels.
-                *scales = unsafe { vld1q_f32(requantize.scales.as_ptr().add(at)) };
-            }
-            for (m, sums) in sums.iter().enumerate() {
-                for v in (0..V).step_by(2) {
-                    let bytes = range.bytes([sums[v], sums[v + 1]], [scales[v], scales[v + 1]]);
-                    let column = column + v * LANES;
-                    let columns = block.columns.saturating_sub(column).min(2 * LANES);
+            Output::Bytes { out, stride, requantize } => {
+                let range = Registers::new(requantize.range);
+                let scales = [0, LANES].map(|at| {
+                    // SAFETY: scales are padded to whole panels.
+                    unsafe { vld1q_f32(requantize.scales.as_ptr().add(block.first_column + column + at)) }
+                });
+                for m in 0..rows.len() {
+                    let bytes = range.bytes(sums(m), scales);
                     // SAFETY: `columns` of the row are the block's to write, and no more are written.
                     unsafe {
                         let out = out.as_mut_ptr().add((first + m) * *stride + column);
