@@ -15,7 +15,7 @@ use litesmith_kernels::fully_connected::{hybrid::HybridFullyConnected, quantized
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::{QuantParams, Quantized};
 use litesmith_kernels::transpose_conv::{hybrid::HybridTransposeConv, quantized::QuantizedTransposeConv};
-use litesmith_kernels::{Activation as Fused, Context, Numerics, Unsupported};
+use litesmith_kernels::{Activation as Fused, Buffer, Context, Numerics, Unsupported};
 
 use super::{NodeContext, fused_activation, image_shape, operand_params, quant_params, refused};
 use crate::kernel::{Inputs, Kernel};
@@ -23,17 +23,27 @@ use crate::kernel::{Inputs, Kernel};
 /// Float weights in the order in which a kernel reads them.
 pub(super) struct FloatWeights {
     input: usize,
-    packed: Mutex<Vec<f32>>,
+    packed: Mutex<Packed>,
     computed: bool,
+}
+
+/// Packed weights on cache lines: a vector that spans two takes two loads.
+#[derive(Default)]
+struct Packed {
+    aligned: Buffer,
+    /// Where computed ones are packed first; empty for constant ones.
+    staging: Vec<f32>,
 }
 
 impl FloatWeights {
     /// The weights, input `input`, packed by `pack` if they are constant.
     pub(super) fn new(cx: &NodeContext<'_>, input: usize, pack: impl FnOnce(&[f32], &mut Vec<f32>)) -> Result<Self> {
-        let mut packed = Vec::new();
+        let mut packed = Packed::default();
         let computed = cx.input(input)?.data.is_none();
         if !computed {
-            pack(cx.constant(input, "weights")?, &mut packed);
+            let mut weights = Vec::new();
+            pack(cx.constant(input, "weights")?, &mut weights);
+            packed.aligned = Buffer::from_slice(&weights);
         }
         Ok(Self { input, packed: Mutex::new(packed), computed })
     }
@@ -46,10 +56,13 @@ impl FloatWeights {
         run: impl FnOnce(&[f32]) -> R,
     ) -> R {
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Packed { aligned, staging } = &mut *packed;
         if self.computed {
-            pack(inputs.get(self.input), &mut packed);
+            pack(inputs.get(self.input), staging);
+            aligned.resize(size_of_val(staging.as_slice()));
+            aligned.as_mut_slice().copy_from_slice(staging);
         }
-        run(&packed)
+        run(aligned.as_slice())
     }
 }
 

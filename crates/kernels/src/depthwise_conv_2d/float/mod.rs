@@ -56,16 +56,10 @@ impl DepthwiseConv2d {
             && let Some(y) = T::as_f32_mut(y)
         {
             let (low, high) = activation.range();
-            pool.chunks_mut(y, row_len, |row, y| {
-                let (image, out_y) = (row / g.height.output, row % g.height.output);
-                let bias = bias.and_then(T::as_f32);
-                let x = &x[image * x_len..][..x_len];
-                tile::row(
-                    self.isa,
-                    &Depthwise { bias, clamp: (low as f32, high as f32), ..self.tile(weights, x) },
-                    out_y,
-                    y,
-                );
+            let (bias, clamp) = (bias.and_then(T::as_f32), (low as f32, high as f32));
+            each_rows(pool, y, g.height.output, row_len, |image, first_row, y| {
+                let problem = self.tile(weights, &x[image * x_len..][..x_len]);
+                tile::rows(self.isa, &Depthwise { bias, clamp, ..problem }, first_row, y);
             });
             if activation == Activation::Tanh {
                 activation.apply_in_place(Context { pool, isa: self.isa }, y);
@@ -93,10 +87,9 @@ impl DepthwiseConv2d {
         if let (Some([height, width]), Some(weights), Some(dy)) = (self.turned(), T::as_f32(weights), T::as_f32(dy))
             && let Some(dx) = T::as_f32_mut(dx)
         {
-            pool.chunks_mut(dx, width.output * g.in_channels, |row, dx| {
-                let (image, in_y) = (row / height.output, row % height.output);
+            each_rows(pool, dx, height.output, width.output * g.in_channels, |image, first_row, dx| {
                 let problem = self.tile(weights, &dy[image * y_len..][..y_len]);
-                tile::row(self.isa, &Depthwise { height, width, flip: true, ..problem }, in_y, dx);
+                tile::rows(self.isa, &Depthwise { height, width, flip: true, ..problem }, first_row, dx);
             });
             return;
         }
@@ -164,5 +157,24 @@ impl DepthwiseConv2d {
             (x, g.height.input * g.width.input * g.in_channels),
             (y, g.height.output * g.width.output * g.out_channels()),
         ])
+    }
+}
+
+/// Calls `task(image, first row, rows)` for bands of an even number of rows of images of `height` rows, two a thread.
+fn each_rows(
+    pool: &Pool,
+    y: &mut [f32],
+    height: usize,
+    row_len: usize,
+    task: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    let rows = if pool.threads() == 1 { height } else { height.div_ceil(2 * pool.threads()).next_multiple_of(2) };
+    if height.is_multiple_of(rows) {
+        let bands = height / rows;
+        pool.chunks_mut(y, rows * row_len, |index, y| task(index / bands, index % bands * rows, y));
+        return;
+    }
+    for (image, y) in y.chunks_exact_mut(height * row_len).enumerate() {
+        pool.chunks_mut(y, rows * row_len, |index, y| task(image, index * rows, y));
     }
 }

@@ -25,6 +25,25 @@ impl Depthwise<'_> {
         let end = first.end.min(last.end);
         first.start.max(last.start).min(end)..end
     }
+
+    /// One row of the input.
+    #[inline(always)]
+    fn row(&self, y: usize) -> &[f32] {
+        let len = self.width.input * self.channels;
+        &self.x[y * len..][..len]
+    }
+
+    /// Channels that are done together: input rows of them stay in the first cache until all output rows that read them
+    /// are done. Few would be read in pieces too small to prefetch, and larger steps share too little.
+    #[inline(always)]
+    fn block<const LANES: usize>(&self) -> usize {
+        const CACHED: usize = 6 << 10;
+        if self.height.stride > 1 {
+            return usize::MAX / LANES * LANES;
+        }
+        let fit = CACHED / (self.height.kernel + self.height.stride).max(1) / self.width.input.max(1);
+        (fit / LANES * LANES).max(4 * LANES)
+    }
 }
 
 macro_rules! depthwise {
@@ -38,79 +57,201 @@ macro_rules! depthwise {
             use vector::LANES;
 
             features! {
-                pub(super) fn row(problem: &Depthwise, out_y: usize, y: &mut [f32]) {
-                    let mut channel = 0;
-                    while channel < problem.channels {
-                        let valid = (2 * LANES).min(problem.channels - channel);
-                        match (valid, valid.div_ceil(LANES)) {
-                            (valid, 2) if valid == 2 * LANES => block::<2, true>(problem, out_y, channel, valid, y),
-                            (valid, 2) => block::<2, false>(problem, out_y, channel, valid, y),
-                            (LANES, _) => block::<1, true>(problem, out_y, channel, valid, y),
-                            (valid, _) => block::<1, false>(problem, out_y, channel, valid, y),
-                        }
-                        channel += valid;
+                /// Rows of output pixels from `first_row` on, as many as `y` has.
+                pub(super) fn rows(problem: &Depthwise, first_row: usize, y: &mut [f32]) {
+                    let Depthwise { height, width, .. } = *problem;
+                    let small = height.dilation == 1 && width.dilation == 1 && height.kernel == width.kernel;
+                    match (small && height.stride == width.stride, width.kernel, width.stride) {
+                        (true, 3, 1) => bands::<3, 1>(problem, first_row, y),
+                        (true, 3, 2) => bands::<3, 2>(problem, first_row, y),
+                        (true, 5, 1) => bands::<5, 1>(problem, first_row, y),
+                        (true, 5, 2) => bands::<5, 2>(problem, first_row, y),
+                        _ => bands::<0, 0>(problem, first_row, y),
                     }
                 }
 
-                /// One block of channels of a row: border pixels one at a time, the others `$pixels` at a time.
-                fn block<const VECTORS: usize, const FULL: bool>(
-                    problem: &Depthwise, out_y: usize, channel: usize, valid: usize, y: &mut [f32],
-                ) {
+                /// `rows` for filters of `KERNEL` by `KERNEL` taps with step `STRIDE`, 0 for those known only at run time.
+                fn bands<const KERNEL: usize, const STRIDE: usize>(problem: &Depthwise, first_row: usize, y: &mut [f32]) {
+                    let Depthwise { width, channels, .. } = *problem;
+                    let count = y.len() / (width.output * channels);
                     let interior = problem.interior();
-                    let all = 0..problem.width.kernel;
-                    let mut out_x = 0;
-                    while out_x < problem.width.output {
-                        if interior.contains(&out_x) && interior.end - out_x >= $pixels {
-                            tile::<$pixels, VECTORS, FULL>(problem, out_y, out_x, all.clone(), channel, valid, y);
-                            out_x += $pixels;
-                        } else {
-                            let taps = problem.width.taps(out_x);
-                            tile::<1, VECTORS, FULL>(problem, out_y, out_x, taps, channel, valid, y);
-                            out_x += 1;
+                    let block = problem.block::<LANES>();
+                    for first in (0..channels).step_by(block) {
+                        let end = first + block.min(channels - first);
+                        let whole = first..end - (end - first) % LANES;
+                        let part = whole.end..end;
+                        let mut row = 0;
+                        while row < count {
+                            // With step 1, two output rows share most input rows that they read.
+                            let two = STRIDE == 1 && row + 1 < count;
+                            let y = &mut y[row * width.output * channels..];
+                            let row_of = first_row + row;
+                            for column in (0..width.output).step_by($pixels) {
+                                // The last tile overlaps the one before rather than being narrower.
+                                let column = column.min(width.output.saturating_sub($pixels));
+                                let at = [row_of, column];
+                                let inside = interior.start <= column && column + $pixels <= interior.end;
+                                for channel in whole.clone().step_by(LANES) {
+                                    match (two, inside) {
+                                        (true, true) if STRIDE == 1 => {
+                                            tile::<KERNEL, STRIDE, true, true, true>(problem, at, channel, LANES, y);
+                                        }
+                                        (true, false) if STRIDE == 1 => {
+                                            tile::<KERNEL, STRIDE, true, false, true>(problem, at, channel, LANES, y);
+                                        }
+                                        (_, true) if STRIDE == 2 => {
+                                            tile::<KERNEL, STRIDE, false, true, true>(problem, at, channel, LANES, y);
+                                        }
+                                        _ => tile::<KERNEL, STRIDE, false, false, true>(problem, at, channel, LANES, y),
+                                    }
+                                }
+                                if !part.is_empty() {
+                                    let valid = part.len();
+                                    tile::<KERNEL, STRIDE, false, false, false>(problem, at, part.start, valid, y);
+                                    if two {
+                                        let (at, y) = ([row_of + 1, column], &mut y[width.output * channels..]);
+                                        tile::<KERNEL, STRIDE, false, false, false>(problem, at, part.start, valid, y);
+                                    }
+                                }
+                            }
+                            row += 1 + usize::from(two);
                         }
                     }
                 }
 
+                /// A vector of channels of one row or `TWO` of `$pixels` output pixels, which read no padding at the sides if
+                /// `INSIDE`.
                 #[inline]
-                fn tile<const PIXELS: usize, const VECTORS: usize, const FULL: bool>(
+                fn tile<
+                    const KERNEL: usize, const STRIDE: usize, const TWO: bool, const INSIDE: bool, const FULL: bool,
+                >(
                     problem: &Depthwise,
-                    out_y: usize,
-                    out_x: usize,
-                    columns: Range<usize>,
+                    [row, column]: [usize; 2],
                     channel: usize,
                     valid: usize,
                     y: &mut [f32],
                 ) {
                     let Depthwise { height, width, channels, .. } = *problem;
-                    let mut sums = [[vector::splat(0.0); VECTORS]; PIXELS];
+                    let valid = if FULL { LANES } else { valid };
+                    let mut start = vector::splat(0.0);
                     if let Some(bias) = problem.bias {
-                        sums = [load_row::<VECTORS, FULL>(&bias[channel..][..valid]); PIXELS];
+                        start = load_row::<1, FULL>(&bias[channel..][..valid])[0];
                     }
-                    let last = height.kernel * width.kernel - 1;
-                    let step = width.stride * channels;
-                    for ky in height.taps(out_y) {
-                        let in_y = out_y * height.stride + ky * height.dilation - height.pad_before;
-                        for kx in columns.clone() {
-                            let in_x = out_x * width.stride + kx * width.dilation - width.pad_before;
-                            let tap = ky * width.kernel + kx;
-                            let tap = if problem.flip { last - tap } else { tap };
-                            let w = load_row::<VECTORS, FULL>(&problem.weights[tap * channels + channel..][..valid]);
-                            let from = (in_y * width.input + in_x) * channels + channel;
-                            let x = &problem.x[from..][..(PIXELS - 1) * step + valid];
-                            for p in 0..PIXELS {
-                                let x = load_row::<VECTORS, FULL>(&x[p * step..][..valid]);
-                                for v in 0..VECTORS {
-                                    sums[p][v] = vector::multiply_add(x[v], w[v], sums[p][v]);
-                                }
-                            }
+                    let mut a = [start; $pixels];
+                    let mut b = [start; $pixels];
+                    let stride = if STRIDE > 0 { STRIDE } else { height.stride };
+                    let taps = height.taps(row);
+                    // The input row of tap 0; less than 0 wraps around.
+                    let top = (row * stride).wrapping_sub(height.pad_before);
+                    let left = column * if STRIDE > 0 { STRIDE } else { width.stride };
+                    let at = [left, channel, valid];
+                    if TWO {
+                        // Tap `t` of the first output row reads what tap `t - stride` of the second reads.
+                        let below = height.taps(row + 1);
+                        let both = (below.start + stride).clamp(taps.start, taps.end);
+                        let x = |tap: usize| problem.row(top.wrapping_add(tap));
+                        for tap in taps.start..both {
+                            accumulate::<0, 1, KERNEL, STRIDE, INSIDE, FULL>(problem, x(tap), [tap], at, [&mut a]);
+                        }
+                        for tap in both..taps.end {
+                            let taps = [tap, tap - stride];
+                            accumulate::<1, 2, KERNEL, STRIDE, INSIDE, FULL>(problem, x(tap), taps, at, [&mut a, &mut b]);
+                        }
+                        for tap in taps.end.saturating_sub(stride).max(below.start)..below.end {
+                            let x = x(tap + stride);
+                            accumulate::<2, 1, KERNEL, STRIDE, INSIDE, FULL>(problem, x, [tap], at, [&mut b]);
+                        }
+                    } else {
+                        for tap in taps {
+                            let x = problem.row(top.wrapping_add(tap * height.dilation));
+                            accumulate::<3, 1, KERNEL, STRIDE, INSIDE, FULL>(problem, x, [tap], at, [&mut a]);
                         }
                     }
                     let (low, high) = (vector::splat(problem.clamp.0), vector::splat(problem.clamp.1));
-                    for p in 0..PIXELS {
-                        for v in 0..VECTORS {
-                            sums[p][v] = vector::clamp(sums[p][v], low, high);
+                    let row_len = width.output * channels;
+                    for p in 0..$pixels {
+                        if INSIDE || column + p < width.output {
+                            let at = (column + p) * channels + channel;
+                            store_row::<1, FULL>(&mut y[at..][..valid], [vector::clamp(a[p], low, high)]);
+                            if TWO {
+                                let at = at + row_len;
+                                store_row::<1, FULL>(&mut y[at..][..valid], [vector::clamp(b[p], low, high)]);
+                            }
                         }
-                        store_row::<VECTORS, FULL>(&mut y[(out_x + p) * channels + channel..][..valid], sums[p]);
+                    }
+                }
+
+                /// Adds the products of input row `x` with one filter row for each of `ROWS` output rows. `CALL` numbers the calls: a
+                /// function of its own for each is one that the compiler inlines, so that sums stay in registers.
+                #[inline]
+                fn accumulate<
+                    const CALL: usize, const ROWS: usize, const KERNEL: usize, const STRIDE: usize, const INSIDE: bool,
+                    const FULL: bool,
+                >(
+                    problem: &Depthwise,
+                    x: &[f32],
+                    taps: [usize; ROWS],
+                    [left, channel, valid]: [usize; 3],
+                    sums: [&mut [vector::Vector; $pixels]; ROWS],
+                ) {
+                    let Depthwise { width, channels, .. } = *problem;
+                    let valid = if FULL { LANES } else { valid };
+                    let kernel = if KERNEL > 0 { KERNEL } else { width.kernel };
+                    let mut local = [[vector::splat(0.0); $pixels]; ROWS];
+                    let mut filters = [&problem.weights[..0]; ROWS];
+                    for row in 0..ROWS {
+                        local[row] = *sums[row];
+                        let tap = taps[row] * kernel;
+                        let tap = if problem.flip { problem.weights.len() / channels - kernel - tap } else { tap };
+                        filters[row] = &problem.weights[tap * channels + channel..][..(kernel - 1) * channels + valid];
+                    }
+                    let filter = |row: usize, column: usize| {
+                        let at = if problem.flip { kernel - 1 - column } else { column } * channels;
+                        // SAFETY: column < kernel, and `filters` reach to the end of the vector of the last one.
+                        load_row::<1, FULL>(unsafe { filters[row].get_unchecked(at..at + valid) })[0]
+                    };
+                    // Input columns from the padding's start; less than 0 wraps around.
+                    let from = left.wrapping_sub(width.pad_before);
+                    let reach = if INSIDE { &x[from * channels + channel..][..(($pixels - 1) * STRIDE + kernel - 1) * channels + valid] } else { x };
+                    let input = |column: usize| {
+                        if INSIDE {
+                            let at = column * channels;
+                            // SAFETY: `reach` goes to the end of the vector of the last column.
+                            return load_row::<1, FULL>(unsafe { reach.get_unchecked(at..at + valid) })[0];
+                        }
+                        let column = from.wrapping_add(column);
+                        if column >= width.input {
+                            return vector::splat(0.0);
+                        }
+                        let at = column * channels + channel;
+                        // SAFETY: a row has `width.input` columns of `channels`, and `channel + valid <= channels`.
+                        load_row::<1, FULL>(unsafe { x.get_unchecked(at..at + valid) })[0]
+                    };
+                    if KERNEL > 0 {
+                        // The most columns a tile reads: of 5 taps with step 2.
+                        let mut inputs = [vector::splat(0.0); 2 * $pixels + 3];
+                        for column in 0..($pixels - 1) * STRIDE + KERNEL {
+                            inputs[column] = input(column);
+                        }
+                        for column in 0..KERNEL {
+                            for row in 0..ROWS {
+                                let w = filter(row, column);
+                                for p in 0..$pixels {
+                                    local[row][p] = vector::multiply_add(inputs[p * STRIDE + column], w, local[row][p]);
+                                }
+                            }
+                        }
+                    } else {
+                        for column in 0..kernel {
+                            let w = filter(0, column);
+                            for p in 0..$pixels {
+                                let x = input(p * width.stride + column * width.dilation);
+                                local[0][p] = vector::multiply_add(x, w, local[0][p]);
+                            }
+                        }
+                    }
+                    for row in 0..ROWS {
+                        *sums[row] = local[row];
                     }
                 }
 
@@ -210,7 +351,7 @@ macro_rules! depthwise {
     };
 }
 
-depthwise!(scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, 2);
+depthwise!(scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, 4);
 #[cfg(target_arch = "x86_64")]
 depthwise!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, 4);
 #[cfg(target_arch = "x86_64")]
@@ -219,8 +360,8 @@ depthwise!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, 4);
 depthwise!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, 4);
 
 gemm::on_isa! {
-    /// One row of output pixels.
-    pub(super) fn row(problem: &Depthwise, out_y: usize, y: &mut [f32]);
+    /// Rows of output pixels from `first_row` on, as many as `y` has.
+    pub(super) fn rows(problem: &Depthwise, first_row: usize, y: &mut [f32]);
 }
 gemm::on_isa! {
     /// Adds one image's gradient of the weights, `problem.x` being the input.
