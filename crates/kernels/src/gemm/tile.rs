@@ -83,7 +83,17 @@ pub(crate) struct Outer<'a> {
     pub(crate) c_step: usize,
 }
 
+/// Elements of packed weights that are read again for every few pixels: they stay in the second cache.
+const FEW_WEIGHTS: usize = 64 << 10;
+
 impl Rows<'_> {
+    /// Whether to go through all panels for each tile of pixels rather than through all pixels for each panel. Then results are
+    /// written in the order of memory, which counts where there are few products for each.
+    #[inline(always)]
+    fn keeps_all_panels(&self) -> bool {
+        self.segments.len() * self.segment_len * self.columns.len() <= FEW_WEIGHTS
+    }
+
     #[inline(always)]
     fn position(&self, pixel: usize) -> (usize, usize) {
         (pixel / self.width, pixel % self.width)
@@ -132,6 +142,7 @@ macro_rules! tiles {
         $(#[$doc])*
         pub(crate) mod $module {
             use super::{Outer, Right, Rows, panel_width};
+            use std::ops::Range;
             use $features as features;
             use $vector as vector;
             use vector::{LANES, Vector};
@@ -139,34 +150,31 @@ macro_rules! tiles {
             features! {
                 /// See [`Rows`]. `c` starts at the first pixel and at column 0.
                 pub(crate) fn rows(problem: &Rows, c: &mut [f32]) {
+                    let columns = problem.columns.clone();
+                    if problem.keeps_all_panels() {
+                        return pixels(problem, columns, c);
+                    }
                     let width = panel_width(LANES);
-                    let mut column = problem.columns.start;
-                    while column < problem.columns.end {
-                        let valid = (width - column % width).min(problem.columns.end - column);
-                        match (valid, valid.div_ceil(LANES)) {
-                            (valid, 2) if valid == 2 * LANES => panel::<2, true>(problem, column, valid, c),
-                            (valid, 2) => panel::<2, false>(problem, column, valid, c),
-                            (LANES, _) => panel::<1, true>(problem, column, valid, c),
-                            (valid, _) => panel::<1, false>(problem, column, valid, c),
-                        }
-                        column += valid;
+                    let mut column = columns.start;
+                    while column < columns.end {
+                        let end = (column + width - column % width).min(columns.end);
+                        pixels(problem, column..end, c);
+                        column = end;
                     }
                 }
 
-                /// All pixels of one panel.
-                fn panel<const VECTORS: usize, const FULL: bool>(
-                    problem: &Rows, column: usize, valid: usize, c: &mut [f32],
-                ) {
+                /// All pixels of some columns, a tile's height at a time.
+                fn pixels(problem: &Rows, columns: Range<usize>, c: &mut [f32]) {
                     let mut pixel = problem.pixels.start;
                     let origin = problem.c_grid.start(problem.position(pixel));
                     while pixel < problem.pixels.end {
                         let left = problem.pixels.end - pixel;
                         pixel += if left >= $tallest {
-                            tile::<$tallest, VECTORS, FULL>(problem, column, valid, pixel, origin, c);
+                            panels::<$tallest>(problem, columns.clone(), pixel, origin, c);
                             $tallest
                         }
                         $(else if left >= $height {
-                            tile::<$height, VECTORS, FULL>(problem, column, valid, pixel, origin, c);
+                            panels::<$height>(problem, columns.clone(), pixel, origin, c);
                             $height
                         })*
                         else {
@@ -175,10 +183,43 @@ macro_rules! tiles {
                     }
                 }
 
-                /// `HEIGHT` pixels of one panel.
-                fn tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
-                    problem: &Rows, column: usize, valid: usize, pixel: usize, origin: usize, c: &mut [f32],
+                /// `HEIGHT` pixels of some columns, panel by panel.
+                fn panels<const HEIGHT: usize>(
+                    problem: &Rows, columns: Range<usize>, pixel: usize, origin: usize, c: &mut [f32],
                 ) {
+                    let mut a_at = [0; HEIGHT];
+                    let mut c_at = [0; HEIGHT];
+                    let mut at = problem.position(pixel);
+                    for i in 0..HEIGHT {
+                        a_at[i] = problem.a_grid.start(at);
+                        c_at[i] = problem.c_grid.start(at) - origin;
+                        at.1 += 1;
+                        if at.1 == problem.width {
+                            at = (at.0 + 1, 0);
+                        }
+                    }
+                    let width = panel_width(LANES);
+                    let mut column = columns.start;
+                    while column < columns.end {
+                        let valid = (width - column % width).min(columns.end - column);
+                        match (valid, valid.div_ceil(LANES)) {
+                            (valid, 2) if valid == 2 * LANES => {
+                                tile::<HEIGHT, 2, true>(problem, column, valid, &a_at, &c_at, c);
+                            }
+                            (valid, 2) => tile::<HEIGHT, 2, false>(problem, column, valid, &a_at, &c_at, c),
+                            (LANES, _) => tile::<HEIGHT, 1, true>(problem, column, valid, &a_at, &c_at, c),
+                            (valid, _) => tile::<HEIGHT, 1, false>(problem, column, valid, &a_at, &c_at, c),
+                        }
+                        column += valid;
+                    }
+                }
+
+                /// `HEIGHT` pixels, whose operands and results start at `a_at` and `c_at`, of one panel.
+                #[inline]
+                fn tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
+                    problem: &Rows, column: usize, valid: usize, a_at: &[usize; HEIGHT], c_at: &[usize; HEIGHT], c: &mut [f32],
+                ) {
+                    let valid = if FULL { VECTORS * LANES } else { valid };
                     // Panels before the last are two vectors wide, so this one starts at `column * depth`.
                     let (b, b_step) = match problem.b {
                         Right::Panels(panels, depth) => {
@@ -186,31 +227,27 @@ macro_rules! tiles {
                         }
                         Right::Matrix(matrix, step) => (&matrix[problem.depth_from * step + column..], step),
                     };
-                    let mut a_at = [0; HEIGHT];
-                    let mut c_at = [0; HEIGHT];
-                    let mut at = problem.position(pixel);
-                    for i in 0..HEIGHT {
-                        a_at[i] = problem.a_grid.start(at);
-                        c_at[i] = problem.c_grid.start(at) - origin + column;
-                        at.1 += 1;
-                        if at.1 == problem.width {
-                            at = (at.0 + 1, 0);
-                        }
-                    }
+                    // One check for all rows, as one each takes longer than short rows themselves.
+                    let farthest = |starts: &[usize; HEIGHT]| starts.iter().fold(0, |farthest, &start| farthest.max(start));
+                    let c = &mut c[column..][..farthest(c_at) + valid];
                     let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
                     if problem.accumulate {
                         for i in 0..HEIGHT {
-                            sums[i] = load_row::<VECTORS, FULL>(&c[c_at[i]..][..valid]);
+                            // SAFETY: `c` reaches from every start to the end of its row.
+                            sums[i] = load_row::<VECTORS, FULL>(unsafe { c.get_unchecked(c_at[i]..c_at[i] + valid) });
                         }
                     } else if let Some(bias) = problem.bias {
                         sums = [load_row::<VECTORS, FULL>(&bias[column..][..valid]); HEIGHT];
                     }
                     let len = problem.segment_len;
+                    let reach = farthest(a_at) + len;
                     for (s, &segment) in problem.segments.iter().enumerate() {
                         let b = &b[s * len * b_step..];
+                        let a = &problem.a[segment..][..reach];
                         let mut rows = [&problem.a[..0]; HEIGHT];
                         for i in 0..HEIGHT {
-                            rows[i] = &problem.a[a_at[i] + segment..][..len];
+                            // SAFETY: `a` reaches `len` elements beyond every start.
+                            rows[i] = unsafe { a.get_unchecked(a_at[i]..a_at[i] + len) };
                         }
                         match problem.b {
                             Right::Panels(..) => accumulate::<HEIGHT, VECTORS>(&rows, b, len, &mut sums),
@@ -224,7 +261,8 @@ macro_rules! tiles {
                         for v in 0..VECTORS {
                             sums[i][v] = vector::clamp(sums[i][v], low, high);
                         }
-                        store_row::<VECTORS, FULL>(&mut c[c_at[i]..][..valid], sums[i]);
+                        // SAFETY: `c` reaches from every start to the end of its row.
+                        store_row::<VECTORS, FULL>(unsafe { c.get_unchecked_mut(c_at[i]..c_at[i] + valid) }, sums[i]);
                     }
                 }
 

@@ -220,8 +220,8 @@ impl Plan {
         let taps = g.height.kernel * g.width.kernel;
         let pointwise =
             taps == 1 && !forward.padded && [&g.height, &g.width].iter().all(|w| w.stride == 1 && w.input == w.output);
-        let winograd =
-            winograd::serves(g).then(|| [winograd::Direction::forward(g, isa), winograd::Direction::backward(g, isa)]);
+        let winograd = winograd::serves(g, isa)
+            .then(|| [winograd::Direction::forward(g, isa), winograd::Direction::backward(g, isa)]);
         Self { isa, forward, backward: OnceLock::new(), geometry: *g, taps, winograd, pointwise }
     }
 

@@ -46,14 +46,16 @@ const MANY_TILES: usize = 36;
 
 /// Whether Winograd serves `g`: enough channels for its transforms to pay, and not bound by reading filters. The number
 /// of images has no say, so that one image gives the same bytes alone and in a batch.
-pub(super) fn serves(g: &Conv2dGeometry) -> bool {
+pub(super) fn serves(g: &Conv2dGeometry, isa: Isa) -> bool {
     let square = [&g.height, &g.width]
         .iter()
         .all(|w| (w.kernel, w.stride, w.dilation) == (3, 1, 1) && w.pad_before <= 2 && w.output >= 2);
     let tiles = g.height.output.div_ceil(2) * g.width.output.div_ceil(2);
     let filters = POSITIONS.saturating_mul(g.in_channels).saturating_mul(g.out_channels);
     let cheap = tiles >= MANY_TILES || filters <= SMALL_FILTERS;
-    square && cheap && g.groups == 1 && g.in_channels >= 16 && g.out_channels >= 16
+    // With fewer, a product of 16 vectors is cheaper to form than to transform.
+    let least = (2 * gemm::lanes(isa)).max(16);
+    square && cheap && g.groups == 1 && g.in_channels.min(g.out_channels) >= least
 }
 
 impl Direction {

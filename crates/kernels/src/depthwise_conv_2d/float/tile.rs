@@ -87,8 +87,6 @@ macro_rules! depthwise {
                             let y = &mut y[row * width.output * channels..];
                             let row_of = first_row + row;
                             for column in (0..width.output).step_by($pixels) {
-                                // The last tile overlaps the one before rather than being narrower.
-                                let column = column.min(width.output.saturating_sub($pixels));
                                 let at = [row_of, column];
                                 let inside = interior.start <= column && column + $pixels <= interior.end;
                                 for channel in whole.clone().step_by(LANES) {
