@@ -3,7 +3,7 @@
 from grid.model import OPS as BUILTIN, options
 from grid.rearrange import feed, out
 from grid.rearrange import ints
-from grid.record import single
+from grid.record import T, single
 
 
 def resize_bilinear(rng):
@@ -25,6 +25,10 @@ def resize_bilinear(rng):
                 inputs = [feed(rng, dtype, shape), ints(*size)]
                 label_ = f"{dtype}_{label}{'_align' * align}{'_half' * half}"
                 yield single(label_, BUILTIN.RESIZE_BILINEAR, inputs, [out(dtype, result)], opts, 4, dtype == "f32")
+                if label == "up":
+                    # A size that is computed does not go to XNNPACK.
+                    inputs[1] = T("i32", (2,), feed=size)
+                    yield single(f"{label_}_fed", BUILTIN.RESIZE_BILINEAR, inputs, [out(dtype, result)], opts, 4, dtype == "f32")
 
 
 OPS = {"resize_bilinear": resize_bilinear}

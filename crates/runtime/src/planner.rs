@@ -367,7 +367,8 @@ impl Planner<'_, '_, '_> {
             // Nothing is computed; loops over the other sizes, which may be any, must not run.
             Kernel::new(format!("{}/empty", node.op.snake_name()), |_, _| Ok(()))
         } else {
-            match plan_node(&NodeContext { graph, node, options, isa: self.env.context.isa }) {
+            let unfolded = self.env.subgraphs.get(self.input.subgraph).map(|subgraph| &subgraph.graph);
+            match plan_node(&NodeContext { graph, node, options, isa: self.env.context.isa, unfolded }) {
                 Ok(kernel) => kernel,
                 // One error tells of every such node; those whose shapes follow from a missing value are not reached.
                 Err(error) if matches!(error, Error::Unsupported(_)) && error.needed_input().is_none() => {

@@ -148,7 +148,7 @@ struct Wide {
 /// Plans the node with its elements converted; `None` where there is nothing to convert.
 pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Option<Kernel>> {
     let Some(Converted { graph, node, inputs: widen, outputs: narrow }) = Converted::new(cx)? else { return Ok(None) };
-    let inner = super::plan_native(&NodeContext { graph: &graph, node: &node, ..*cx })?;
+    let inner = super::plan_native(&NodeContext { graph: &graph, node: &node, unfolded: None, ..*cx })?;
     let bytes = |id: TensorId| graph.tensor(id).byte_size();
     let mut places = Vec::with_capacity(node.inputs.len());
     let mut wide = Wide { inputs: Vec::new(), outputs: Vec::new() };

@@ -59,6 +59,8 @@ pub(crate) struct NodeContext<'a> {
     pub(crate) node: &'a Node,
     pub(crate) options: &'a SessionOptions,
     pub(crate) isa: Isa,
+    /// The graph before constants were folded; that of the node alone has none.
+    pub(crate) unfolded: Option<&'a Graph>,
 }
 
 /// Chooses and plans the kernel of a node whose shapes are known.
@@ -222,6 +224,14 @@ impl<'a> NodeContext<'a> {
 
     pub(crate) fn optional(&self, index: usize) -> Option<&'a Tensor> {
         self.node.inputs.get(index).copied().flatten().map(|id| self.graph.tensor(id))
+    }
+
+    /// Whether input `index` is a constant of the file. LiteRT folds nothing: what follows from constants is computed there, and
+    /// its delegate does not take it for a constant.
+    pub(crate) fn is_file_constant(&self, index: usize) -> bool {
+        let Some(id) = self.node.inputs.get(index).copied().flatten() else { return false };
+        let unfolded = self.unfolded.and_then(|graph| graph.tensors.get(id.0));
+        unfolded.unwrap_or_else(|| self.graph.tensor(id)).data.is_some()
     }
 
     pub(crate) fn output(&self) -> Result<&'a Tensor> {

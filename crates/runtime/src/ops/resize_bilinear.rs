@@ -1,6 +1,7 @@
 //! RESIZE_BILINEAR.
 
 use litesmith_graph::{DType, Result, ops};
+use litesmith_kernels::Numerics;
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::resize_bilinear::{Alignment, QuantizedResizeBilinear, ResizeBilinear, ResizeGeometry};
 
@@ -17,25 +18,32 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &ops::ResizeBilinear) -> Result<Ker
         (_, true) => Alignment::Centers,
         _ => Alignment::Origin,
     };
+    // XNNPACK takes only a size that is a constant; the builtin computes as the reference does.
+    let numerics = if cx.is_file_constant(1) { cx.numerics() } else { Numerics::Reference };
     same_quantization(input, output)?;
     match (input.dtype, output.dtype) {
         (DType::F32, DType::F32) => {
-            let resize = ResizeBilinear::new(geometry, alignment, cx.numerics()).map_err(refused)?;
+            let resize = ResizeBilinear::new(geometry, alignment, numerics).map_err(refused)?;
             Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
                 resize.forward(context, inputs.get(0), y);
                 Ok(())
             }))
         }
-        (DType::I8, DType::I8) => plan_integer::<i8>(cx, geometry, alignment),
-        (DType::U8, DType::U8) => plan_integer::<u8>(cx, geometry, alignment),
-        (DType::I16, DType::I16) => plan_integer::<i16>(cx, geometry, alignment),
+        (DType::I8, DType::I8) => plan_integer::<i8>(cx, geometry, alignment, numerics),
+        (DType::U8, DType::U8) => plan_integer::<u8>(cx, geometry, alignment, numerics),
+        (DType::I16, DType::I16) => plan_integer::<i16>(cx, geometry, alignment, numerics),
         _ => Err(cx.no_kernel()),
     }
 }
 
-fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, geometry: ResizeGeometry, alignment: Alignment) -> Result<Kernel> {
-    let resize = QuantizedResizeBilinear::new::<T>(geometry, alignment, cx.numerics()).map_err(refused)?;
+fn plan_integer<T: Quantized>(
+    cx: &NodeContext<'_>,
+    geometry: ResizeGeometry,
+    alignment: Alignment,
+    numerics: Numerics,
+) -> Result<Kernel> {
+    let resize = QuantizedResizeBilinear::new::<T>(geometry, alignment, numerics).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         resize.run(context, inputs.get(0), y);

@@ -120,7 +120,8 @@ impl Operands {
 /// Whether LiteRT's XNNPACK delegate takes these weights and this bias.
 fn is_delegated(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
     let weights = cx.input(operands.weights)?;
-    let is_constant = weights.data.is_some() && cx.optional(operands.bias).is_none_or(|bias| bias.data.is_some());
+    let has_bias = cx.optional(operands.bias).is_some();
+    let is_constant = cx.is_file_constant(operands.weights) && (!has_bias || cx.is_file_constant(operands.bias));
     // XNNPACK takes no output rows that meet no tap.
     let takes_window = match &cx.node.op {
         Op::TransposeConv(op) if op.padding == Padding::Same => {
