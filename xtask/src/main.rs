@@ -4,6 +4,7 @@
 mod aarch64;
 mod tidy;
 mod verify;
+mod wasm;
 
 use std::process::{Command, ExitCode};
 
@@ -13,8 +14,9 @@ const HELP: &str = "Usage: cargo xtask TASK
   operators  writes docs/OPERATORS.md from the op table and the planner; `check` fails when it differs
   tidy       the project's own rules: dependencies, op files, file sizes, paths of one machine
   fuzz       damaged models and random graphs through everything that reads and runs models: --minutes N, --seed N, --out DIR
-  verify     the long tier, before a release: accuracy with three seeds, the oracle; writes benchmarks/record/verify.md
+  verify     the long tier, before a release: accuracy with three seeds, the oracle, WebAssembly; writes benchmarks/record/verify.md
   aarch64    what LiteRT computed, compared on emulated AArch64 CPUs (docs/BUILDING.md)
+  wasm       the same in WebAssembly, in Node and in Chromium; `--time [MODEL.tflite ...]` says how long models take
 
 CI runs `check`, the demo, and then the oracle suite (oracle/run.py).";
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::tidy(),
         Some("fuzz") => fuzz(),
         Some("aarch64") => aarch64::verify(),
+        Some("wasm") => wasm::verify(&std::env::args().skip(2).collect::<Vec<_>>()).map(|said| print!("{said}")),
         Some("verify") => verify::verify(),
         _ => {
             eprintln!("{HELP}");

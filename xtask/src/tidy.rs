@@ -18,6 +18,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("litesmith", &["graph", "tflite", "kernels", "runtime", "data", "train", "compress", "measure"]),
     ("cli", &["litesmith"]),
     ("testkit", &["graph"]),
+    ("conformance", &["graph", "tflite", "runtime"]),
     ("fuzz", &["graph", "tflite", "runtime", "testkit"]),
 ];
 

@@ -38,6 +38,8 @@ pub(crate) fn verify() -> Result<(), String> {
     record += &format!("\nMedian: {:.2} %.\n", median * 100.0);
     record += "\n## The oracle\n\n```\n";
     record += &run(Command::new("python3").args(["oracle/run.py", "--litesmith", TOOL]))?;
+    record += "```\n\n## WebAssembly\n\n`cargo xtask wasm`: each module, and what it said.\n\n```\n";
+    record += &crate::wasm::verify(&[])?;
     record += "```\n";
     std::fs::write(RECORD, record).map_err(|error| format!("{RECORD}: {error}"))?;
     eprintln!("wrote {RECORD}");

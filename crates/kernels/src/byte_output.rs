@@ -20,7 +20,11 @@ impl ByteRange {
     }
 
     /// What bytes of the output are less, while they are signed.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        all(target_arch = "wasm32", target_feature = "simd128")
+    ))]
     fn shift(self) -> i32 {
         if self.unsigned { 128 } else { 0 }
     }
@@ -176,6 +180,56 @@ pub(crate) mod aarch64 {
             let words = vqmovn_high_s32(low, self.round(sums[1], scales[1]));
             let bytes = vqmovn_s16(vqaddq_s16(words, self.zero_point));
             vreinterpret_u8_s8(veor_s8(vmax_s8(bytes, self.min), self.flip))
+        }
+    }
+}
+
+/// A [`ByteRange`] in registers of WebAssembly. Bytes are packed as signed ones; unsigned ones are 128 less until then.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) mod wasm32 {
+    use super::ByteRange;
+    use std::arch::wasm32::*;
+
+    /// Added to a small float it leaves the integer nearest to it, even where two are, in the lowest bits.
+    const SHIFT: f32 = 12_582_912.0;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Registers {
+        low: v128,
+        high: v128,
+        /// The bits of [`SHIFT`] less the zero point.
+        offset: v128,
+        flip: v128,
+    }
+
+    impl Registers {
+        #[inline]
+        #[target_feature(enable = "simd128")]
+        pub(crate) fn new(range: ByteRange) -> Self {
+            let shift = range.shift();
+            Self {
+                low: f32x4_splat(range.low),
+                high: f32x4_splat(range.high),
+                offset: i32x4_splat(SHIFT.to_bits() as i32 - (range.zero_point - shift)),
+                flip: u8x16_splat(shift as u8),
+            }
+        }
+
+        /// Scaled, bounded and rounded: the bytes, one in each 32-bit lane.
+        #[inline]
+        #[target_feature(enable = "simd128")]
+        pub(crate) fn round(self, sums: v128, scales: v128) -> v128 {
+            let scaled = f32x4_mul(f32x4_convert_i32x4(sums), scales);
+            // Of a NaN and a number the first takes the bound, as the law does.
+            let bounded = f32x4_pmin(f32x4_pmax(self.low, scaled), self.high);
+            i32x4_sub(f32x4_add(bounded, f32x4_splat(SHIFT)), self.offset)
+        }
+
+        /// The bytes of four vectors, one after another.
+        #[inline]
+        #[target_feature(enable = "simd128")]
+        pub(crate) fn pack(self, [a, b, c, d]: [v128; 4]) -> v128 {
+            v128_xor(i8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d)), self.flip)
         }
     }
 }

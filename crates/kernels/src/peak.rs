@@ -43,6 +43,10 @@ peak!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, 12);
 peak!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, 24);
 #[cfg(target_arch = "aarch64")]
 peak!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, 24);
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+peak!(simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, 12);
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+peak!(relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, 12);
 
 /// Runs `rounds` of independent f32 multiply-adds in registers on one thread. Returns how many (a vector counts as its
 /// lanes), and a value that depends on all of them, so that none can be left out.
@@ -70,6 +74,14 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> (u64, f32) {
     if isa != Isa::Scalar {
         // SAFETY: all of AArch64 have NEON.
         return unsafe { neon::run(rounds) };
+    }
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    if isa == Isa::RelaxedSimd {
+        return relaxed_simd::run(rounds);
+    }
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    if isa == Isa::Simd128 {
+        return simd128::run(rounds);
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = isa;

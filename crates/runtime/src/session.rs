@@ -34,7 +34,8 @@ impl Default for SessionOptions {
             threads: 1,
             numerics: Numerics::Litert,
             isa: None,
-            arena_bytes_max: 4 << 30,
+            // Where addresses have 32 bits, as in WebAssembly, half of them.
+            arena_bytes_max: usize::try_from(4_u64 << 30).unwrap_or(1 << 31),
             limits: SessionLimits::default(),
             custom_ops: CustomOps::new(),
         }

@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -53,6 +55,11 @@ pub(crate) struct Packed {
         expect(dead_code, reason = "other architectures have no kernels that need it")
     )]
     has_min: bool,
+}
+
+/// Whether the kernels of an instruction set read activations as signed bytes.
+pub(crate) fn reads_signed(isa: Isa) -> bool {
+    !matches!(isa, Isa::Avx512Vnni | Isa::RelaxedSimd)
 }
 
 /// Quantized activations.
@@ -222,7 +229,7 @@ impl Packed {
             }
             Output::Sums(sums) => assert!(rows.len() * COLUMNS_MAX <= sums.len()),
         }
-        let signed = !matches!(isa, Isa::Avx512Vnni);
+        let signed = reads_signed(isa);
         let bias = if signed { &self.bias_signed } else { &self.bias_unsigned };
         #[cfg(target_arch = "aarch64")]
         let mut totals;
@@ -268,6 +275,12 @@ impl Packed {
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Isa::NeonI8mm => unsafe { aarch64::i8mm(&block, output) },
+            // SAFETY: the bounds have been checked above.
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => unsafe { wasm32::simd128(&block, output) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Isa::RelaxedSimd => unsafe { wasm32::relaxed(&block, output) },
             _ => block.scalar(output),
         }
     }
@@ -294,7 +307,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     /// Steps of a segment without an incomplete last one, and the elements of that.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
     fn steps(&self) -> (usize, usize) {
         (self.segment_len / KR, self.segment_len % KR)
     }

@@ -6,7 +6,7 @@
 //! order in which interleaving leaves the channels.
 
 use super::DepthwiseConv2dGeometry;
-use crate::byte_gemm::Activations;
+use crate::byte_gemm::{Activations, reads_signed};
 use crate::byte_output::{ByteRange, float_scales};
 use crate::integer_conv::Weights;
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
@@ -223,7 +223,7 @@ impl ByteDepthwise {
             return;
         }
         let channels = self.geometry.out_channels();
-        let signed = !matches!(ctx.isa, Isa::Avx512Vnni);
+        let signed = reads_signed(ctx.isa);
         let flip = self.activations.flip(signed);
         let bytes = Bytes { zero: self.activations.zero_point as u8, flip };
         let input = bytemuck::cast_slice(input);
@@ -237,7 +237,7 @@ impl ByteDepthwise {
 
     /// A row of output pixels, whose first tap is at the start of `input`.
     fn line<T: Quantized>(&self, isa: Isa, stage: &OutputStage, input: &[u8], output: &mut [T]) {
-        let signed = !matches!(isa, Isa::Avx512Vnni);
+        let signed = reads_signed(isa);
         let (channels, width) = (self.geometry.out_channels(), self.geometry.width);
         let run = if self.flat { output.len() } else { channels };
         let step = match (self.flat, self.padded.is_by_phase()) {
@@ -306,6 +306,11 @@ impl ByteDepthwise {
             Isa::NeonDotprod | Isa::NeonI8mm => unsafe {
                 super::bytes_aarch64::dotprod::multiply(row, run, first, output);
             },
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => unsafe { super::bytes_wasm32::simd128(row, run, first, output) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Isa::RelaxedSimd => unsafe { super::bytes_wasm32::relaxed(row, run, first, output) },
             _ => row.scalar(run, first, output),
         }
     }

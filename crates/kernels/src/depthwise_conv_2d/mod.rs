@@ -3,6 +3,8 @@
 mod bytes;
 #[cfg(target_arch = "aarch64")]
 mod bytes_aarch64;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod bytes_wasm32;
 #[cfg(target_arch = "x86_64")]
 mod bytes_x86_64;
 pub mod float;

@@ -21,12 +21,14 @@ pub(crate) fn tile_name(isa: Isa) -> &'static str {
         Isa::Avx2 => "avx2/6x16",
         Isa::Avx512 | Isa::Avx512Vnni => "avx512/14x32",
         Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => "neon/8x8",
+        Isa::Simd128 => "simd128/4x8",
+        Isa::RelaxedSimd => "relaxed_simd/4x8",
         _ => "scalar/4x8",
     }
 }
 
 /// Defines a function that calls the one of the same name in the module (`scalar`, `avx2`, `avx512`,
-/// `neon`) of an instruction set.
+/// `neon`, `simd128`, `relaxed_simd`) of an instruction set.
 macro_rules! on_isa {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($($argument:ident: $type:ty),*); $(in $parent:ident)?) => {
         $(#[$doc])*
@@ -50,6 +52,14 @@ macro_rules! on_isa {
             if isa != $crate::Isa::Scalar {
                 // SAFETY: all of AArch64 have NEON.
                 return unsafe { $($parent::)?neon::$name($($argument),*) };
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            if isa == $crate::Isa::RelaxedSimd {
+                return $($parent::)?relaxed_simd::$name($($argument),*);
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            if isa == $crate::Isa::Simd128 {
+                return $($parent::)?simd128::$name($($argument),*);
             }
             #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             let _ = isa;

@@ -616,3 +616,13 @@ tiles! {
     /// 8 rows: 16 sums hide the latency of two pipes; they, 2 vectors of the panel and the rows use 26 of 32 registers.
     neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, [8 4 2 1], [6 3 1]
 }
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+tiles! {
+    /// 4 rows: 8 sums, 2 vectors of the panel and 1 broadcast, and engines keep some of 16 registers for themselves.
+    simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, [4 2 1], [3 1]
+}
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+tiles! {
+    /// As for simd128.
+    relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, [4 2 1], [3 1]
+}

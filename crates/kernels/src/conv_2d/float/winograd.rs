@@ -508,6 +508,10 @@ transforms!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8);
 transforms!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16);
 #[cfg(target_arch = "aarch64")]
 transforms!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4);
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+transforms!(simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4);
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+transforms!(relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4);
 
 gemm::on_isa! {
     fn transform_operand(tiles: &Tiles, x: &[f32], to: &mut [f32]);

@@ -356,6 +356,10 @@ depthwise!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, 4);
 depthwise!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, 4);
 #[cfg(target_arch = "aarch64")]
 depthwise!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, 4);
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+depthwise!(simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, 4);
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+depthwise!(relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, 4);
 
 gemm::on_isa! {
     /// Rows of output pixels from `first_row` on, as many as `y` has.

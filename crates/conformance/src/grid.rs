@@ -1,0 +1,154 @@
+//! The op grid: archives of `testdata/grid`, written by `oracle/grid` (its `__init__.py` describes them).
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+use litesmith_graph::{DType, Error, Graph};
+use litesmith_runtime::{Exactness, Isa, exactness};
+use litesmith_tflite::Limits;
+use serde_json::Value;
+
+use crate::{MODES, Report, check_bytes, floats, plan};
+
+/// The files of an archive by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+type Outcome<T> = std::result::Result<T, String>;
+
+/// Replays all cases of the archive called `op` in both modes on each of `isas`.
+#[must_use]
+pub fn replay(op: &str, archive: &[u8], isas: &[Isa]) -> Report {
+    let mut report = Report::default();
+    let files = match unzip(archive) {
+        Ok(files) => files,
+        Err(message) => {
+            report.add(|| op.to_owned(), Err(message));
+            return report;
+        }
+    };
+    for (name, info) in &files {
+        let Some(case) = name.strip_suffix("/case.json") else { continue };
+        report.cases += 1;
+        let info: Value = match serde_json::from_slice(info) {
+            Ok(info) => info,
+            Err(error) => {
+                report.add(|| format!("{op} {case}"), Err(error.to_string()));
+                continue;
+            }
+        };
+        for mode in MODES {
+            for &isa in isas {
+                let title = || format!("{op} {case} {} {isa}", mode.0);
+                report.add(title, run(&files, case, &info, mode, isa));
+            }
+        }
+    }
+    report
+}
+
+fn unzip(archive: &[u8]) -> Outcome<Files> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(archive)).map_err(|error| error.to_string())?;
+    let mut files = Files::new();
+    for index in 0..archive.len() {
+        let mut file = archive.by_index(index).map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        files.insert(file.name().to_owned(), bytes);
+    }
+    Ok(files)
+}
+
+/// A case in one mode; LiteRT may have no answer in it.
+fn run(
+    files: &Files,
+    case: &str,
+    info: &Value,
+    (mode, numerics): (&str, litesmith_runtime::Numerics),
+    isa: Isa,
+) -> Outcome<()> {
+    let Some(runs) = info[mode].as_array() else { return Ok(()) };
+    let text = |error: Error| error.to_string();
+    let file = |name: String| files.get(&name).ok_or_else(|| format!("no file {name}"));
+    let model = file(format!("{case}/model.tflite"))?;
+    let bound = bound(&litesmith_tflite::read(model, &Limits::default()).map_err(text)?.model);
+    let mut session = plan(model, numerics, isa, 1).map_err(text)?;
+    for (run, outputs) in runs.iter().enumerate() {
+        for index in 0..session.input_count() {
+            let from = file(format!("{case}/{run}/input{index}"))?;
+            let to = session.input_bytes_mut(index).map_err(text)?;
+            if to.len() != from.len() {
+                return Err(format!("input {index} has {} bytes, expected {}", to.len(), from.len()));
+            }
+            to.copy_from_slice(from);
+        }
+        session.run().map_err(text)?;
+        for (index, shape) in outputs.as_array().into_iter().flatten().enumerate() {
+            let shape: Vec<u64> = shape.as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+            let tensor = session.output_tensor(index).map_err(text)?;
+            if !tensor.shape.iter().map(|&size| size as u64).eq(shape.iter().copied()) {
+                return Err(format!("output {index} has shape {:?}, LiteRT's has {shape:?}", tensor.shape));
+            }
+            let dtype = tensor.dtype;
+            let ours = session.output_bytes(index).map_err(text)?;
+            let theirs = file(format!("{case}/{run}/{mode}{index}"))?;
+            let magnitude = files.get(&format!("{case}/{run}/magnitude{index}"));
+            compare(dtype, ours, theirs, magnitude.map(Vec::as_slice), bound)
+                .map_err(|error| format!("run {run} output {index} {dtype}: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The bound of the only op of a model and the terms of its sums; none where there are more ops.
+fn bound(model: &litesmith_graph::Model) -> Option<(Exactness, u64)> {
+    let [graph] = model.graphs.as_slice() else { return None };
+    let [node] = graph.nodes.as_slice() else { return None };
+    Some((exactness(&node.op), terms(graph)))
+}
+
+/// Terms of one element of the output: multiply-accumulates, or inputs, for each.
+fn terms(graph: &Graph) -> u64 {
+    let node = &graph.nodes[0];
+    let outputs: Vec<_> = node.outputs.iter().map(|&id| graph.tensor(id)).collect();
+    let inputs: Vec<_> = node.inputs.iter().map(|id| id.map(|id| graph.tensor(id))).collect();
+    let elements = |shape: &[usize]| shape.iter().product::<usize>().max(1) as u64;
+    let macs = node.op.cost(&inputs, &outputs).macs;
+    let most = inputs.iter().flatten().map(|tensor| elements(&tensor.shape)).max().unwrap_or(1);
+    // One more for the bias.
+    macs.max(most).div_ceil(outputs.first().map_or(1, |tensor| elements(&tensor.shape))) + 1
+}
+
+fn compare(
+    dtype: DType,
+    ours: &[u8],
+    theirs: &[u8],
+    magnitude: Option<&[u8]>,
+    bound: Option<(Exactness, u64)>,
+) -> Outcome<()> {
+    if !matches!(dtype, DType::F32 | DType::F16) {
+        return check_bytes(ours, theirs);
+    }
+    if ours.len() != theirs.len() {
+        return Err(format!("{} bytes, expected {}", ours.len(), theirs.len()));
+    }
+    let (ours, theirs) = (floats(dtype, ours), floats(dtype, theirs));
+    let magnitude = magnitude.map_or_else(|| theirs.clone(), |bytes| floats(dtype, bytes));
+    let range = theirs.iter().fold(0.0_f32, |range, y| if y.is_finite() { range.max(y.abs()) } else { range });
+    for (at, ((&ours, &theirs), &magnitude)) in ours.iter().zip(&theirs).zip(&magnitude).enumerate() {
+        // Both sides may be off by the bound; a whole model by 1e-4 of its range.
+        let allowed = match bound {
+            Some((exactness, terms)) => 2.0 * exactness.bound(theirs, magnitude.abs(), terms),
+            None => 1e-4 * range,
+        };
+        // What is float16 is rounded once more on both sides, by half of its last bit.
+        let rounding = if dtype == DType::F16 { theirs.abs() * 2.0_f32.powi(-10) + 2.0_f32.powi(-24) } else { 0.0 };
+        let allowed = allowed + rounding;
+        let same = ours == theirs || (ours.is_nan() && theirs.is_nan());
+        // A difference that is no number is not within the bound.
+        let within = (ours - theirs).abs() <= allowed;
+        if !(same || within) {
+            return Err(format!("element {at}: {ours:e} for {theirs:e}, allowed is {allowed:e}"));
+        }
+    }
+    Ok(())
+}
