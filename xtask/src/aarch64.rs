@@ -6,12 +6,17 @@ use std::process::Command;
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// NEON only; with the dot product; with everything that QEMU knows, matrix products of int8 among it.
 const CPUS: [&str; 3] = ["cortex-a53", "cortex-a76", "max"];
-/// Tests that compare with what LiteRT computed on another machine.
-const TESTS: [(&str, &str); 4] = [
-    ("litesmith", "op_grid"),
-    ("litesmith", "models"),
-    ("litesmith-kernels", "goldens"),
-    ("litesmith-runtime", "control_flow"),
+/// Tests that compare with what LiteRT computed on another machine, then those of every kernel against the plain loops.
+const TESTS: [(&str, &[&str]); 9] = [
+    ("litesmith", &["--test", "op_grid"]),
+    ("litesmith", &["--test", "models"]),
+    ("litesmith-kernels", &["--test", "goldens"]),
+    ("litesmith-runtime", &["--test", "control_flow"]),
+    ("litesmith-simd", &["--lib"]),
+    ("litesmith-kernels", &["--lib"]),
+    ("litesmith-kernels", &["--test", "float_conv_2d"]),
+    ("litesmith-kernels", &["--test", "float_depthwise_and_pool"]),
+    ("litesmith-kernels", &["--test", "float_fully_connected"]),
 ];
 
 /// Builds the tests once and runs them on each CPU.
@@ -28,6 +33,7 @@ pub(crate) fn verify() -> Result<(), String> {
     }
     for cpu in CPUS {
         for (package, test, binary) in &binaries {
+            let test = test.join(" ");
             eprintln!("$ qemu-aarch64 -cpu {cpu} {package} {test}");
             let folder = format!("crates/{}", package.trim_start_matches("litesmith-"));
             let status = Command::new("qemu-aarch64")
@@ -45,11 +51,13 @@ pub(crate) fn verify() -> Result<(), String> {
     Ok(())
 }
 
-/// Compiles one integration test; where it lies.
-fn build(package: &str, test: &str) -> Result<PathBuf, String> {
-    eprintln!("$ cargo test --target {TARGET} --package {package} --test {test} --no-run");
+/// Compiles the tests that `test` chooses, of one executable; where it lies.
+fn build(package: &str, test: &[&str]) -> Result<PathBuf, String> {
+    let named = test.join(" ");
+    eprintln!("$ cargo test --target {TARGET} --package {package} {named} --no-run");
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["test", "--target", TARGET, "--package", package, "--test", test, "--no-run"])
+        .args(["test", "--target", TARGET, "--package", package, "--no-run"])
+        .args(test)
         .args(["--message-format", "json-render-diagnostics"])
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
         .stderr(std::process::Stdio::inherit())
@@ -64,6 +72,6 @@ fn build(package: &str, test: &str) -> Result<PathBuf, String> {
         let rest = line.split("\"executable\":\"").nth(1)?;
         rest.split('"').next().map(PathBuf::from)
     });
-    let path = path.ok_or_else(|| format!("cargo named no executable for {package} {test}"))?;
+    let path = path.ok_or_else(|| format!("cargo named no executable for {package} {named}"))?;
     std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))
 }

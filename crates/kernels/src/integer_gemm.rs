@@ -188,6 +188,15 @@ impl Block<'_> {
                     _ => x86_64::avx2::<MR>(self, input, rows, tile),
                 }
             },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe {
+                match used {
+                    1 => aarch64::neon::<1>(self, input, rows, tile),
+                    2 => aarch64::neon::<2>(self, input, rows, tile),
+                    _ => aarch64::neon::<MR>(self, input, rows, tile),
+                }
+            },
             _ => self.scalar(input, rows, used, tile),
         }
     }
@@ -203,6 +212,59 @@ impl Block<'_> {
                     for (sum, weight) in sums.iter_mut().zip(weights.chunks_exact(2)) {
                         let (w0, w1) = (i32::from(weight[0]), i32::from(weight[1]));
                         *sum = sum.wrapping_add((x0 * w0).wrapping_add(x1 * w1));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64 {
+    use super::{Block, MR, NR, Tile};
+    use std::arch::aarch64::*;
+
+    /// 4 rows x 16 columns at a time: 16 accumulators, 4 activations and 2 weights of 32 registers; two passes over a panel.
+    ///
+    /// # Safety
+    /// `block.check(input, rows)` passed.
+    #[target_feature(enable = "neon")]
+    pub(super) unsafe fn neon<const M: usize>(block: &Block<'_>, input: &[i16], rows: &[usize; MR], tile: &mut Tile) {
+        const LANES: usize = 4;
+        const VECTORS: usize = NR / 2 / LANES;
+        for first in [0, NR / 2] {
+            let mut sums = [[vdupq_n_s32(0); VECTORS]; M];
+            // SAFETY: `check` has counted `segments * pairs` steps of `NR * 2` weights.
+            let mut weights = unsafe { block.weights.as_ptr().add(first * 2) };
+            for &segment in block.segments {
+                for step in 0..block.pairs {
+                    let mut x = [vdup_n_s16(0); M];
+                    for m in 0..M {
+                        // SAFETY: a row's segment ends inside `input`.
+                        let pair =
+                            unsafe { input.as_ptr().add(rows[m] + segment + step * 2).cast::<i32>().read_unaligned() };
+                        x[m] = vreinterpret_s16_s32(vdup_n_s32(pair));
+                    }
+                    for v in (0..VECTORS).step_by(2) {
+                        // SAFETY: as above: the first and the second elements of 8 columns.
+                        let int16x8x2_t(w0, w1) = unsafe { vld2q_s16(weights.add(v * LANES * 2)) };
+                        for m in 0..M {
+                            let low = vmlal_lane_s16::<0>(sums[m][v], vget_low_s16(w0), x[m]);
+                            sums[m][v] = vmlal_lane_s16::<1>(low, vget_low_s16(w1), x[m]);
+                            let high = vmlal_high_lane_s16::<0>(sums[m][v + 1], w0, x[m]);
+                            sums[m][v + 1] = vmlal_high_lane_s16::<1>(high, w1, x[m]);
+                        }
+                    }
+                    // At last this is past the end, and not read.
+                    weights = weights.wrapping_add(NR * 2);
+                }
+            }
+            for m in 0..M {
+                for v in 0..VECTORS {
+                    // SAFETY: `first + NR / 2 <= NR`.
+                    unsafe {
+                        let to = tile[m].as_mut_ptr().add(first + v * LANES);
+                        vst1q_s32(to, vaddq_s32(vld1q_s32(to), sums[m][v]));
                     }
                 }
             }

@@ -146,6 +146,48 @@ mod bytes {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+mod bytes {
+    use litesmith_simd::aarch64::bytes::{dot, matrix_product};
+    use std::arch::aarch64::*;
+    use std::hint::black_box;
+
+    const CHAINS: usize = 16;
+
+    /// The sums are operands of their own products, as otherwise those would be computed once.
+    macro_rules! peak {
+        ($name:ident $features:ident $products:literal |$sum:ident, $b:ident| $step:expr) => {
+            litesmith_simd::$features! {
+                pub(super) fn $name(rounds: u64) -> (u64, i32) {
+                    let $b = vdupq_n_s8(black_box(1));
+                    let starts = black_box([1; CHAINS]);
+                    let mut sums = [vdupq_n_s32(0); CHAINS];
+                    for i in 0..CHAINS {
+                        sums[i] = vdupq_n_s32(starts[i]);
+                    }
+                    for _ in 0..rounds {
+                        for sum in &mut sums {
+                            let $sum = *sum;
+                            *sum = $step;
+                        }
+                    }
+                    let mut total = 0_i32;
+                    for sum in sums {
+                        total = total.wrapping_add(vgetq_lane_s32::<0>(sum));
+                    }
+                    (rounds * CHAINS as u64 * $products, total)
+                }
+            }
+        };
+    }
+    peak!(neon neon 16 |sum, b| {
+        let low = vmull_s8(vget_low_s8(vreinterpretq_s8_s32(sum)), vget_low_s8(b));
+        vpadalq_s16(sum, vmlal_high_s8(low, vreinterpretq_s8_s32(sum), b))
+    });
+    peak!(neon_dotprod neon_dotprod 16 |sum, b| dot(sum, vreinterpretq_s8_s32(sum), b));
+    peak!(neon_i8mm neon_i8mm 32 |sum, b| matrix_product(sum, vreinterpretq_s8_s32(sum), b));
+}
+
 /// Runs `rounds` of independent multiply-adds of bytes, summed in 32 bits, in registers on one thread: with the instructions
 /// that do most of them, whether or not an exact kernel can use those. Returns how many, and a value that depends on all.
 ///
@@ -172,7 +214,26 @@ pub fn byte_multiply_adds(isa: Isa, rounds: u64) -> (u64, i32) {
             _ => {}
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    {
+        assert!(isa.is_available(), "instruction set {isa} is not available on this CPU");
+        match isa {
+            Isa::Neon => {
+                // SAFETY: all of AArch64 have NEON.
+                return unsafe { bytes::neon(rounds) };
+            }
+            Isa::NeonDotprod => {
+                // SAFETY: the CPU has what `isa` needs, as was just asserted.
+                return unsafe { bytes::neon_dotprod(rounds) };
+            }
+            Isa::NeonI8mm => {
+                // SAFETY: as above.
+                return unsafe { bytes::neon_i8mm(rounds) };
+            }
+            _ => {}
+        }
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = isa;
     // What the compiler makes of the plain loop.
     const LANES: usize = 64;

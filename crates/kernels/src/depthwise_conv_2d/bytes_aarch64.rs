@@ -1,5 +1,7 @@
 //! The depthwise kernels of AArch64. All take a [`Row`] whose bounds `ByteDepthwise::multiply` has checked, and compute a
 //! quarter of a block at a time: 16 channels, of which vector `q` of sums has the four from `4 q` on.
+//!
+//! Arrays of vectors are not mapped with closures here: `map` may be a call, and then they go through memory.
 
 use super::bytes::{BLOCK, Output, Row, TAPS};
 use crate::byte_output::{ByteRange, aarch64::Registers};
@@ -19,10 +21,14 @@ type Sums = [int32x4_t; 4];
 #[inline]
 #[target_feature(enable = "neon")]
 fn interleave([a, b, c, d]: Group) -> Group {
-    let [low_ab, high_ab, low_cd, high_cd] =
-        [vzip1q_s8(a, b), vzip2q_s8(a, b), vzip1q_s8(c, d), vzip2q_s8(c, d)].map(|pairs| vreinterpretq_s16_s8(pairs));
-    [vzip1q_s16(low_ab, low_cd), vzip2q_s16(low_ab, low_cd), vzip1q_s16(high_ab, high_cd), vzip2q_s16(high_ab, high_cd)]
-        .map(|fours| vreinterpretq_s8_s16(fours))
+    let (low_ab, high_ab) = (vreinterpretq_s16_s8(vzip1q_s8(a, b)), vreinterpretq_s16_s8(vzip2q_s8(a, b)));
+    let (low_cd, high_cd) = (vreinterpretq_s16_s8(vzip1q_s8(c, d)), vreinterpretq_s16_s8(vzip2q_s8(c, d)));
+    [
+        vreinterpretq_s8_s16(vzip1q_s16(low_ab, low_cd)),
+        vreinterpretq_s8_s16(vzip2q_s16(low_ab, low_cd)),
+        vreinterpretq_s8_s16(vzip1q_s16(high_ab, high_cd)),
+        vreinterpretq_s8_s16(vzip2q_s16(high_ab, high_cd)),
+    ]
 }
 
 /// The inverse.
@@ -106,9 +112,13 @@ fn add_dot(sums: Sums, x: Group, ones: i32) -> Sums {
 #[target_feature(enable = "neon")]
 unsafe fn store(sums: Sums, scales: *const f32, range: Registers, out: *mut u8, left: usize) {
     // SAFETY: the caller's.
-    let scales = [0, 1, 2, 3].map(|q| unsafe { vld1q_f32(scales.add(q * SLOTS)) });
-    let low = range.bytes([sums[0], sums[1]], [scales[0], scales[1]]);
-    let bytes = vcombine_u8(low, range.bytes([sums[2], sums[3]], [scales[2], scales[3]]));
+    let (first, second) = unsafe {
+        (
+            [vld1q_f32(scales), vld1q_f32(scales.add(SLOTS))],
+            [vld1q_f32(scales.add(2 * SLOTS)), vld1q_f32(scales.add(3 * SLOTS))],
+        )
+    };
+    let bytes = vcombine_u8(range.bytes([sums[0], sums[1]], first), range.bytes([sums[2], sums[3]], second));
     if left >= QUARTER {
         // SAFETY: the caller's.
         unsafe { vst1q_u8(out, bytes) };
@@ -250,7 +260,10 @@ macro_rules! kernels {
                         for at in (position..to.run).step_by(row.blocks * BLOCK) {
                             // SAFETY: the run lies in the input; the caller's; only what is left of the run is written.
                             unsafe {
-                                let groups = few.taps.map(|taps| read(input.add(at), taps));
+                                let mut groups = [[vdupq_n_s8(0); 4]; G];
+                                for g in 0..G {
+                                    groups[g] = read(input.add(at), few.taps[g]);
+                                }
                                 let scales = to.scales.as_ptr().add(slot(position));
                                 let out = to.out.as_mut_ptr().add(done + at);
                                 store(few.sums(groups), scales, range, out, to.run - at);
@@ -316,8 +329,8 @@ macro_rules! kernels {
                 #[target_feature(enable = $features)]
                 fn sums(&self, groups: [Group; G]) -> Sums {
                     let mut sums = self.bias;
-                    for (x, &weights) in groups.into_iter().zip(&self.weights) {
-                        sums = $multiply(sums, x, weights);
+                    for g in 0..G {
+                        sums = $multiply(sums, groups[g], self.weights[g]);
                     }
                     sums
                 }
@@ -331,7 +344,15 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             unsafe fn read(input: *const u8, taps: [usize; TAPS]) -> Group {
                 // SAFETY: the caller's.
-                $taps(taps.map(|tap| unsafe { vld1q_s8(input.add(tap).cast()) }))
+                let group = unsafe {
+                    [
+                        vld1q_s8(input.add(taps[0]).cast()),
+                        vld1q_s8(input.add(taps[1]).cast()),
+                        vld1q_s8(input.add(taps[2]).cast()),
+                        vld1q_s8(input.add(taps[3]).cast()),
+                    ]
+                };
+                $taps(group)
             }
 
             /// Reads the weights of a group, of the 16 channels from `position` on.
@@ -344,7 +365,16 @@ macro_rules! kernels {
                 let (block, lane) = (position / BLOCK, position % BLOCK / 4);
                 let at = ((block * row.groups() + group) * BLOCK + lane) * TAPS;
                 // SAFETY: the caller's.
-                $weights([0, 1, 2, 3].map(|q| unsafe { vld1q_s8(row.weights.as_ptr().add(at + q * SLOTS * TAPS)) }))
+                let group = unsafe {
+                    let from = row.weights.as_ptr().add(at);
+                    [
+                        vld1q_s8(from),
+                        vld1q_s8(from.add(SLOTS * TAPS)),
+                        vld1q_s8(from.add(2 * SLOTS * TAPS)),
+                        vld1q_s8(from.add(3 * SLOTS * TAPS)),
+                    ]
+                };
+                $weights(group)
             }
         }
     };
@@ -361,7 +391,10 @@ fn slot(position: usize) -> usize {
 #[target_feature(enable = "neon")]
 unsafe fn bias(row: &Row<'_>, position: usize) -> Sums {
     // SAFETY: the caller's.
-    [0, 1, 2, 3].map(|q| unsafe { vld1q_s32(row.bias.as_ptr().add(slot(position) + q * SLOTS)) })
+    unsafe {
+        let from = row.bias.as_ptr().add(slot(position));
+        [vld1q_s32(from), vld1q_s32(from.add(SLOTS)), vld1q_s32(from.add(2 * SLOTS)), vld1q_s32(from.add(3 * SLOTS))]
+    }
 }
 
 kernels! {
