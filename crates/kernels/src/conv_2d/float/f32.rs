@@ -10,6 +10,11 @@ use std::sync::OnceLock;
 /// Elements of k per pass over the pixels: a panel's part stays in the first cache.
 const DEPTH_BLOCK: usize = 512;
 
+/// Multiplications of a task: some microseconds, many times what handing it out takes.
+const TASK_PRODUCTS: usize = 150_000;
+/// Enough that a thread that falls behind holds up the others little.
+const TASKS_PER_THREAD: usize = 2;
+
 /// One set of output pixels with the same taps: the whole forward pass, or one phase of the gradient of the input.
 #[derive(Debug, Clone)]
 struct Pass {
@@ -331,7 +336,10 @@ impl Plan {
         y: &mut [f32],
     ) {
         let pixel = self.forward.result[2];
-        let per_task = (y.len() / pixel).div_ceil(pool.threads()).max(1);
+        let pixels = y.len() / pixel.max(1);
+        let products = pixels.saturating_mul(pass.depth).saturating_mul(pixel / self.forward.groups);
+        let tasks = (products / TASK_PRODUCTS).clamp(1, TASKS_PER_THREAD * pool.threads());
+        let per_task = pixels.div_ceil(tasks).max(1);
         pool.chunks_mut(y, per_task * pixel, |index, y| {
             let first = index * per_task;
             let range = first..first + y.len() / pixel;
