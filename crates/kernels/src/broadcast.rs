@@ -112,12 +112,27 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
     let rows_per_task = if ctx.pool.threads() == 1 { plan.rows() } else { TASK.div_ceil(len) };
     ctx.pool.chunks_mut(y, rows_per_task * len, |index, y| {
         let first = index * rows_per_task;
+        if plan.walk.repeats_b() {
+            zip_repeated(ctx.isa, &a[first * len..][..y.len()], &b[..len], y, &f);
+            return finish(y);
+        }
         plan.for_rows(first..first + y.len() / len, |at, a_at, b_at| {
             let y = &mut y[(at - first) * len..][..len];
             zip_row(ctx.isa, &a[a_at..], a_step, &b[b_at..], b_step, y, &f);
         });
         finish(y);
     });
+}
+
+multiversion! {
+    /// Rows of [`zip`] that all meet the same `b`, which may be short.
+    fn zip_repeated<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(a: &[A], b: &[B], y: &mut [Y], f: &F) {
+        for (a, y) in a.chunks_exact(b.len()).zip(y.chunks_exact_mut(b.len())) {
+            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                *y = f(a, b);
+            }
+        }
+    }
 }
 
 multiversion! {

@@ -47,6 +47,12 @@ impl Walk {
         Ok(Self { dims: fixed, rank: merged.len(), inner, rows })
     }
 
+    /// Whether `a` is read from end to end while each row reads the same of `b`: a value per channel.
+    pub(crate) fn repeats_b(&self) -> bool {
+        let (outer, inner) = (self.dims[0], self.inner);
+        self.rank == 1 && (outer.a, outer.b, inner.a, inner.b) == (inner.size, 0, 1, 1)
+    }
+
     /// Calls `visit(row, offset of a, offset of b)` for each position of the outer dimensions in `rows`.
     #[inline]
     pub(crate) fn for_rows(&self, rows: std::ops::Range<usize>, mut visit: impl FnMut(usize, usize, usize)) {

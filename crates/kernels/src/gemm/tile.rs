@@ -166,15 +166,16 @@ macro_rules! tiles {
                 /// All pixels of some columns, a tile's height at a time.
                 fn pixels(problem: &Rows, columns: Range<usize>, c: &mut [f32]) {
                     let mut pixel = problem.pixels.start;
-                    let origin = problem.c_grid.start(problem.position(pixel));
+                    let mut at = problem.position(pixel);
+                    let origin = problem.c_grid.start(at);
                     while pixel < problem.pixels.end {
                         let left = problem.pixels.end - pixel;
                         pixel += if left >= $tallest {
-                            panels::<$tallest>(problem, columns.clone(), pixel, origin, c);
+                            panels::<$tallest>(problem, columns.clone(), &mut at, origin, c);
                             $tallest
                         }
                         $(else if left >= $height {
-                            panels::<$height>(problem, columns.clone(), pixel, origin, c);
+                            panels::<$height>(problem, columns.clone(), &mut at, origin, c);
                             $height
                         })*
                         else {
@@ -183,21 +184,25 @@ macro_rules! tiles {
                     }
                 }
 
-                /// `HEIGHT` pixels of some columns, panel by panel.
+                /// `HEIGHT` pixels of some columns from `position` on, panel by panel.
                 fn panels<const HEIGHT: usize>(
-                    problem: &Rows, columns: Range<usize>, pixel: usize, origin: usize, c: &mut [f32],
+                    problem: &Rows, columns: Range<usize>, position: &mut (usize, usize), origin: usize, c: &mut [f32],
                 ) {
                     let mut a_at = [0; HEIGHT];
                     let mut c_at = [0; HEIGHT];
-                    let mut at = problem.position(pixel);
+                    let mut at = *position;
+                    let starts = |at| [problem.a_grid.start(at), problem.c_grid.start(at) - origin];
+                    let mut start = starts(at);
                     for i in 0..HEIGHT {
-                        a_at[i] = problem.a_grid.start(at);
-                        c_at[i] = problem.c_grid.start(at) - origin;
+                        [a_at[i], c_at[i]] = start;
                         at.1 += 1;
+                        start = [start[0] + problem.a_grid.pixel_step, start[1] + problem.c_grid.pixel_step];
                         if at.1 == problem.width {
                             at = (at.0 + 1, 0);
+                            start = starts(at);
                         }
                     }
+                    *position = at;
                     let width = panel_width(LANES);
                     let mut column = columns.start;
                     while column < columns.end {

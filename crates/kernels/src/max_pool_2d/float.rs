@@ -76,30 +76,36 @@ impl MaxPool2d {
     }
 }
 
+/// `B` channels from `first` on of one row of output pixels.
+#[inline(always)]
+fn forward_block<T: Real, const B: usize>(g: &Pool2dGeometry, out_y: usize, first: usize, x: &[T], y: &mut [T]) {
+    for (out_x, y) in y.chunks_exact_mut(g.channels).enumerate() {
+        let mut largest = [-T::INFINITY; B];
+        g.for_window(out_y, out_x, |pixel| {
+            if let Some(x) = x[pixel * g.channels + first..].first_chunk::<B>() {
+                for (largest, &x) in largest.iter_mut().zip(x) {
+                    *largest = x.larger(*largest);
+                }
+            }
+        });
+        y[first..first + B].copy_from_slice(&largest);
+    }
+}
+
 multiversion! {
     fn forward_row<T: Real>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[T], y: &mut [T]) {
-        let channels = g.channels;
-        for (out_x, y) in y.chunks_exact_mut(channels).enumerate() {
-            let (blocks, rest) = y.as_chunks_mut::<BLOCK>();
-            let first = blocks.len() * BLOCK;
-            for (block, y) in blocks.iter_mut().enumerate() {
-                let mut largest = [-T::INFINITY; BLOCK];
-                g.for_window(out_y, out_x, |pixel| {
-                    let x = &x[pixel * channels + block * BLOCK..];
-                    if let Some(x) = x.first_chunk::<BLOCK>() {
-                        for (largest, &x) in largest.iter_mut().zip(x) {
-                            *largest = x.larger(*largest);
-                        }
-                    }
-                });
-                *y = largest;
-            }
-            rest.fill(-T::INFINITY);
-            g.for_window(out_y, out_x, |pixel| {
-                for (y, &x) in rest.iter_mut().zip(&x[pixel * channels + first..]) {
-                    *y = x.larger(*y);
-                }
-            });
+        let mut first = 0;
+        while first + BLOCK <= g.channels {
+            forward_block::<T, BLOCK>(g, out_y, first, x, y);
+            first += BLOCK;
+        }
+        while first + SMALL_BLOCK <= g.channels {
+            forward_block::<T, SMALL_BLOCK>(g, out_y, first, x, y);
+            first += SMALL_BLOCK;
+        }
+        while first < g.channels {
+            forward_block::<T, 1>(g, out_y, first, x, y);
+            first += 1;
         }
         if activation != Activation::None {
             for y in y {
@@ -111,6 +117,7 @@ multiversion! {
 
 /// Channels at a time, whose pending gradients stay in registers.
 const BLOCK: usize = 32;
+const SMALL_BLOCK: usize = 8;
 
 multiversion! {
     fn backward_image<T: Real>(
