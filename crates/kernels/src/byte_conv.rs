@@ -2,6 +2,7 @@
 //! split. A fully connected layer is a 1x1 convolution over 1x1 images.
 
 use crate::byte_gemm::{Activations, COLUMNS_MAX, NR, Output, Packed, ROWS_MAX, Requantize, SLACK};
+use crate::byte_table::ByteTable;
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
@@ -99,7 +100,7 @@ impl ByteConv {
         self.padded.as_ref().map_or(0, |padded| padded.scratch_len(self.geometry.batch))
     }
 
-    /// Runs; `stage` is the one it was planned for. `input` and `output` are NHWC.
+    /// Runs; `stage` is the one it was planned for, and `then` is applied to what it makes. `input` and `output` are NHWC.
     pub(crate) fn run<T: Quantized>(
         &self,
         ctx: Context<'_>,
@@ -107,11 +108,12 @@ impl ByteConv {
         input: &[T],
         output: &mut [T],
         scratch: &mut [u8],
+        then: Option<&ByteTable>,
     ) {
         let store = |_: usize, channel: usize, sums: &mut [i32], _: &[i32], out: &mut [T]| {
             stage.store(ctx.isa, sums, channel, out);
         };
-        let run = Run { conv: self, ctx, requantize: self.requantize.as_deref(), store };
+        let run = Run { conv: self, ctx, requantize: self.requantize.as_deref(), store, then };
         let zero = self.activations.zero_point;
         self.split(&run, bytemuck::cast_slice(input), output, scratch, |_| zero);
     }
@@ -128,7 +130,7 @@ impl ByteConv {
         zero_point: impl Fn(usize) -> i32 + Sync,
         store: impl Fn(usize, usize, &mut [i32], &[i32], &mut [O]) + Sync,
     ) {
-        let run = Run { conv: self, ctx, requantize: None, store };
+        let run = Run { conv: self, ctx, requantize: None, store, then: None };
         self.split(&run, bytemuck::cast_slice(input), output, scratch, zero_point);
     }
 
@@ -226,9 +228,17 @@ struct Run<'a, S> {
     ctx: Context<'a>,
     requantize: Option<&'a [Requantize]>,
     store: S,
+    then: Option<&'a ByteTable>,
 }
 
 impl<S> Run<'_, S> {
+    /// What is left to do on finished outputs, while they are in the first cache.
+    fn finish<O: Pod>(&self, output: &mut [O]) {
+        if let Some(table) = self.then {
+            table.apply(self.ctx.isa, bytemuck::cast_slice_mut(output));
+        }
+    }
+
     /// Output pixels from `pixel` on, as many as `output` holds; the first is number `first` of `origins`.
     fn pixels<O: Pod>(&self, input: &[u8], output: &mut [O], pixel: usize, first: usize, origins: &Origins)
     where
@@ -245,6 +255,7 @@ impl<S> Run<'_, S> {
                 self.multiply(input, rows, pixel + block * PIXELS, group, 0, per_group, output, out_channels);
                 rows.iter_mut().for_each(|row| *row += depth);
             }
+            self.finish(output);
         }
     }
 
@@ -254,6 +265,7 @@ impl<S> Run<'_, S> {
         S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
     {
         self.multiply(input, &[0], 0, 0, channel, output.len(), output, output.len());
+        self.finish(output);
     }
 
     /// Channels from `first` of a group on; row `i`, which is pixel `pixel + i`, begins at `i * stride` of `output`.

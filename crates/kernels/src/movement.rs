@@ -57,8 +57,17 @@ impl Concatenation {
         if len == 0 || self.outer == 0 {
             return;
         }
+        // Few and short runs by vectors: a call for each would cost more.
+        const VECTOR: usize = 16;
+        let by_vectors = len.is_multiple_of(VECTOR) && len <= 16 * VECTOR;
         for (x, y) in x.chunks_exact(len).zip(y.chunks_exact_mut(self.row)) {
-            y[start..start + len].copy_from_slice(x);
+            let y = &mut y[start..start + len];
+            if by_vectors {
+                let (x, y) = (x.as_chunks::<VECTOR>().0, y.as_chunks_mut::<VECTOR>().0);
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+            } else {
+                y.copy_from_slice(x);
+            }
         }
     }
 

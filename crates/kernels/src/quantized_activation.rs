@@ -1,6 +1,7 @@
 //! Integer RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH and GELU, standing alone. Each is a function
 //! of one value, so a plan tabulates it for all values of the type and a run looks it up.
 
+use crate::byte_table::ByteTable;
 use crate::fixed_point::{logistic, saturating_shift_left, tanh};
 use crate::integer_conv::split;
 use crate::lookup::{LOGISTIC, lookup_16, table_16};
@@ -51,10 +52,25 @@ pub enum Unary {
 /// A planned activation on `i8`, `u8` or `i16`.
 #[derive(Debug, Clone)]
 pub struct QuantizedActivation<T> {
-    /// Indexed by the bits of the value.
-    table: Box<[T]>,
+    table: Table<T>,
     /// The smallest value that the function is defined for.
     smallest: Option<T>,
+}
+
+/// The function, indexed by the bits of the value.
+#[derive(Debug, Clone)]
+enum Table<T> {
+    Bytes(ByteTable),
+    Words(Box<[T]>),
+}
+
+impl<T: Quantized> Table<T> {
+    fn new(entries: Box<[T]>) -> Self {
+        match T::BITS {
+            8 => Self::Bytes(ByteTable::new(|x| entries[usize::from(x)].widen() as u8)),
+            _ => Self::Words(entries),
+        }
+    }
 }
 
 impl<T: Quantized> QuantizedActivation<T> {
@@ -74,8 +90,8 @@ impl<T: Quantized> QuantizedActivation<T> {
             return Err(Unsupported::new(KERNEL, "int16 with a zero point other than 0"));
         }
         let ends = Ends { input, output };
-        let one = |table| Self { table, smallest: None };
-        let not_negative = |table| Self { table, smallest: Some(T::narrow(input.zero_point)) };
+        let one = |table| Self { table: Table::new(table), smallest: None };
+        let not_negative = |table| Self { table: Table::new(table), smallest: Some(T::narrow(input.zero_point)) };
         let kind = (T::BITS, T::MIN < 0);
         let missing = || Err(Unsupported::new(KERNEL, format!("{function:?} of {}", std::any::type_name::<T>())));
         match function {
@@ -135,6 +151,15 @@ impl<T: Quantized> QuantizedActivation<T> {
         }
     }
 
+    /// The function as a table, where the type has 8 bits and the function is defined for every value.
+    #[must_use]
+    pub fn byte_table(&self) -> Option<&ByteTable> {
+        match &self.table {
+            Table::Bytes(table) if self.smallest.is_none() => Some(table),
+            _ => None,
+        }
+    }
+
     /// The first element that the function is not defined for: a negative number under a square root.
     #[must_use]
     pub fn outside(&self, input: &[T]) -> Option<usize> {
@@ -148,12 +173,14 @@ impl<T: Quantized> QuantizedActivation<T> {
     /// If the buffers differ in size.
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T]) {
         assert_eq!(input.len(), output.len(), "input and output elements");
-        let at = |value: T| (value.widen() & ((1 << T::BITS) - 1)) as usize;
-        split(ctx.pool, output, CHUNK, |task, output| {
-            for (out, &value) in output.iter_mut().zip(&input[task * CHUNK..]) {
-                *out = self.table[at(value)];
-            }
-        });
+        match &self.table {
+            Table::Bytes(table) => table.run(ctx, bytemuck::cast_slice(input), bytemuck::cast_slice_mut(output)),
+            Table::Words(table) => split(ctx.pool, output, CHUNK, |task, output| {
+                for (out, &value) in output.iter_mut().zip(&input[task * CHUNK..]) {
+                    *out = table[(value.widen() & 0xffff) as usize];
+                }
+            }),
+        }
     }
 }
 

@@ -179,6 +179,20 @@ impl<T: Quantized> QuantizedBinary<T> {
         self.broadcast.shape()
     }
 
+    /// The op on pairs of values, whatever the planned shapes: one for each of `a` and `b`. For types of 8 bits.
+    ///
+    /// # Panics
+    /// If the type has 16.
+    #[must_use]
+    pub fn pairs(&self, a: &[u8; 256], b: &[u8; 256]) -> [u8; 256] {
+        assert_eq!(T::BITS, 8, "bits of the element");
+        let mut output = [0; 256];
+        let ends = Ends { zero_point: self.output_zero_point, min: self.min, max: self.max };
+        let values: &mut [T] = bytemuck::cast_slice_mut(&mut output);
+        combine(crate::Isa::Scalar, self.formula, ends, bytemuck::cast_slice(a), bytemuck::cast_slice(b), values);
+        output
+    }
+
     /// Runs.
     ///
     /// # Panics

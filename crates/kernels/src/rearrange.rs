@@ -326,6 +326,10 @@ impl Rearrange {
             return;
         }
         let stride = offsets.at(1, 0);
+        if size_of::<U>() == 1 && offsets.count() >= BYTES {
+            let (x, y) = (cast_slice(&x[from..]), cast_slice_mut(&mut y[to.start..]));
+            return transpose_bytes(isa, [rows, offsets.count()], x, stride, y, to.stride);
+        }
         transpose(isa, [rows, offsets.count()], &x[from..], stride, &mut y[to.start..], to.stride);
     }
 
@@ -360,6 +364,51 @@ fn interleave<U: Pod, const N: usize>(rows: usize, x: &[U], x_stride: usize, y: 
     let planes: [&[U]; N] = std::array::from_fn(|plane| &x[plane * x_stride..][..rows]);
     for (row, y) in y.chunks_mut(y_stride).take(rows).enumerate() {
         y[..N].copy_from_slice(&planes.map(|plane| plane[row]));
+    }
+}
+
+/// Rows and columns of bytes: a vector of 16 is a row.
+const BYTES: usize = 16;
+
+/// Turns a tile of bytes by interleaving its upper and lower half four times: each moves one bit of a byte's row to its
+/// column.
+#[inline(always)]
+fn turn(mut tile: [[u8; BYTES]; BYTES]) -> [[u8; BYTES]; BYTES] {
+    for _ in 0..BYTES.ilog2() {
+        tile = std::array::from_fn(|row| {
+            let (a, b) = (tile[row / 2], tile[row / 2 + BYTES / 2]);
+            let half = row % 2 * (BYTES / 2);
+            std::array::from_fn(|at| if at % 2 == 0 { a[half + at / 2] } else { b[half + at / 2] })
+        });
+    }
+    tile
+}
+
+multiversion! {
+    /// [`transpose`] of bytes.
+    fn transpose_bytes<>(size: [usize; 2], x: &[u8], x_stride: usize, y: &mut [u8], y_stride: usize) {
+        let [rows, columns] = size;
+        let (whole_rows, whole_columns) = (rows - rows % BYTES, columns - columns % BYTES);
+        // As many columns as fill a line of the cache of each row, so that it is written once.
+        for first in (0..whole_columns).step_by(64) {
+            for row in (0..whole_rows).step_by(BYTES) {
+                for column in (first..whole_columns.min(first + 64)).step_by(BYTES) {
+                    let mut tile = [[0; BYTES]; BYTES];
+                    for (index, tile) in tile.iter_mut().enumerate() {
+                        tile.copy_from_slice(&x[(column + index) * x_stride + row..][..BYTES]);
+                    }
+                    for (index, tile) in turn(tile).iter().enumerate() {
+                        y[(row + index) * y_stride + column..][..BYTES].copy_from_slice(tile);
+                    }
+                }
+            }
+        }
+        for row in 0..rows {
+            let start = if row < whole_rows { whole_columns } else { 0 };
+            for column in start..columns {
+                y[row * y_stride + column] = x[column * x_stride + row];
+            }
+        }
     }
 }
 

@@ -250,6 +250,8 @@ pub(crate) struct Env<'a> {
     pub(crate) iterations_left: u64,
     /// Subgraphs that stand in one another here.
     pub(crate) depth: usize,
+    /// Whether ops may be fused, so that not every tensor gets its value.
+    pub(crate) fuses: bool,
 }
 
 impl Env<'_> {

@@ -2,6 +2,7 @@
 
 use bytemuck::Pod;
 use litesmith_graph::{Data, Error, Result};
+use litesmith_kernels::byte_table::ByteTable;
 use litesmith_kernels::{Buffer, Context};
 
 use crate::control::Control;
@@ -17,8 +18,27 @@ pub(crate) struct Kernel {
     pub(crate) scratch_bytes: usize,
     /// Size of tables that the plan holds and that no constant of the model stands for.
     pub(crate) plan_bytes: usize,
+    /// What makes it part of another kernel.
+    pub(crate) part: Part,
+    /// What its output bytes become, for a [`Part::Producer`].
+    then: Option<ByteTable>,
     body: Body,
 }
+
+/// How a kernel can do the work of others along, or have it done.
+pub(crate) enum Part {
+    /// Not at all.
+    None,
+    /// The output is this function of each byte of the first input.
+    Function(ByteTable),
+    /// The output is a function of the bytes of two operands, where those have one shape: this one of all pairs.
+    Pair(Box<Pairs>),
+    /// It applies a function to each byte of its output, if it is given one.
+    Producer,
+}
+
+/// For a value of each of 256 pairs, what becomes of it.
+pub(crate) type Pairs = dyn Fn(&[u8; 256], &[u8; 256]) -> [u8; 256] + Send;
 
 enum Body {
     Plain(Box<Plain>),
@@ -30,12 +50,23 @@ type Plain = dyn Fn(Context<'_>, Io<'_>) -> Result<()> + Send;
 impl Kernel {
     /// A kernel that needs no scratch.
     pub(crate) fn new(name: String, body: impl Fn(Context<'_>, Io<'_>) -> Result<()> + Send + 'static) -> Self {
-        Self { name, scratch_bytes: 0, plan_bytes: 0, body: Body::Plain(Box::new(body)) }
+        Self { name, scratch_bytes: 0, plan_bytes: 0, part: Part::None, then: None, body: Body::Plain(Box::new(body)) }
+    }
+
+    /// One that looks each byte of the first input up.
+    pub(crate) fn look_up(name: String, table: ByteTable) -> Self {
+        let (bytes, part) = (table.bytes(), Part::Function(table.clone()));
+        let kernel = Self::new(name, move |context, mut io| {
+            let (inputs, y) = io.split();
+            table.run(context, inputs.get(0), y);
+            Ok(())
+        });
+        kernel.with_tables(bytes).with_part(part)
     }
 
     /// What runs other subgraphs or reads and changes variables.
     pub(crate) fn control(name: String, control: Box<Control>) -> Self {
-        Self { name, scratch_bytes: 0, plan_bytes: 0, body: Body::Control(control) }
+        Self { name, scratch_bytes: 0, plan_bytes: 0, part: Part::None, then: None, body: Body::Control(control) }
     }
 
     /// The same with scratch.
@@ -48,9 +79,21 @@ impl Kernel {
         Self { plan_bytes, ..self }
     }
 
+    /// The same as part of others.
+    pub(crate) fn with_part(self, part: Part) -> Self {
+        Self { part, ..self }
+    }
+
+    /// Looks its output bytes up in `table`, which stands for `ops`; for a [`Part::Producer`].
+    pub(crate) fn then(&mut self, ops: &str, table: ByteTable) {
+        self.name = format!("{}+{ops}", self.name);
+        self.plan_bytes += table.bytes();
+        (self.part, self.then) = (Part::None, Some(table));
+    }
+
     pub(crate) fn run(&mut self, env: &mut Env<'_>, io: Io<'_>) -> Result<()> {
         match &mut self.body {
-            Body::Plain(body) => body(env.context, io),
+            Body::Plain(body) => body(env.context, Io { then: self.then.as_ref(), ..io }),
             Body::Control(control) => control.run(env, io),
         }
     }
@@ -89,6 +132,8 @@ pub(crate) struct Io<'a> {
     pub(crate) outputs: &'a mut [Buffer],
     pub(crate) output_bytes: &'a [usize],
     pub(crate) scratch: &'a mut Buffer,
+    /// What each byte of the output becomes, where the kernel is a [`Part::Producer`].
+    pub(crate) then: Option<&'a ByteTable>,
 }
 
 /// Inputs of one run of a kernel.

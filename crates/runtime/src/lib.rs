@@ -6,6 +6,7 @@ mod custom;
 mod env;
 mod exactness;
 mod explain;
+mod fuse;
 mod inline;
 mod kernel;
 mod ops;

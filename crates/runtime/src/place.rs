@@ -22,7 +22,7 @@ pub(crate) fn place(
     let mut computed = vec![false; tensors];
     let mut touch = |id: TensorId, step: usize| last_use[root[id.0].0] = last_use[root[id.0].0].max(Some(step));
     for (step, planned) in planned.iter().enumerate() {
-        graph.nodes[planned.node].inputs.iter().flatten().chain(&planned.outputs).for_each(|&id| touch(id, step));
+        planned.inputs.iter().flatten().chain(&planned.outputs).for_each(|&id| touch(id, step));
         planned.outputs.iter().for_each(|id| computed[id.0] = true);
     }
     // Inputs keep their value between runs, outputs until the next, and so does what later stages read.
@@ -109,7 +109,7 @@ pub(crate) fn place(
     let places = (0..tensors).map(|id| place_of(TensorId(id))).collect::<Result<Vec<_>>>()?;
     let mut steps = Vec::with_capacity(planned.len());
     for planned in planned {
-        let inputs = graph.nodes[planned.node].inputs.iter();
+        let inputs = planned.inputs.iter();
         let changed = || planned.outputs.iter().chain(&planned.states);
         steps.push(Step {
             node: planned.node,
@@ -130,6 +130,7 @@ pub(crate) fn place(
         scratch_bytes,
         given,
         assumed: Vec::new(),
+        fused: false,
         has_run: false,
         next: None,
         packed: Vec::new(),

@@ -8,6 +8,7 @@ use litesmith_kernels::Buffer;
 
 use crate::SessionOptions;
 use crate::control::{self, Control, PlannedCall};
+use crate::fuse::fuse;
 use crate::env::{Env, Reservation, Value, over_limit};
 use crate::kernel::{self, Io, Kernel, Place};
 use crate::ops::{NodeContext, custom, plan_node};
@@ -41,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) given: Vec<TensorId>,
     /// Values of earlier stages that this plan took for constants.
     pub(crate) assumed: Vec<(TensorId, Data)>,
+    /// Whether ops were fused, so that not every tensor gets its value.
+    pub(crate) fused: bool,
     /// Whether planning ran something with effects, so that every run must plan anew.
     pub(crate) has_run: bool,
     /// Where the stage ends, when it is not the last.
@@ -59,6 +62,7 @@ pub(crate) struct Pause {
 pub(crate) struct Planned {
     pub(crate) node: usize,
     pub(crate) kernel: Kernel,
+    pub(crate) inputs: Vec<Option<TensorId>>,
     pub(crate) outputs: Vec<TensorId>,
     /// States that the kernel changes, as outputs behind its own.
     pub(crate) states: Vec<TensorId>,
@@ -120,9 +124,11 @@ pub(crate) fn plan(input: PlanInput<'_>, env: &mut Env<'_>) -> Result<Plan> {
     };
     let next = planner.plan_nodes()?;
     planner.combine()?;
-    let Planner { input, env, planned, root, assumed, packed, has_run, .. } = planner;
-    let placed = place(&input, planned, &root, next.as_ref().map(|pause| pause.node), env.options)?;
-    Ok(Plan { tensors: input.graph.tensors.clone(), root, assumed, packed, has_run, next, ..placed })
+    let Planner { input, env, mut planned, root, assumed, packed, has_run, .. } = planner;
+    let next_node = next.as_ref().map(|pause| pause.node);
+    let fused = env.fuses && fuse(&input, &mut planned, &root, next_node);
+    let placed = place(&input, planned, &root, next_node, env.options)?;
+    Ok(Plan { tensors: input.graph.tensors.clone(), root, assumed, packed, fused, has_run, next, ..placed })
 }
 
 impl Planner<'_, '_, '_> {
@@ -424,7 +430,8 @@ impl Planner<'_, '_, '_> {
         // Variables are no values.
         let is_value = |id: &&TensorId| self.input.graph.tensor(**id).dtype.bits() != 0;
         let outputs: Vec<_> = node.outputs.iter().filter(is_value).copied().collect();
-        self.planned.push(Planned { node: index, kernel, computed: outputs.clone(), outputs, states });
+        let (inputs, computed) = (node.inputs.clone(), outputs.clone());
+        self.planned.push(Planned { node: index, kernel, inputs, computed, outputs, states });
     }
 
     /// Runs a node whose inputs are known and stores its outputs as constants.
@@ -449,6 +456,7 @@ impl Planner<'_, '_, '_> {
                 outputs: &mut buffers,
                 output_bytes: &bytes,
                 scratch: &mut scratch,
+                then: None,
             },
         )?;
         for (&id, buffer) in node.outputs.iter().zip(&buffers) {

@@ -79,6 +79,7 @@ impl Stage {
             outputs: &mut self.taken[..step.output_slots.len()],
             output_bytes: &step.output_bytes,
             scratch: &mut self.scratch,
+            then: None,
         };
         let result = step.kernel.run(env, io);
         for (taken, &slot) in self.taken.iter_mut().zip(&step.output_slots) {
@@ -223,6 +224,11 @@ impl Runner {
         }
     }
 
+    /// Whether a plan fused ops, so that not every tensor gets its value.
+    pub(crate) fn is_fused(&self) -> bool {
+        self.plans().any(|plan| plan.fused)
+    }
+
     /// Takes the inputs and the states of a runner of the same subgraph and shapes.
     pub(crate) fn take_values(&mut self, from: &mut Self) {
         self.set_inputs(|index| from.input(index));
@@ -231,9 +237,15 @@ impl Runner {
         for (to, source) in to.slots.iter_mut().zip(&mut source.slots).take(self.states.len()) {
             std::mem::swap(to, source);
         }
-        for (to, source) in to.plan.steps.iter_mut().zip(&mut source.plan.steps) {
-            let runners = to.kernel.runners().into_iter().zip(source.kernel.runners());
-            runners.for_each(|(to, source)| to.take_values(source));
+        // By node, as one of the two may be fused.
+        let mut sources = source.plan.steps.iter_mut();
+        for to in &mut to.plan.steps {
+            let to_runners = to.kernel.runners();
+            if to_runners.is_empty() {
+                continue;
+            }
+            let Some(source) = sources.by_ref().find(|source| source.node == to.node) else { return };
+            to_runners.into_iter().zip(source.kernel.runners()).for_each(|(to, source)| to.take_values(source));
         }
     }
 

@@ -92,6 +92,8 @@ pub struct Session {
     /// Entry points that were planned.
     entries: Vec<Entry>,
     current: usize,
+    /// Whether plans may fuse ops: until a run is observed.
+    fuses: bool,
 }
 
 /// A planned entry point: the main graph, or a signature.
@@ -165,6 +167,7 @@ impl Session {
             variables: Variables::default(),
             entries: Vec::new(),
             current: 0,
+            fuses: true,
         })
     }
 
@@ -181,6 +184,7 @@ impl Session {
             nodes_left: self.options.limits.planned_nodes,
             iterations_left: self.options.limits.loop_iterations,
             depth: 0,
+            fuses: self.fuses,
         };
         (env, &mut self.entries)
     }
@@ -479,12 +483,17 @@ impl Session {
     }
 
     /// Runs the graph and shows each computed tensor to `observe` as soon as it is there: its id, its description, and
-    /// its bytes. The graph's inputs come first. Tensors inside called subgraphs are not shown.
+    /// its bytes. The graph's inputs come first. Tensors inside called subgraphs are not shown. From the first such run on,
+    /// ops are not fused, as every tensor then has a value of its own: the results are the same, later.
     ///
     /// # Errors
-    /// Those of [`Session::run`].
+    /// Those of [`Session::run`], and of planning.
     pub fn run_observed(&mut self, observe: &mut dyn FnMut(TensorId, &Tensor, &[u8])) -> Result<()> {
         self.follow_variables()?;
+        self.fuses = false;
+        if self.runner().is_fused() {
+            self.plan_anew(&self.runner().inputs(), true)?;
+        }
         let runner = self.runner();
         for &id in &runner.graph().inputs {
             observe(id, runner.tensor(id), runner.value(id));

@@ -2,6 +2,7 @@
 
 use super::Conv2dGeometry;
 use crate::byte_conv::ByteConv;
+use crate::byte_table::ByteTable;
 use crate::integer_conv::{IntegerConv, Sums, channel_scales, scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::requantize::{FixedPoint, OutputStage, Rounding};
@@ -153,7 +154,28 @@ impl<T: Quantized> QuantizedConv2d<T> {
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
-        self.body.run(ctx, input, output, scratch);
+        self.body.run(ctx, input, output, scratch, None);
+    }
+
+    /// Whether [`Self::run_then`] takes a table: outputs have 8 bits, and so have the operands of the product.
+    #[must_use]
+    pub fn takes_table(&self) -> bool {
+        self.body.takes_table()
+    }
+
+    /// The same, then each output byte through a table.
+    ///
+    /// # Panics
+    /// As [`Self::run`], or if there is a table and it [takes](Self::takes_table) none.
+    pub fn run_then(
+        &self,
+        ctx: Context<'_>,
+        input: &[T],
+        output: &mut [T],
+        scratch: &mut [u8],
+        then: Option<&ByteTable>,
+    ) {
+        self.body.run(ctx, input, output, scratch, then);
     }
 }
 
@@ -199,6 +221,10 @@ impl<T: Quantized> Body<T> {
         }
     }
 
+    pub(crate) fn takes_table(&self) -> bool {
+        matches!(self.product, Product::Bytes(_))
+    }
+
     pub(crate) fn packed_bytes(&self) -> usize {
         match &self.product {
             Product::Bytes(conv) => conv.packed_bytes(),
@@ -213,11 +239,19 @@ impl<T: Quantized> Body<T> {
         }
     }
 
-    pub(crate) fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
+    pub(crate) fn run(
+        &self,
+        ctx: Context<'_>,
+        input: &[T],
+        output: &mut [T],
+        scratch: &mut [u8],
+        then: Option<&ByteTable>,
+    ) {
         let stage = &self.stage;
         match &self.product {
-            Product::Bytes(conv) => conv.run(ctx, stage, input, output, scratch),
+            Product::Bytes(conv) => conv.run(ctx, stage, input, output, scratch, then),
             Product::Words(conv) => {
+                assert!(then.is_none(), "a table of bytes for other outputs");
                 let store = |_: usize, channel: usize, sums: Sums<'_>, out: &mut [T]| match sums {
                     Sums::Narrow(sums) => stage.store(ctx.isa, sums, channel, out),
                     Sums::Wide(sums) => stage.store_wide(sums, channel, out),

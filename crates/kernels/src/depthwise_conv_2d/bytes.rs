@@ -8,6 +8,7 @@
 use super::DepthwiseConv2dGeometry;
 use crate::byte_gemm::{Activations, reads_signed};
 use crate::byte_output::{ByteRange, float_scales};
+use crate::byte_table::ByteTable;
 use crate::integer_conv::Weights;
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
 use crate::requantize::OutputStage;
@@ -206,7 +207,7 @@ impl ByteDepthwise {
         self.padded.scratch_len(self.geometry.batch)
     }
 
-    /// Runs; `stage` is the one it was planned for. `input` and `output` are NHWC.
+    /// Runs; `stage` is the one it was planned for, and `then` is applied to what it makes. `input` and `output` are NHWC.
     pub(super) fn run<T: Quantized>(
         &self,
         ctx: Context<'_>,
@@ -214,6 +215,7 @@ impl ByteDepthwise {
         input: &[T],
         output: &mut [T],
         scratch: &mut [u8],
+        then: Option<&ByteTable>,
     ) {
         let DepthwiseConv2dGeometry { batch, height, width, multiplier, .. } = self.geometry;
         assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
@@ -230,6 +232,9 @@ impl ByteDepthwise {
         let run = |_: usize, band: &[u8], output: &mut [T]| {
             for (y, output) in output.chunks_exact_mut(width.output * channels).enumerate() {
                 self.line(ctx.isa, stage, &band[y * height.stride * self.padded.row_len()..], output);
+                if let Some(table) = then {
+                    table.apply(ctx.isa, bytemuck::cast_slice_mut(output));
+                }
             }
         };
         self.padded.run(ctx, batch, input, multiplier, |_| bytes, output, channels, scratch, run);

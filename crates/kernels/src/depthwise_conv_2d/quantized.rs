@@ -3,6 +3,7 @@
 use super::DepthwiseConv2dGeometry;
 use super::bytes::ByteDepthwise;
 use super::sums::DepthwiseSums;
+use crate::byte_table::ByteTable;
 use crate::conv_2d::quantized::{Bias, QuantizedSpec};
 use crate::integer_conv::{channel_scales, scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, Quantized, builtin_range, xnnpack_range};
@@ -103,11 +104,33 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
+        self.run_then(ctx, input, output, scratch, None);
+    }
+
+    /// Whether [`Self::run_then`] takes a table: outputs have 8 bits, and so have the operands of the product.
+    #[must_use]
+    pub fn takes_table(&self) -> bool {
+        matches!(self.product, Product::Bytes(_))
+    }
+
+    /// The same, then each output byte through a table.
+    ///
+    /// # Panics
+    /// As [`Self::run`], or if there is a table and it [takes](Self::takes_table) none.
+    pub fn run_then(
+        &self,
+        ctx: Context<'_>,
+        input: &[T],
+        output: &mut [T],
+        scratch: &mut [u8],
+        then: Option<&ByteTable>,
+    ) {
         const BLOCK: usize = 64;
         let (sums, bias) = match &self.product {
-            Product::Bytes(conv) => return conv.run(ctx, &self.stage, input, output, scratch),
+            Product::Bytes(conv) => return conv.run(ctx, &self.stage, input, output, scratch, then),
             Product::Words(sums, bias) => (sums, bias),
         };
+        assert!(then.is_none(), "a table of bytes for other outputs");
         let store = |_: usize, channel: usize, sums: &[i32], out: &mut [T]| {
             let mut wide = [0i64; BLOCK];
             for ((wide, &sum), &bias) in wide.iter_mut().zip(sums).zip(&bias[channel..]) {

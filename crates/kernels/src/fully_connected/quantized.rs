@@ -1,6 +1,7 @@
 //! Integer FULLY_CONNECTED: int8, uint8 and int16 activations with 8-bit weights.
 
 use super::FullyConnectedGeometry;
+use crate::byte_table::ByteTable;
 use crate::conv_2d::quantized::{Body, QuantizedSpec};
 use crate::conv_2d::{Conv2dGeometry, Window};
 use crate::integer_conv::{Bias, channel_scales};
@@ -78,6 +79,27 @@ impl<T: Quantized> QuantizedFullyConnected<T> {
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
-        self.body.run(ctx, input, output, scratch);
+        self.body.run(ctx, input, output, scratch, None);
+    }
+
+    /// Whether [`Self::run_then`] takes a table: outputs have 8 bits, and so have the operands of the product.
+    #[must_use]
+    pub fn takes_table(&self) -> bool {
+        self.body.takes_table()
+    }
+
+    /// The same, then each output byte through a table.
+    ///
+    /// # Panics
+    /// If there is a table and it [takes](Self::takes_table) none.
+    pub fn run_then(
+        &self,
+        ctx: Context<'_>,
+        input: &[T],
+        output: &mut [T],
+        scratch: &mut [u8],
+        then: Option<&ByteTable>,
+    ) {
+        self.body.run(ctx, input, output, scratch, then);
     }
 }

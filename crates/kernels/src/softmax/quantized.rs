@@ -1,10 +1,11 @@
 //! Integer SOFTMAX over the last axis: int8, uint8 and int16.
 
+use crate::dispatch::multiversion;
 use crate::fixed_point::{exp_of_non_positive, one_over_one_plus};
 use crate::integer_conv::split;
 use crate::lookup::{Table16, lookup_16, table_16};
 use crate::numerics::{Numerics, QuantParams, Quantized};
-use crate::requantize::{FixedPoint, doubling_high_product, rounding_shift_right};
+use crate::requantize::{FixedPoint, doubling_high_product, round_even_small, rounding_shift_right};
 use crate::{Context, Unsupported};
 use std::marker::PhantomData;
 
@@ -105,11 +106,15 @@ impl<T: Quantized> QuantizedSoftmax<T> {
         assert_eq!(input.len() % self.depth, 0, "elements of whole rows");
         let rows = 512usize.div_ceil(self.depth);
         split(ctx.pool, output, rows * self.depth, |task, output| {
-            let input = &input[task * rows * self.depth..];
+            let input = &input[task * rows * self.depth..][..output.len()];
+            if let Arithmetic::Table { exp, output: params } = &self.arithmetic {
+                table(ctx.isa, exp, *params, self.depth, input, output);
+                return;
+            }
             for (input, output) in input.chunks_exact(self.depth).zip(output.chunks_exact_mut(self.depth)) {
                 let Some(max) = input.iter().max() else { continue };
                 match &self.arithmetic {
-                    Arithmetic::Table { exp, output: params } => table(exp, *params, max.widen(), input, output),
+                    Arithmetic::Table { .. } => {}
                     Arithmetic::FixedPoint { scale, least_difference } => {
                         fixed_point(*scale, *least_difference, max.widen(), input, output);
                     }
@@ -122,19 +127,45 @@ impl<T: Quantized> QuantizedSoftmax<T> {
     }
 }
 
-/// Sums in row order, one multiplication for each output. uint8 adds a half and truncates, int8 rounds halves away from
-/// zero.
-fn table<T: Quantized>(exp: &[f32; 256], params: QuantParams, max: i32, input: &[T], output: &mut [T]) {
-    let at = |value: T| exp[(max - value.widen()) as usize & 255];
-    let mut sum = 0.0f32;
-    for &value in input {
-        sum += at(value);
-    }
-    let factor = 1.0 / (sum * params.scale);
-    for (out, &value) in output.iter_mut().zip(input) {
-        let scaled = at(value) * factor;
-        let rounded = if T::MIN == 0 { (scaled + 0.5) as i32 } else { scaled.round() as i32 + params.zero_point };
-        *out = T::narrow(rounded.clamp(T::MIN, T::MAX));
+/// Elements whose exponentials are kept between the two passes over a row.
+const KEPT: usize = 128;
+
+multiversion! {
+    /// Sums in row order, one multiplication for each output. uint8 adds a half and truncates, int8 rounds halves away from
+    /// zero.
+    fn table<T: Quantized>(exp: &[f32; 256], params: QuantParams, depth: usize, input: &[T], output: &mut [T]) {
+        for (input, output) in input.chunks_exact(depth).zip(output.chunks_exact_mut(depth)) {
+            let max = input.iter().max().map_or(0, |max| max.widen());
+            let at = |value: T| exp[(max - value.widen()) as usize & 255];
+            let mut kept = [0.0f32; KEPT];
+            let mut sum = 0.0f32;
+            if depth <= KEPT {
+                for (kept, &value) in kept.iter_mut().zip(input) {
+                    *kept = at(value);
+                    sum += *kept;
+                }
+            } else {
+                input.iter().for_each(|&value| sum += at(value));
+            }
+            let factor = 1.0 / (sum * params.scale);
+            for (input, output) in input.chunks(KEPT).zip(output.chunks_mut(KEPT)) {
+                if depth > KEPT {
+                    kept.iter_mut().zip(input).for_each(|(kept, &value)| *kept = at(value));
+                }
+                for (out, &exp) in output.iter_mut().zip(&kept) {
+                    // At most 256, and never negative.
+                    let scaled = exp * factor;
+                    let whole = round_even_small(scaled);
+                    let rounded = if T::MIN == 0 {
+                        (scaled + 0.5) as i32
+                    } else {
+                        // Where halves went down to even, one more.
+                        whole + i32::from(scaled - whole as f32 >= 0.5) + params.zero_point
+                    };
+                    *out = T::narrow(rounded.clamp(T::MIN, T::MAX));
+                }
+            }
+        }
     }
 }
 

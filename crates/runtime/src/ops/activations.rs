@@ -89,6 +89,9 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, unary: Unary) -> Result<Ke
     };
     let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
     let table = QuantizedActivation::<T>::new(function, input, output, cx.numerics()).map_err(refused)?;
+    if let Some(table) = table.byte_table() {
+        return Ok(Kernel::look_up(cx.kernel_name(cx.output()?.dtype), table.clone()));
+    }
     let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         if let Some(at) = table.outside(inputs.get(0)) {

@@ -8,7 +8,7 @@ use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_binary::QuantizedBinary;
 
 use super::{NodeContext, fused_activation, operand_params, quant_params, refused};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Part};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b, y) = (cx.input(0)?, cx.input(1)?, cx.output()?);
@@ -103,12 +103,21 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Ac
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];
     let binary = QuantizedBinary::<T>::new(op, shapes, inputs, output, activation, cx.numerics()).map_err(refused)?;
     let zero = T::narrow(inputs[1].zero_point);
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    let part = match T::BITS {
+        // A divisor may be 0, which only a run can tell.
+        8 if op != Binary::Div => {
+            let binary = binary.clone();
+            Part::Pair(Box::new(move |a, b| binary.pairs(a, b)))
+        }
+        _ => Part::None,
+    };
+    let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         if op == Binary::Div {
             check_divisors(inputs.get(1), zero)?;
         }
         binary.run(context, inputs.get(0), inputs.get(1), y);
         Ok(())
-    }))
+    });
+    Ok(kernel.with_part(part))
 }

@@ -1,9 +1,11 @@
 //! QUANTIZE: float to integers, or integers to integers of another scale or type.
 
 use litesmith_graph::{DType, Error, Result};
+use litesmith_kernels::byte_table::ByteTable;
 use litesmith_kernels::dequantize::quantize_to_channel;
 use litesmith_kernels::numerics::{QuantParams, Quantized};
 use litesmith_kernels::quantize::{Quantize, Requantize, WideRequantize};
+use litesmith_kernels::{Context, Isa, Pool};
 
 use super::cast::packed;
 use super::{NodeContext, channels, quant_params, refused};
@@ -30,11 +32,11 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
         (DType::F32, DType::I8) => plan_float::<i8>(cx),
         (DType::F32, DType::U8) => plan_float::<u8>(cx),
         (DType::F32, DType::I16) => plan_float::<i16>(cx),
-        (DType::I8, DType::I8) => plan_integer::<i8, i8>(cx),
-        (DType::I8, DType::U8) => plan_integer::<i8, u8>(cx),
+        (DType::I8, DType::I8) => plan_bytes::<i8, i8>(cx),
+        (DType::I8, DType::U8) => plan_bytes::<i8, u8>(cx),
         (DType::I8, DType::I16) => plan_integer::<i8, i16>(cx),
-        (DType::U8, DType::I8) => plan_integer::<u8, i8>(cx),
-        (DType::U8, DType::U8) => plan_integer::<u8, u8>(cx),
+        (DType::U8, DType::I8) => plan_bytes::<u8, i8>(cx),
+        (DType::U8, DType::U8) => plan_bytes::<u8, u8>(cx),
         (DType::I16, DType::I8) => plan_integer::<i16, i8>(cx),
         (DType::I16, DType::I16) => plan_integer::<i16, i16>(cx),
         _ => Err(cx.no_kernel()),
@@ -58,6 +60,18 @@ fn plan_integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kern
         requantize.run(context, inputs.get(0), y);
         Ok(())
     }))
+}
+
+/// From bytes to bytes it is a table.
+fn plan_bytes<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
+    let (input, output) = (quant_params::<A>(cx.input(0)?)?, quant_params::<B>(cx.output()?)?);
+    let requantize = Requantize::<A, B>::new(input, output, cx.numerics()).map_err(refused)?;
+    let every: [u8; 256] = std::array::from_fn(|x| x as u8);
+    let mut entries = [0; 256];
+    let context = Context { pool: &Pool::serial(), isa: Isa::Scalar };
+    requantize.run(context, bytemuck::cast_slice::<u8, A>(&every), bytemuck::cast_slice_mut::<u8, B>(&mut entries));
+    let table = ByteTable::new(|x| entries[usize::from(x)]);
+    Ok(Kernel::look_up(cx.kernel_name(cx.output()?.dtype), table))
 }
 
 fn plan_channels<T: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {

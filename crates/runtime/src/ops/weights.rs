@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Op, Quantization, Result, Tensor, ops::Activation, ops::Padding};
+use litesmith_kernels::byte_table::ByteTable;
 use litesmith_kernels::batch_matmul::hybrid::HybridBatchMatmul;
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
@@ -18,7 +19,7 @@ use litesmith_kernels::transpose_conv::{hybrid::HybridTransposeConv, quantized::
 use litesmith_kernels::{Activation as Fused, Buffer, Context, Numerics, Unsupported};
 
 use super::{NodeContext, fused_activation, image_shape, operand_params, quant_params, refused};
-use crate::kernel::{Inputs, Kernel};
+use crate::kernel::{Inputs, Kernel, Part};
 
 /// Float weights in the order in which a kernel reads them.
 pub(super) struct FloatWeights {
@@ -206,10 +207,48 @@ impl IntegerBias {
 pub(super) trait Planned<I, O>: Send + 'static {
     fn scratch_bytes(&self) -> usize;
     fn run(&self, context: Context<'_>, input: &[I], output: &mut [O], scratch: &mut [u8]);
+
+    /// How it can do the work of others along: a [`Part::Producer`] has a [`Self::run_then`] of its own.
+    fn part(&self) -> Part {
+        Part::None
+    }
+
+    /// The same, then each output byte through a table.
+    fn run_then(
+        &self,
+        context: Context<'_>,
+        input: &[I],
+        output: &mut [O],
+        scratch: &mut [u8],
+        _then: Option<&ByteTable>,
+    ) {
+        self.run(context, input, output, scratch);
+    }
+}
+
+/// Those that produce bytes say so; what holds for them holds for no other.
+macro_rules! producer {
+    (then $element:ident) => {
+        fn part(&self) -> Part {
+            if self.takes_table() { Part::Producer } else { Part::None }
+        }
+
+        fn run_then(
+            &self,
+            context: Context<'_>,
+            input: &[$element],
+            output: &mut [$element],
+            scratch: &mut [u8],
+            then: Option<&ByteTable>,
+        ) {
+            self.run_then(context, input, output, scratch, then);
+        }
+    };
+    () => {};
 }
 
 macro_rules! planned {
-    ($($type:ident$(<$element:ident>)?: $in:ty => $out:ty;)*) => {$(
+    ($($type:ident$(<$element:ident>)?: $in:ty => $out:ty $(, $then:ident $of:ident)?;)*) => {$(
         impl$(<$element: Quantized>)? Planned<$in, $out> for $type$(<$element>)? {
             fn scratch_bytes(&self) -> usize {
                 self.scratch_bytes()
@@ -218,14 +257,16 @@ macro_rules! planned {
             fn run(&self, context: Context<'_>, input: &[$in], output: &mut [$out], scratch: &mut [u8]) {
                 self.run(context, input, output, scratch);
             }
+
+            producer!($($then $of)?);
         }
     )*};
 }
 
 planned! {
-    QuantizedConv2d<T>: T => T;
-    QuantizedDepthwiseConv2d<T>: T => T;
-    QuantizedFullyConnected<T>: T => T;
+    QuantizedConv2d<T>: T => T, then T;
+    QuantizedDepthwiseConv2d<T>: T => T, then T;
+    QuantizedFullyConnected<T>: T => T, then T;
     HybridConv2d: f32 => f32;
     HybridDepthwiseConv2d: f32 => f32;
     HybridFullyConnected: f32 => f32;
@@ -317,13 +358,14 @@ pub(super) fn plan_wide(
 
 /// A kernel that needs nothing but its input.
 fn kernel_of<I: Pod, O: Pod>(name: String, planned: impl Planned<I, O>, input: usize) -> Kernel {
-    let bytes = planned.scratch_bytes();
+    let (bytes, part) = (planned.scratch_bytes(), planned.part());
     let kernel = Kernel::new(name, move |context, mut io| {
+        let then = io.then;
         let (inputs, y, scratch) = io.split_scratch();
-        planned.run(context, inputs.get(input), y, &mut scratch.as_mut_slice()[..bytes]);
+        planned.run_then(context, inputs.get(input), y, &mut scratch.as_mut_slice()[..bytes], then);
         Ok(())
     });
-    kernel.with_scratch(bytes)
+    kernel.with_scratch(bytes).with_part(part)
 }
 
 /// An integer spec without its weights and bias.

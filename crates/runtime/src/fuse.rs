@@ -1,0 +1,139 @@
+//! Ops that are functions of one byte, done as one: composed into a table, which the kernel that makes the bytes applies.
+//!
+//! `x * logistic(x)` and `x * relu6(x + 3) / 6`, quantized op by op, are such functions of the bytes of `x`, and the table
+//! of 256 results has the rounding of each op in it.
+
+use litesmith_graph::TensorId;
+use litesmith_kernels::byte_table::ByteTable;
+
+use crate::kernel::{Kernel, Part};
+use crate::planner::{PlanInput, Planned};
+
+/// Characters of the names of ops that a kernel's name lists.
+const NAMES_MAX: usize = 60;
+
+/// What a tensor is of the bytes of another.
+struct Function {
+    of: TensorId,
+    entries: [u8; 256],
+    /// The ops that it stands for, joined by `+`.
+    ops: String,
+}
+
+/// Fuses what can be; says whether anything was. `root` gives the tensor whose memory a tensor shares; `next` is the first node of the next stage.
+pub(crate) fn fuse(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorId], next: Option<usize>) -> bool {
+    if !planned.iter().any(|step| matches!(step.kernel.part, Part::Function(_) | Part::Pair(_))) {
+        return false;
+    }
+    let steps = planned.len();
+    let graph = &*input.graph;
+    let mut uses = vec![0_usize; graph.tensors.len()];
+    let later = graph.nodes.iter().skip(next.unwrap_or(graph.nodes.len())).flat_map(|node| node.inputs.iter().flatten());
+    // Once for whoever reads it, once more so that no step is its only reader.
+    graph.outputs.iter().chain(later).for_each(|id| uses[root[id.0].0] += 2);
+    input.states.iter().for_each(|state| uses[state.tensor.0] += 2);
+    compose(input, planned, root);
+    for id in planned.iter().flat_map(|step| step.inputs.iter().flatten()) {
+        uses[root[id.0].0] += 1;
+    }
+    // What only composed steps read.
+    let mut lives = vec![true; planned.len()];
+    for (step, lives) in planned.iter().zip(&mut lives).rev() {
+        let is_pure = matches!(step.kernel.part, Part::Function(_));
+        if is_pure && step.outputs.iter().all(|id| uses[id.0] == 0) {
+            step.inputs.iter().flatten().for_each(|id| uses[root[id.0].0] -= 1);
+            *lives = false;
+        }
+    }
+    let mut lives = lives.into_iter();
+    planned.retain(|_| lives.next().unwrap_or(true));
+    absorb(planned, root, &uses);
+    planned.len() != steps
+}
+
+/// Makes every step that is a function of one tensor's bytes a look-up in that tensor.
+fn compose(input: &PlanInput<'_>, planned: &mut [Planned], root: &[TensorId]) {
+    let graph = &*input.graph;
+    let identity: [u8; 256] = std::array::from_fn(|x| x as u8);
+    let mut functions: Vec<Option<Function>> = std::iter::repeat_with(|| None).take(graph.tensors.len()).collect();
+    let mut is_state = vec![false; graph.tensors.len()];
+    input.states.iter().for_each(|state| is_state[state.tensor.0] = true);
+    for step in planned {
+        let &[output] = step.outputs.as_slice() else { continue };
+        let known = |id: TensorId| functions[root[id.0].0].as_ref();
+        let of = |id: TensorId| known(id).map_or((root[id.0], &identity, ""), |f| (f.of, &f.entries, f.ops.as_str()));
+        let name = graph.nodes[step.node].op.snake_name();
+        let joined = |before: &[&str]| {
+            let mut ops: Vec<&str> = before.iter().copied().filter(|ops| !ops.is_empty()).collect();
+            // Where a tensor is an operand again and again, names would double.
+            if ops.iter().map(|ops| ops.len()).sum::<usize>() > NAMES_MAX {
+                ops = vec![".."];
+            }
+            ops.push(name);
+            ops.join("+")
+        };
+        let function = match (&step.kernel.part, step.inputs.as_slice()) {
+            (Part::Function(table), &[Some(id)]) => {
+                let (base, entries, ops) = of(id);
+                let entries = std::array::from_fn(|x| table.entries()[usize::from(entries[x])]);
+                Function { of: base, entries, ops: joined(&[ops]) }
+            }
+            (Part::Pair(pairs), &[Some(a), Some(b)]) => {
+                let elements = |id: TensorId| graph.tensor(id).shape.iter().product::<usize>();
+                let constant = |id: TensorId| match &graph.tensor(id).data {
+                    Some(data) if elements(id) == 1 => data.bytes().first().copied(),
+                    _ => None,
+                };
+                let whole = |id: TensorId| graph.tensor(id).data.is_none() && elements(id) == elements(output);
+                match (constant(a), constant(b)) {
+                    (None, Some(b)) if whole(a) => {
+                        let (of, entries, ops) = of(a);
+                        Function { of, entries: pairs(entries, &[b; 256]), ops: joined(&[ops]) }
+                    }
+                    (Some(a), None) if whole(b) => {
+                        let (of, entries, ops) = of(b);
+                        Function { of, entries: pairs(&[a; 256], entries), ops: joined(&[ops]) }
+                    }
+                    (None, None) if whole(a) && whole(b) && of(a).0 == of(b).0 => {
+                        let ((of, a, a_ops), (_, b, b_ops)) = (of(a), of(b));
+                        Function { of, entries: pairs(a, b), ops: joined(&[a_ops, b_ops]) }
+                    }
+                    _ => continue,
+                }
+            }
+            _ => continue,
+        };
+        // What a state holds may change between its readers.
+        if is_state[function.of.0] || graph.tensor(function.of).data.is_some() {
+            continue;
+        }
+        let table = ByteTable::new(|x| function.entries[usize::from(x)]);
+        step.kernel = Kernel::look_up(format!("{}/table", function.ops), table);
+        step.inputs = vec![Some(function.of)];
+        functions[output.0] = Some(function);
+    }
+}
+
+/// Lets kernels apply the table that is the only reader of what they make.
+fn absorb(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
+    let mut producers: Vec<Option<usize>> = vec![None; root.len()];
+    let mut kept: Vec<Planned> = Vec::with_capacity(planned.len());
+    for step in planned.drain(..) {
+        let of = match (&step.kernel.part, step.inputs.as_slice()) {
+            (Part::Function(table), &[Some(id)]) if uses[root[id.0].0] == 1 => Some((root[id.0], table.clone())),
+            _ => None,
+        };
+        let producer = of.and_then(|(of, table)| Some((kept.get_mut(producers[of.0]?)?, table)));
+        if let Some((producer, table)) = producer {
+            let ops = step.kernel.name.split('/').next().unwrap_or_default();
+            producer.kernel.then(ops, table);
+            (producer.outputs, producer.computed) = (step.outputs, step.computed);
+            continue;
+        }
+        if let (Part::Producer, &[output], true) = (&step.kernel.part, step.outputs.as_slice(), step.states.is_empty()) {
+            producers[output.0] = Some(kept.len());
+        }
+        kept.push(step);
+    }
+    *planned = kept;
+}
