@@ -1,19 +1,19 @@
 //! The shared body of the 8-bit CONV_2D and FULLY_CONNECTED: where rows of the matrix product lie, and how its work is
 //! split. A fully connected layer is a 1x1 convolution over 1x1 images.
 
-use crate::byte_gemm::{Activations, COLUMNS_MAX, NR, Output, Packed, ROWS_MAX, Requantize, SLACK};
+use crate::byte_gemm::{Activations, COLUMNS_MAX, KR, NR, Output, Packed, ROWS_MAX, Requantize, SLACK, reads_signed};
 use crate::byte_table::ByteTable;
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
-use crate::padded_rows::{Bytes, Columns, PaddedRows};
+use crate::padded_rows::{Bytes, Columns, PaddedRows, flipped};
 use crate::requantize::OutputStage;
 use crate::{Context, Quantized, Unsupported};
 use bytemuck::Pod;
 
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
 const PIXELS: usize = ROWS_MAX;
-/// Multiplications of one task: some microseconds, many times what it costs to hand out a task.
-const TASK_PRODUCTS: usize = 1 << 19;
+/// Multiplications of one task: two microseconds, twice what it costs to wake another thread for a call and wait for it.
+const TASK_PRODUCTS: usize = 1 << 20;
 
 /// A convolution of bytes, planned.
 #[derive(Debug, Clone)]
@@ -26,8 +26,58 @@ pub(crate) struct ByteConv {
     requantize: Option<Vec<Requantize>>,
     /// Where the segments of a row begin, relative to its first tap; one list for all groups.
     segments: Vec<usize>,
-    /// How the input is copied and padded; `None` where taps are read from the input itself.
+    /// How the input is copied and padded; `None` where a row is a pixel of the input.
     padded: Option<PaddedRows>,
+    /// Where the short segments begin that are copied side by side, so that a row is one: to step through each would cost more.
+    gathered: Option<Gathered>,
+}
+
+/// Short segments of rows, copied side by side.
+#[derive(Debug, Clone)]
+struct Gathered {
+    /// Relative to a row's first tap.
+    starts: Vec<usize>,
+    /// Elements of a segment.
+    len: usize,
+    /// From one row to the next.
+    step: usize,
+}
+
+impl Gathered {
+    /// Elements that are copied at once: the longest segment.
+    const VECTOR: usize = 16;
+    /// The longest row.
+    const ROW: usize = 64;
+
+    fn new(starts: &[usize], len: usize) -> Option<Self> {
+        let step = (starts.len() * len).next_multiple_of(KR);
+        let pays = starts.len() > 1 && len <= Self::VECTOR && !len.is_multiple_of(Self::VECTOR) && step <= Self::ROW;
+        pays.then(|| Self { starts: starts.to_vec(), len, step })
+    }
+
+    /// Copies the rows that begin at `rows` of `input`, and makes `rows` where they are in `to`.
+    fn copy(&self, input: &[u8], rows: &mut [usize], to: &mut [u8]) {
+        for (index, row) in rows.iter_mut().enumerate() {
+            for (segment, start) in self.starts.iter().enumerate() {
+                // More than the segment, which what follows overwrites.
+                let from = &input[*row + start..][..Self::VECTOR];
+                to[index * self.step + segment * self.len..][..Self::VECTOR].copy_from_slice(from);
+            }
+            *row = index * self.step;
+        }
+    }
+}
+
+/// How a product whose rows are pixels of the input is split.
+#[derive(Debug, Clone, Copy)]
+struct Direct {
+    /// Whether a task has channels of the only pixel, or pixels.
+    by_columns: bool,
+    /// Outputs of a task, in channels or pixels.
+    per_task: usize,
+    tasks: usize,
+    /// Bytes that a task flips at a time, for kernels that read the other signedness.
+    flipped_len: usize,
 }
 
 impl ByteConv {
@@ -54,10 +104,13 @@ impl ByteConv {
         let across = width.kernel / taps;
         let segment_len = taps * depth;
         let inside = |window: &crate::conv_2d::Window| window.pad_before == 0 && window.pad_after() == 0;
-        let direct = inside(&height) && inside(&width) && segment_len % crate::byte_gemm::KR == 0;
+        let one_tap = height.kernel == 1 && width.kernel == 1;
+        let direct = one_tap && inside(&height) && inside(&width) && segment_len % KR == 0;
         let products = out_channels * height.kernel * width.kernel * depth;
-        let padded = (!direct)
-            .then(|| PaddedRows::new(height, width, in_channels, Columns::InOrder, SLACK, products, TASK_PRODUCTS));
+        let padded = (!direct).then(|| {
+            let slack = SLACK.max(Gathered::VECTOR);
+            PaddedRows::new(height, width, in_channels, Columns::InOrder, slack, products, TASK_PRODUCTS)
+        });
         let row_len = padded.as_ref().map_or(width.input * in_channels, PaddedRows::row_len);
         let mut segments = Vec::with_capacity(height.kernel * across);
         for y in 0..height.kernel {
@@ -65,6 +118,11 @@ impl ByteConv {
                 segments.push(y * height.dilation * row_len + x * width.dilation * in_channels);
             }
         }
+        let gathered = if direct || groups > 1 { None } else { Gathered::new(&segments, segment_len) };
+        let (segments, segment_len) = match &gathered {
+            Some(gathered) => (vec![0], gathered.starts.len() * segment_len),
+            None => (segments, segment_len),
+        };
         // Unsigned weights become signed bytes by subtracting 128, not their zero point, which would take nine bits.
         let weight_offset = match weights {
             Weights::I8(_) => 0,
@@ -83,7 +141,7 @@ impl ByteConv {
             })
             .collect();
         let requantize = stage.and_then(|stage| Requantize::new(stage, per_group, T::MIN == 0));
-        Ok(Self { geometry, activations, weights, requantize, segments, padded })
+        Ok(Self { geometry, activations, weights, requantize, segments, padded, gathered })
     }
 
     pub(crate) fn geometry(&self) -> &Conv2dGeometry {
@@ -97,7 +155,25 @@ impl ByteConv {
 
     /// Bytes of scratch that a run needs.
     pub(crate) fn scratch_len(&self) -> usize {
-        self.padded.as_ref().map_or(0, |padded| padded.scratch_len(self.geometry.batch))
+        match &self.padded {
+            Some(padded) => padded.scratch_len(self.geometry.batch),
+            None => self.direct().tasks * self.direct().flipped_len,
+        }
+    }
+
+    fn direct(&self) -> Direct {
+        let Conv2dGeometry { batch, height, width, in_channels, out_channels, groups } = self.geometry;
+        let (pixels, products) = (batch * height.output * width.output, in_channels / groups);
+        let by_columns = pixels == 1 && groups == 1;
+        let per_task = if by_columns {
+            (TASK_PRODUCTS / 4 / products.max(1)).next_multiple_of(COLUMNS_MAX)
+        } else {
+            let per_task = (TASK_PRODUCTS / (products * out_channels).max(1)).clamp(1, 4096);
+            if per_task < PIXELS { per_task.next_multiple_of(8) } else { per_task / PIXELS * PIXELS }
+        };
+        let outputs = if by_columns { out_channels } else { pixels };
+        let flipped_len = if by_columns { in_channels } else { per_task.min(PIXELS) * in_channels };
+        Direct { by_columns, per_task, tasks: outputs.div_ceil(per_task), flipped_len }
     }
 
     /// Runs; `stage` is the one it was planned for, and `then` is applied to what it makes. `input` and `output` are NHWC.
@@ -143,7 +219,7 @@ impl ByteConv {
         zero_point: impl Fn(usize) -> i32 + Sync,
     ) {
         let ctx = run.ctx;
-        let Conv2dGeometry { batch, height, width, in_channels, out_channels, groups } = self.geometry;
+        let Conv2dGeometry { batch, height, width, in_channels, out_channels, .. } = self.geometry;
         assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
         assert_eq!(input.len(), self.geometry.input_len(), "input elements");
         assert_eq!(output.len(), self.geometry.output_len(), "output elements");
@@ -151,7 +227,8 @@ impl ByteConv {
             return;
         }
         if let Some(padded) = &self.padded {
-            let bytes = |image| Bytes { zero: zero_point(image) as u8, flip: 0 };
+            let flip = self.activations.flip(reads_signed(ctx.isa));
+            let bytes = |image| Bytes { zero: zero_point(image) as u8, flip };
             let origins = Origins {
                 width: width.output,
                 height: usize::MAX,
@@ -160,12 +237,11 @@ impl ByteConv {
                 image_step: 0,
             };
             padded.run(ctx, batch, input, 1, bytes, output, out_channels, scratch, |first, band, output| {
-                run.pixels(band, output, first, 0, &origins);
+                run.pixels(band, output, first, 0, &origins, &mut []);
             });
             return;
         }
-        let pixels = height.output * width.output;
-        let flat = (height.stride, width.stride, height.kernel, width.kernel) == (1, 1, 1, 1);
+        let flat = (height.stride, width.stride) == (1, 1);
         let row_len = width.input * in_channels;
         let origins = Origins {
             // Pixels one after another are one row.
@@ -175,19 +251,22 @@ impl ByteConv {
             y_step: height.stride * row_len,
             image_step: height.input * row_len,
         };
-        let products = height.kernel * width.kernel * in_channels / groups;
-        if batch * pixels == 1 && groups == 1 {
-            let columns = (TASK_PRODUCTS / 8 / products.max(1)).next_multiple_of(COLUMNS_MAX);
-            crate::integer_conv::split(ctx.pool, output, columns, |task, output| {
-                run.columns(input, output, task * columns);
+        let Direct { by_columns, per_task, flipped_len, .. } = self.direct();
+        if by_columns {
+            ctx.pool.chunks_mut_with_scratch(output, per_task, scratch, flipped_len, |task, output, scratch| {
+                run.columns(input, output, task * per_task, scratch);
             });
             return;
         }
-        let per_task = (TASK_PRODUCTS / (products * out_channels).max(1)).clamp(1, 4096);
-        let per_task = if per_task < PIXELS { per_task.next_multiple_of(8) } else { per_task / PIXELS * PIXELS };
-        crate::integer_conv::split(ctx.pool, output, per_task * out_channels, |task, output| {
-            run.pixels(input, output, task * per_task, task * per_task, &origins);
-        });
+        ctx.pool.chunks_mut_with_scratch(
+            output,
+            per_task * out_channels,
+            scratch,
+            flipped_len,
+            |task, output, scratch| {
+                run.pixels(input, output, task * per_task, task * per_task, &origins, scratch);
+            },
+        );
     }
 }
 
@@ -239,17 +318,54 @@ impl<S> Run<'_, S> {
         }
     }
 
-    /// Output pixels from `pixel` on, as many as `output` holds; the first is number `first` of `origins`.
-    fn pixels<O: Pod>(&self, input: &[u8], output: &mut [O], pixel: usize, first: usize, origins: &Origins)
-    where
+    /// What turns the bytes of the input into those of the kernel; of a copy they have it already.
+    fn flip(&self) -> u8 {
+        self.conv.activations.flip(reads_signed(self.ctx.isa))
+    }
+
+    /// Output pixels from `pixel` on, as many as `output` holds; the first is number `first` of `origins`. With `scratch`,
+    /// rows are pixels that are flipped there where that is needed.
+    fn pixels<O: Pod>(
+        &self,
+        input: &[u8],
+        output: &mut [O],
+        pixel: usize,
+        first: usize,
+        origins: &Origins,
+        scratch: &mut [u8],
+    ) where
         S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
     {
         let Conv2dGeometry { in_channels, out_channels, groups, .. } = self.conv.geometry;
         let (depth, per_group) = (in_channels / groups, out_channels / groups);
+        let mut buffer;
+        let gathered_rows: &mut [u8] = if self.conv.gathered.is_some() {
+            buffer = [0; PIXELS * Gathered::ROW + Gathered::VECTOR];
+            &mut buffer
+        } else {
+            &mut []
+        };
         for (block, output) in output.chunks_mut(PIXELS * out_channels).enumerate() {
             let mut rows = [0; PIXELS];
             let rows = &mut rows[..output.len() / out_channels];
             origins.fill(first + block * PIXELS, rows);
+            let mut input = input;
+            if !scratch.is_empty() && self.flip() != 0 {
+                if origins.width == usize::MAX {
+                    let from = &input[rows[0]..][..rows.len() * in_channels];
+                    flipped(self.ctx.isa, from, 1, self.flip(), &mut scratch[..from.len()]);
+                } else {
+                    for (row, to) in rows.iter().zip(scratch.chunks_exact_mut(in_channels)) {
+                        flipped(self.ctx.isa, &input[*row..][..in_channels], 1, self.flip(), to);
+                    }
+                }
+                input = scratch;
+                rows.iter_mut().enumerate().for_each(|(at, row)| *row = at * in_channels);
+            }
+            if let Some(gathered) = &self.conv.gathered {
+                gathered.copy(input, rows, gathered_rows);
+                input = gathered_rows;
+            }
             for group in 0..groups {
                 let output = &mut output[group * per_group..];
                 self.multiply(input, rows, pixel + block * PIXELS, group, 0, per_group, output, out_channels);
@@ -260,10 +376,15 @@ impl<S> Run<'_, S> {
     }
 
     /// The channels of the only pixel from `channel` on, as many as `output` holds.
-    fn columns<O: Pod>(&self, input: &[u8], output: &mut [O], channel: usize)
+    fn columns<O: Pod>(&self, input: &[u8], output: &mut [O], channel: usize, scratch: &mut [u8])
     where
         S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
     {
+        let mut input = input;
+        if self.flip() != 0 {
+            flipped(self.ctx.isa, input, 1, self.flip(), scratch);
+            input = scratch;
+        }
         self.multiply(input, &[0], 0, 0, channel, output.len(), output, output.len());
         self.finish(output);
     }
@@ -283,7 +404,7 @@ impl<S> Run<'_, S> {
         S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
     {
         let ByteConv { weights, segments, activations, geometry, .. } = self.conv;
-        let weights = &weights[group];
+        let (weights, activations) = (&weights[group], activations.read_by(reads_signed(self.ctx.isa)));
         let per_call = Packed::panels_per_call(rows.len());
         let last = (first + channels).div_ceil(NR);
         for panel in (first / NR..last).step_by(per_call) {
@@ -292,12 +413,12 @@ impl<S> Run<'_, S> {
             if let Some(requantize) = self.requantize {
                 let out = bytemuck::cast_slice_mut(&mut output[at..]);
                 let mut out = Output::Bytes { out, stride, requantize: &requantize[group] };
-                weights.multiply(self.ctx.isa, *activations, input, rows, segments, panel, panels, &mut out);
+                weights.multiply(self.ctx.isa, activations, input, rows, segments, panel, panels, &mut out);
                 continue;
             }
             let mut sums = [0; PIXELS * COLUMNS_MAX];
             let sums = &mut sums[..rows.len() * COLUMNS_MAX];
-            weights.multiply(self.ctx.isa, *activations, input, rows, segments, panel, panels, &mut Output::Sums(sums));
+            weights.multiply(self.ctx.isa, activations, input, rows, segments, panel, panels, &mut Output::Sums(sums));
             let columns = (channels - at).min(panels * NR);
             let channel = group * (geometry.out_channels / geometry.groups) + panel * NR;
             let column_sums = &weights.sums()[panel * NR..][..columns];

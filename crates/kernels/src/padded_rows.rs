@@ -124,7 +124,7 @@ impl PaddedRows {
         let scratch = &mut scratch[..batch * bands * self.band_len()];
         let part = self.rows * self.width.output * out_channels;
         let image = self.height.input * self.width.input * self.channels / repeat;
-        ctx.pool.zip_chunks_mut(output, part, scratch, self.band_len(), |index, output, band| {
+        ctx.pool.chunks_mut_with_scratch(output, part, scratch, self.band_len(), |index, output, band| {
             let (at, first) = (index / bands, index % bands * self.rows);
             self.copy(ctx.isa, &input[at * image..][..image], first, repeat, bytes(at), band);
             task(index * self.rows * self.width.output, band, output);
@@ -175,7 +175,7 @@ impl PaddedRows {
 
 multiversion! {
     /// Copies `from`, each byte xor-ed with `flip` and written `repeat` times.
-    fn flipped<>(from: &[u8], repeat: usize, flip: u8, to: &mut [u8]) {
+    pub(crate) fn flipped<>(from: &[u8], repeat: usize, flip: u8, to: &mut [u8]) {
         if repeat == 1 && flip == 0 {
             to.copy_from_slice(from);
         } else if repeat == 1 {

@@ -26,9 +26,12 @@ struct Team {
     busy: Mutex<()>,
 }
 
+/// What a call does, given the thread and the index of the task.
+type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
 /// The task of a call.
 struct Job {
-    task: *const (dyn Fn(usize) + Sync),
+    task: *const Task<'static>,
 }
 
 /// The tasks of a thread's own part that nobody has begun. On cache lines of its own.
@@ -97,7 +100,7 @@ impl Shared {
     }
 
     /// Runs the tasks of `thread`'s part, then those that are left in the others'.
-    fn work(&self, task: &(dyn Fn(usize) + Sync), thread: usize) {
+    fn work(&self, task: &Task<'_>, thread: usize) {
         let (before, after) = self.parts.split_at(thread);
         let all = || {
             for part in after.iter().chain(before) {
@@ -107,7 +110,7 @@ impl Shared {
                     if index >= end {
                         break;
                     }
-                    task(index);
+                    task(thread, index);
                 }
             }
         };
@@ -177,9 +180,9 @@ impl Team {
         }
     }
 
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+    fn run(&self, tasks: usize, task: &Task<'_>) {
         let Ok(_busy) = self.busy.try_lock() else {
-            (0..tasks).for_each(task);
+            (0..tasks).for_each(|index| task(0, index));
             return;
         };
         let shared = &*self.shared;
@@ -190,9 +193,7 @@ impl Team {
         }
         // SAFETY: only the lifetime changes, and the job is not used after this function returns: it waits for the members
         // to leave, and nothing between here and there unwinds, as `work` catches panics.
-        let eternal = unsafe {
-            std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(task)
-        };
+        let eternal = unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
         let mut job = Job { task: eternal };
         shared.job.store(&raw mut job, Ordering::SeqCst);
         // Closed and without members, so only the count of calls remains.
@@ -288,10 +289,40 @@ impl Pool {
     /// # Panics
     /// If a task panics, with its panic, after the others are done.
     pub fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.run_on_threads(tasks, &|_, index| task(index));
+    }
+
+    /// The same with the number of the thread, below [`Pool::threads`]: no two tasks of a call that run at the same time have
+    /// the same.
+    fn run_on_threads(&self, tasks: usize, task: &Task<'_>) {
         match &self.team {
             Some(team) if tasks > 1 => team.run(tasks, task),
-            _ => (0..tasks).for_each(task),
+            _ => (0..tasks).for_each(|index| task(0, index)),
         }
+    }
+
+    /// Splits `data` like [`Pool::chunks_mut`], and lends each task `scratch_chunk` elements of `scratch`, which has as many for
+    /// each chunk: where there are no more threads than chunks those of its thread, which are in its core's cache.
+    ///
+    /// # Panics
+    /// If `chunk` is 0, `scratch` is too short, or a task panics.
+    pub fn chunks_mut_with_scratch<T: Send, S: Send>(
+        &self,
+        data: &mut [T],
+        chunk: usize,
+        scratch: &mut [S],
+        scratch_chunk: usize,
+        task: impl Fn(usize, &mut [T], &mut [S]) + Sync,
+    ) {
+        let tasks = data.len().div_ceil(chunk);
+        assert!(scratch_chunk.checked_mul(tasks).is_some_and(|len| len <= scratch.len()), "scratch for each chunk");
+        let (data, scratch) = (Parts::new(data, chunk), Parts::new(scratch, scratch_chunk));
+        let by_thread = self.threads() <= tasks;
+        self.run_on_threads(tasks, &|thread, index| {
+            let lent = if by_thread { thread } else { index };
+            // SAFETY: both are borrowed until the call returns; it uses each index once, and each thread for one task at a time.
+            task(index, unsafe { data.part(index) }, unsafe { scratch.part(lent) });
+        });
     }
 
     /// Splits `data` into chunks of `chunk` elements (the last may be shorter) and calls `task(index, chunk)` for each.
@@ -389,6 +420,23 @@ mod tests {
             }
         });
         assert_eq!(sum.into_inner(), 48);
+    }
+
+    #[test]
+    fn no_two_tasks_have_the_same_scratch_at_once() {
+        for threads in 1..5 {
+            let pool = Pool::new(threads);
+            for tasks in [1, 2, 3, 40] {
+                let mut data = vec![0; tasks];
+                let mut scratch = vec![0_usize; 2 * tasks];
+                pool.chunks_mut_with_scratch(&mut data, 1, &mut scratch, 2, |index, data, scratch| {
+                    scratch.fill(index);
+                    std::thread::yield_now();
+                    data[0] = if scratch == [index; 2] { index + 1 } else { 0 };
+                });
+                assert!(data.iter().enumerate().all(|(index, &value)| value == index + 1));
+            }
+        }
     }
 
     #[test]

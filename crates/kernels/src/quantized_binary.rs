@@ -14,8 +14,8 @@ use crate::{Activation, Context, Unsupported};
 use std::marker::PhantomData;
 
 const KERNEL: &str = "binary";
-/// Elements of one task, about.
-const TASK: usize = 16 << 10;
+/// Elements of one task, about: some microseconds.
+const TASK: usize = 64 << 10;
 
 /// Elements of LiteRT's vector loop for int16 ADD.
 const VECTOR: usize = 16;

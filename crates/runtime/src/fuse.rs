@@ -28,7 +28,8 @@ pub(crate) fn fuse(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[Te
     let steps = planned.len();
     let graph = &*input.graph;
     let mut uses = vec![0_usize; graph.tensors.len()];
-    let later = graph.nodes.iter().skip(next.unwrap_or(graph.nodes.len())).flat_map(|node| node.inputs.iter().flatten());
+    let later =
+        graph.nodes.iter().skip(next.unwrap_or(graph.nodes.len())).flat_map(|node| node.inputs.iter().flatten());
     // Once for whoever reads it, once more so that no step is its only reader.
     graph.outputs.iter().chain(later).for_each(|id| uses[root[id.0].0] += 2);
     input.states.iter().for_each(|state| uses[state.tensor.0] += 2);
@@ -130,7 +131,8 @@ fn absorb(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
             (producer.outputs, producer.computed) = (step.outputs, step.computed);
             continue;
         }
-        if let (Part::Producer, &[output], true) = (&step.kernel.part, step.outputs.as_slice(), step.states.is_empty()) {
+        if let (Part::Producer, &[output], true) = (&step.kernel.part, step.outputs.as_slice(), step.states.is_empty())
+        {
             producers[output.0] = Some(kept.len());
         }
         kept.push(step);

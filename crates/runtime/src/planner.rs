@@ -8,8 +8,8 @@ use litesmith_kernels::Buffer;
 
 use crate::SessionOptions;
 use crate::control::{self, Control, PlannedCall};
-use crate::fuse::fuse;
 use crate::env::{Env, Reservation, Value, over_limit};
+use crate::fuse::fuse;
 use crate::kernel::{self, Io, Kernel, Place};
 use crate::ops::{NodeContext, custom, plan_node};
 use crate::place::place;

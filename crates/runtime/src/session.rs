@@ -492,7 +492,8 @@ impl Session {
         self.follow_variables()?;
         self.fuses = false;
         if self.runner().is_fused() {
-            self.plan_anew(&self.runner().inputs(), true)?;
+            let inputs = self.runner().inputs();
+            self.replace_plan(&inputs, true)?;
         }
         let runner = self.runner();
         for &id in &runner.graph().inputs {

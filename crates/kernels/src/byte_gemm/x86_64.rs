@@ -38,8 +38,8 @@ macro_rules! each_tile {
     }};
 }
 
-/// Tiles of up to 8 rows and 2 panels: 16 sums, 8 row sums, 2 weights and 3 more of 32 registers; 16 independent sums
-/// hide the latency of `vpdpbusd`. A single row takes 4 panels.
+/// Tiles of up to 8 rows and 2 panels: 16 sums, 8 row sums, 2 weights and 2 more of 32 registers; 16 independent sums
+/// hide the latency of `vpdpbusd`. A single panel takes 16 rows, a single row 4 panels.
 ///
 /// # Safety
 /// The CPU has AVX-512 and VNNI; the bounds of the block are checked.
@@ -60,7 +60,9 @@ pub(super) unsafe fn vnni(block: &Block<'_>, output: &mut Output<'_>) {
         // SAFETY: as above.
         (1, 4, true) => unsafe { vnni_tile::<1, 4, 1, true>(block, 0, output) },
         (_, 1, false) => {
-            each_tile!(block, 8 [1 2 3 4 5 6 7 8], |first, M| vnni_tile::<M, 1, 1, false>(block, first, output))
+            each_tile!(block, 16 [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16], |first, M| {
+                vnni_tile::<M, 1, 1, false>(block, first, output)
+            })
         }
         (_, _, false) => {
             each_tile!(block, 8 [1 2 3 4 5 6 7 8], |first, M| vnni_tile::<M, 2, 1, false>(block, first, output))
@@ -86,7 +88,6 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
     output: &mut Output<'_>,
 ) {
     let (steps, rest) = block.steps();
-    let flip = _mm512_set1_epi8(block.flip as i8);
     let mut sums = [[[_mm512_setzero_si512(); N]; M]; U];
     for n in 0..N {
         // SAFETY: there are `N` panels of biases.
@@ -111,7 +112,7 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
             weights = unsafe { weights.add(NR * KR) };
             for m in 0..M {
                 // SAFETY: a segment has `steps * KR` bytes, and slack for a rest.
-                let x = _mm512_xor_si512(_mm512_set1_epi32(unsafe { four(at[m].add(offset)) }), flip);
+                let x = _mm512_set1_epi32(unsafe { four(at[m].add(offset)) });
                 for n in 0..N {
                     set[m][n] = _mm512_dpbusd_epi32(set[m][n], x, w[n]);
                 }
@@ -178,6 +179,22 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
                     _ => _mm512_setzero_si512(),
                 };
                 let bytes = range.pack([0, 1, 2, 3].map(vector));
+                if block.columns >= N * NR && four + 4 <= M * N && (N != 1 || *stride == NR) {
+                    // SAFETY: all columns of these rows are the block's to write.
+                    unsafe {
+                        let out = out.as_mut_ptr().add((first + four / N) * *stride + four % N * NR);
+                        if N == 4 || *stride == N * NR {
+                            // One after another.
+                            _mm512_storeu_si512(out.cast(), bytes);
+                            continue;
+                        }
+                        if N == 2 {
+                            _mm256_storeu_si256(out.cast(), _mm512_castsi512_si256(bytes));
+                            _mm256_storeu_si256(out.add(*stride).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
+                            continue;
+                        }
+                    }
+                }
                 let parts = [
                     _mm512_castsi512_si128(bytes),
                     _mm512_extracti32x4_epi32::<1>(bytes),

@@ -182,6 +182,7 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Option<Kernel>> {
             outputs,
             output_bytes: &output_bytes,
             scratch: io.scratch,
+            then: None,
         };
         inner.run_plain(context, inside)?;
         for (index, (conversion, wide)) in narrow.iter().zip(&*outputs).enumerate() {

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Op, Quantization, Result, Tensor, ops::Activation, ops::Padding};
-use litesmith_kernels::byte_table::ByteTable;
 use litesmith_kernels::batch_matmul::hybrid::HybridBatchMatmul;
+use litesmith_kernels::byte_table::ByteTable;
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
 use litesmith_kernels::depthwise_conv_2d::{hybrid::HybridDepthwiseConv2d, quantized::QuantizedDepthwiseConv2d};
