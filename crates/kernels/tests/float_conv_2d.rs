@@ -130,6 +130,19 @@ proptest! {
     }
 }
 
+/// Where all windows end before the image, the result is the bias.
+#[test]
+fn windows_may_see_padding_only() {
+    let height = Window { input: 5, output: 5, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+    let width = Window { input: 1, output: 1, kernel: 2, stride: 3, dilation: 1, pad_before: 3 };
+    let g = Conv2dGeometry { batch: 1, height, width, in_channels: 1, out_channels: 1, groups: 1 };
+    for isa in Isa::available() {
+        let got = run::<f32>(&g, isa, 1, Activation::None, [&[1.0; 5], &[2.0; 2], &[3.0], &[4.0; 5]], |v| v);
+        assert_eq!(got.y, [3.0; 5]);
+        assert_eq!(got.dx, [0.0; 5]);
+    }
+}
+
 /// In practice Winograd's errors are near the direct sum's, far below the worst case: root mean squares are compared.
 #[test]
 fn winograd_errs_little_more_than_the_direct_sum() {

@@ -114,6 +114,10 @@ pub(super) fn copy_into(
 ) {
     let rows = height.min(vertical.size.saturating_sub(vertical.before));
     let columns = width.min(horizontal.size.saturating_sub(horizontal.before));
+    if columns == 0 {
+        // Windows that end before the image: where it would lie is beyond the padded one.
+        return;
+    }
     for row in 0..rows {
         let at = ((row + vertical.before) * horizontal.size + horizontal.before) * pixel;
         let len = columns * pixel;
