@@ -104,7 +104,8 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
         let chunk = if ctx.pool.threads() == 1 { len } else { TASK };
         ctx.pool.chunks_mut(y, chunk, |index, y| {
             let at = index * chunk;
-            zip_row(ctx.isa, &a[at * a_step..], a_step, &b[at * b_step..], b_step, y, &f);
+            let len = y.len();
+            zip_rows(ctx.isa, &a[at * a_step..], [a_step, 0], &b[at * b_step..], [b_step, 0], y, len, &f);
             finish(y);
         });
         return;
@@ -112,51 +113,39 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
     let rows_per_task = if ctx.pool.threads() == 1 { plan.rows() } else { TASK.div_ceil(len) };
     ctx.pool.chunks_mut(y, rows_per_task * len, |index, y| {
         let first = index * rows_per_task;
-        if plan.walk.repeats_b() {
-            zip_repeated(ctx.isa, &a[first * len..][..y.len()], &b[..len], y, &f);
-            return finish(y);
-        }
-        plan.for_rows(first..first + y.len() / len, |at, a_at, b_at| {
-            let y = &mut y[(at - first) * len..][..len];
-            zip_row(ctx.isa, &a[a_at..], a_step, &b[b_at..], b_step, y, &f);
+        plan.walk.for_runs(first..first + y.len() / len, |rows, [a_at, b_at], [a_row, b_row]| {
+            let y = &mut y[(rows.start - first) * len..(rows.end - first) * len];
+            zip_rows(ctx.isa, &a[a_at..], [a_step, a_row], &b[b_at..], [b_step, b_row], y, len, &f);
         });
         finish(y);
     });
 }
 
 multiversion! {
-    /// Rows of [`zip`] that all meet the same `b`, which may be short.
-    fn zip_repeated<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(a: &[A], b: &[B], y: &mut [Y], f: &F) {
-        for (a, y) in a.chunks_exact(b.len()).zip(y.chunks_exact_mut(b.len())) {
-            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                *y = f(a, b);
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// One row of [`zip`]; a step of 0 repeats the first element.
-    fn zip_row<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
-        a: &[A], a_step: usize, b: &[B], b_step: usize, y: &mut [Y], f: &F,
+    /// Rows of `len` elements. Steps lead to the next element, where one of 0 repeats the first, and to the next row.
+    fn zip_rows<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
+        a: &[A], a_steps: [usize; 2], b: &[B], b_steps: [usize; 2], y: &mut [Y], len: usize, f: &F,
     ) {
-        match (a_step, b_step) {
-            (0, 0) => y.fill(f(a[0], b[0])),
-            (0, _) => {
-                let a = a[0];
-                for (y, &b) in y.iter_mut().zip(b) {
-                    *y = f(a, b);
+        for (row, y) in y.chunks_exact_mut(len).enumerate() {
+            let (a, b) = (&a[row * a_steps[1]..], &b[row * b_steps[1]..]);
+            match (a_steps[0], b_steps[0]) {
+                (0, 0) => y.fill(f(a[0], b[0])),
+                (0, _) => {
+                    let a = a[0];
+                    for (y, &b) in y.iter_mut().zip(b) {
+                        *y = f(a, b);
+                    }
                 }
-            }
-            (_, 0) => {
-                let b = b[0];
-                for (y, &a) in y.iter_mut().zip(a) {
-                    *y = f(a, b);
+                (_, 0) => {
+                    let b = b[0];
+                    for (y, &a) in y.iter_mut().zip(a) {
+                        *y = f(a, b);
+                    }
                 }
-            }
-            _ => {
-                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                    *y = f(a, b);
+                _ => {
+                    for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                        *y = f(a, b);
+                    }
                 }
             }
         }

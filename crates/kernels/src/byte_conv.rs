@@ -186,8 +186,10 @@ impl ByteConv {
         scratch: &mut [u8],
         then: Option<&ByteTable>,
     ) {
-        let store = |_: usize, channel: usize, sums: &mut [i32], _: &[i32], out: &mut [T]| {
-            stage.store(ctx.isa, sums, channel, out);
+        let store = |block: &SumBlock<'_>, out: &mut [T], stride: usize| {
+            for (sums, out) in block.rows().zip(out.chunks_mut(stride)) {
+                stage.store(ctx.isa, sums, block.channel, &mut out[..block.columns]);
+            }
         };
         let run = Run { conv: self, ctx, requantize: self.requantize.as_deref(), store, then };
         let zero = self.activations.zero_point;
@@ -195,8 +197,8 @@ impl ByteConv {
     }
 
     /// Runs on int8 activations of which image `i` has the zero point `zero_point(i)`, planned as 0 and without bias.
-    /// `store(pixel, channel, sums, column sums, out)` turns sums of the channels from `channel` on into `out`; the
-    /// products of the zero point and the column sums are still to be subtracted. Pixels count over the whole batch.
+    /// `store(block, out, stride)` turns sums into outputs, those of row `i` from `i * stride` of `out` on; the products of
+    /// the zero point and the column sums are still to be subtracted.
     pub(crate) fn run_sums<O: Pod + Send>(
         &self,
         ctx: Context<'_>,
@@ -204,13 +206,13 @@ impl ByteConv {
         output: &mut [O],
         scratch: &mut [u8],
         zero_point: impl Fn(usize) -> i32 + Sync,
-        store: impl Fn(usize, usize, &mut [i32], &[i32], &mut [O]) + Sync,
+        store: impl Fn(&SumBlock<'_>, &mut [O], usize) + Sync,
     ) {
         let run = Run { conv: self, ctx, requantize: None, store, then: None };
         self.split(&run, bytemuck::cast_slice(input), output, scratch, zero_point);
     }
 
-    fn split<O: Pod + Send, S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]) + Sync>(
+    fn split<O: Pod + Send, S: Fn(&SumBlock<'_>, &mut [O], usize) + Sync>(
         &self,
         run: &Run<'_, S>,
         input: &[u8],
@@ -301,6 +303,27 @@ impl Origins {
     }
 }
 
+/// Sums of some pixels and of neighbouring output channels.
+pub(crate) struct SumBlock<'a> {
+    /// The first pixel, counted over the whole batch.
+    pub(crate) pixel: usize,
+    /// The first channel.
+    pub(crate) channel: usize,
+    /// How many channels.
+    pub(crate) columns: usize,
+    /// A pixel has [`COLUMNS_MAX`].
+    pub(crate) sums: &'a [i32],
+    /// Of the weights of each channel.
+    pub(crate) column_sums: &'a [i32],
+}
+
+impl SumBlock<'_> {
+    /// The sums of each pixel.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[i32]> {
+        self.sums.chunks_exact(COLUMNS_MAX).map(|sums| &sums[..self.columns])
+    }
+}
+
 /// What the tasks of a run share.
 struct Run<'a, S> {
     conv: &'a ByteConv,
@@ -334,7 +357,7 @@ impl<S> Run<'_, S> {
         origins: &Origins,
         scratch: &mut [u8],
     ) where
-        S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
+        S: Fn(&SumBlock<'_>, &mut [O], usize),
     {
         let Conv2dGeometry { in_channels, out_channels, groups, .. } = self.conv.geometry;
         let (depth, per_group) = (in_channels / groups, out_channels / groups);
@@ -344,6 +367,13 @@ impl<S> Run<'_, S> {
             &mut buffer
         } else {
             &mut []
+        };
+        let mut sums_buffer;
+        let sums: &mut [i32] = if self.requantize.is_some() {
+            &mut []
+        } else {
+            sums_buffer = [0; PIXELS * COLUMNS_MAX];
+            &mut sums_buffer
         };
         for (block, output) in output.chunks_mut(PIXELS * out_channels).enumerate() {
             let mut rows = [0; PIXELS];
@@ -368,7 +398,7 @@ impl<S> Run<'_, S> {
             }
             for group in 0..groups {
                 let output = &mut output[group * per_group..];
-                self.multiply(input, rows, pixel + block * PIXELS, group, 0, per_group, output, out_channels);
+                self.multiply(input, rows, pixel + block * PIXELS, group, 0, per_group, output, out_channels, sums);
                 rows.iter_mut().for_each(|row| *row += depth);
             }
             self.finish(output);
@@ -378,18 +408,20 @@ impl<S> Run<'_, S> {
     /// The channels of the only pixel from `channel` on, as many as `output` holds.
     fn columns<O: Pod>(&self, input: &[u8], output: &mut [O], channel: usize, scratch: &mut [u8])
     where
-        S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
+        S: Fn(&SumBlock<'_>, &mut [O], usize),
     {
         let mut input = input;
         if self.flip() != 0 {
             flipped(self.ctx.isa, input, 1, self.flip(), scratch);
             input = scratch;
         }
-        self.multiply(input, &[0], 0, 0, channel, output.len(), output, output.len());
+        let mut sums = [0; COLUMNS_MAX];
+        self.multiply(input, &[0], 0, 0, channel, output.len(), output, output.len(), &mut sums);
         self.finish(output);
     }
 
-    /// Channels from `first` of a group on; row `i`, which is pixel `pixel + i`, begins at `i * stride` of `output`.
+    /// Channels from `first` of a group on; row `i`, which is pixel `pixel + i`, begins at `i * stride` of `output`. `sums` has
+    /// room for [`COLUMNS_MAX`] of each row where they do not become bytes at once.
     fn multiply<O: Pod>(
         &self,
         input: &[u8],
@@ -400,8 +432,9 @@ impl<S> Run<'_, S> {
         channels: usize,
         output: &mut [O],
         stride: usize,
+        sums: &mut [i32],
     ) where
-        S: Fn(usize, usize, &mut [i32], &[i32], &mut [O]),
+        S: Fn(&SumBlock<'_>, &mut [O], usize),
     {
         let ByteConv { weights, segments, activations, geometry, .. } = self.conv;
         let (weights, activations) = (&weights[group], activations.read_by(reads_signed(self.ctx.isa)));
@@ -416,16 +449,13 @@ impl<S> Run<'_, S> {
                 weights.multiply(self.ctx.isa, activations, input, rows, segments, panel, panels, &mut out);
                 continue;
             }
-            let mut sums = [0; PIXELS * COLUMNS_MAX];
             let sums = &mut sums[..rows.len() * COLUMNS_MAX];
             weights.multiply(self.ctx.isa, activations, input, rows, segments, panel, panels, &mut Output::Sums(sums));
             let columns = (channels - at).min(panels * NR);
             let channel = group * (geometry.out_channels / geometry.groups) + panel * NR;
             let column_sums = &weights.sums()[panel * NR..][..columns];
-            for (row, sums) in sums.chunks_exact_mut(COLUMNS_MAX).enumerate() {
-                let out = &mut output[row * stride + at..][..columns];
-                (self.store)(pixel + row, channel, &mut sums[..columns], column_sums, out);
-            }
+            let block = SumBlock { pixel, channel, columns, sums, column_sums };
+            (self.store)(&block, &mut output[at..], stride);
         }
     }
 }

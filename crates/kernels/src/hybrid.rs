@@ -1,10 +1,19 @@
 //! Dynamic-range ("hybrid") arithmetic: float activations are quantized when the op runs, one scale for each row of
 //! FULLY_CONNECTED and for each image of a convolution; weights are int8, sums 32-bit, results float.
 
-use crate::dispatch::multiversion;
-use crate::integer_conv::{channel_scales, split};
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use crate::byte_conv::SumBlock;
+use crate::byte_gemm::COLUMNS_MAX;
+use crate::integer_conv::channel_scales;
 use crate::numerics::Numerics;
-use crate::{Activation, Context, Unsupported};
+use crate::{Activation, Context, Isa, Unsupported};
+
+/// Values that a task quantizes: some microseconds.
+const TASK_VALUES: usize = 32 << 10;
+/// Parts of a long row whose ranges are found apart.
+const RANGES: usize = 16;
 
 /// What a dynamic-range op computes, beside its geometry.
 #[derive(Debug, Clone, Copy)]
@@ -54,59 +63,120 @@ pub(crate) enum RowQuantizer {
     Symmetric,
 }
 
-multiversion! {
-    /// Smallest and largest of `values` and 0.
-    fn range_with_zero<>(values: &[f32]) -> (f32, f32) {
-        const LANES: usize = 32;
-        let (mut low, mut high) = ([0.0f32; LANES], [0.0f32; LANES]);
+/// Calls the function of this name for the instruction set: those of x86-64 have one of their own.
+macro_rules! on_isa {
+    ($isa:expr, $name:ident($($arg:expr),*)) => {{
+        assert!($isa.is_available(), "instruction set {} is not available on this CPU", $isa);
+        match $isa {
+            // SAFETY: the CPU has what `isa` needs, as was just asserted.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86_64::avx512::$name($($arg),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86_64::avx2::$name($($arg),*) },
+            _ => portable::$name($($arg),*),
+        }
+    }};
+}
+
+/// The law.
+mod portable {
+    use super::{COLUMNS_MAX, HybridStage, Order, RowParams, RowQuantizer, SumBlock};
+    use crate::requantize::round_even_small;
+
+    const LANES: usize = 16;
+
+    fn smaller(a: f32, b: f32) -> f32 {
+        if a < b { a } else { b }
+    }
+
+    fn larger(a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+
+    /// Smallest and largest of `values` and 0; NaN is neither.
+    pub(super) fn range(values: &[f32]) -> (f32, f32) {
+        let (mut low, mut high) = ([0.0; LANES], [0.0; LANES]);
         let mut chunks = values.chunks_exact(LANES);
         for chunk in &mut chunks {
-            for ((low, high), &value) in low.iter_mut().zip(&mut high).zip(chunk) {
-                *low = if value < *low { value } else { *low };
-                *high = if value > *high { value } else { *high };
+            low.iter_mut().zip(chunk).for_each(|(low, &x)| *low = smaller(x, *low));
+            high.iter_mut().zip(chunk).for_each(|(high, &x)| *high = larger(x, *high));
+        }
+        let rest = chunks.remainder().iter().copied();
+        let least = low.into_iter().chain(rest.clone()).fold(0.0, |low, x| smaller(x, low));
+        (least, high.into_iter().chain(rest).fold(0.0, |high, x| larger(x, high)))
+    }
+
+    /// `clamp(round(value * inverse) + zero_point)`; NaN becomes 127.
+    pub(super) fn quantize(quantizer: RowQuantizer, params: RowParams, input: &[f32], output: &mut [i8]) {
+        let RowParams { inverse, zero_point, .. } = params;
+        let scaled = |x: f32| larger(smaller(x * inverse, 1024.0), -1024.0);
+        // A half with the value's sign is added in f32, the rest cut off: halves away from zero.
+        let away = |x: f32| (scaled(x) + 0.5f32.copysign(scaled(x))) as i32;
+        let each = input.iter().zip(output);
+        match quantizer {
+            RowQuantizer::Xnnpack => {
+                each.for_each(|(&x, out)| *out = (round_even_small(scaled(x)) + zero_point).clamp(-128, 127) as i8);
+            }
+            RowQuantizer::Asymmetric => {
+                each.for_each(|(&x, out)| *out = (away(x) + zero_point).clamp(-128, 127) as i8);
+            }
+            RowQuantizer::Symmetric => {
+                each.for_each(|(&x, out)| *out = (away(x) + zero_point).clamp(-127, 127) as i8);
             }
         }
-        for &value in chunks.remainder() {
-            low[0] = if value < low[0] { value } else { low[0] };
-            high[0] = if value > high[0] { value } else { high[0] };
+    }
+
+    /// Quantizes rows one after another, each still in the first cache when it is read again.
+    pub(super) fn quantize_rows(
+        quantizer: RowQuantizer,
+        row: usize,
+        input: &[f32],
+        output: &mut [i8],
+        params: &mut [RowParams],
+    ) {
+        for ((input, output), params) in input.chunks_exact(row).zip(output.chunks_exact_mut(row)).zip(params) {
+            *params = quantizer.params(range(input));
+            quantize(quantizer, *params, input, output);
         }
-        // Halving keeps the lanes in vectors; one after another they would take as long as the rest of a short row.
-        let mut lanes = LANES / 2;
-        while lanes > 0 {
-            for i in 0..lanes {
-                low[i] = if low[i + lanes] < low[i] { low[i + lanes] } else { low[i] };
-                high[i] = if high[i + lanes] > high[i] { high[i + lanes] } else { high[i] };
+    }
+
+    /// See [`HybridStage::store`].
+    pub(super) fn finish(
+        stage: &HybridStage,
+        block: &SumBlock<'_>,
+        pixels: usize,
+        params: &[RowParams],
+        output: &mut [f32],
+        stride: usize,
+    ) {
+        let channels = block.channel..block.channel + block.columns;
+        let (scales, bias) = (&stage.scales[channels.clone()], &stage.bias[channels]);
+        for (at, (sums, output)) in block.sums.chunks_exact(COLUMNS_MAX).zip(output.chunks_mut(stride)).enumerate() {
+            let RowParams { scale: row, zero_point, .. } = params[(block.pixel + at) / pixels];
+            let each = output.iter_mut().zip(sums).zip(scales.iter().zip(bias).zip(block.column_sums));
+            let each = each.map(|((out, &sum), ((&scale, &bias), &column_sum))| {
+                (out, sum.wrapping_sub(zero_point.wrapping_mul(column_sum)) as f32, scale, bias)
+            });
+            match stage.order {
+                Order::FusedWeight => each.for_each(|(out, sum, scale, bias)| {
+                    *out = stage.bound((sum * row).mul_add(scale, bias));
+                }),
+                Order::WeightThenRow => each.for_each(|(out, sum, scale, bias)| {
+                    *out = stage.bound(sum * scale * row + bias);
+                }),
+                Order::Product => each.for_each(|(out, sum, scale, bias)| {
+                    *out = stage.bound(sum * (scale * row) + bias);
+                }),
             }
-            lanes /= 2;
-        }
-        (low[0], high[0])
-    }
-}
-
-multiversion! {
-    /// `clamp(round(value * inverse) + zero_point)`, halves to even.
-    fn quantize_even<>(params: RowParams, least: i32, values: &[f32], output: &mut [i8]) {
-        for (out, &value) in output.iter_mut().zip(values) {
-            let scaled = (value * params.inverse).clamp(-1024.0, 1024.0);
-            *out = (crate::requantize::round_even_small(scaled) + params.zero_point).clamp(least, 127) as i8;
-        }
-    }
-}
-
-multiversion! {
-    /// The same with halves away from zero: truncates after adding a half of the value's sign in f32.
-    fn quantize_away<>(params: RowParams, least: i32, values: &[f32], output: &mut [i8]) {
-        for (out, &value) in output.iter_mut().zip(values) {
-            let scaled = (value * params.inverse).clamp(-1024.0, 1024.0);
-            let rounded = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
-            *out = (rounded + params.zero_point).clamp(least, 127) as i8;
         }
     }
 }
 
 impl RowQuantizer {
-    pub(crate) fn params(self, ctx: Context<'_>, values: &[f32]) -> RowParams {
-        let (low, high) = range_with_zero(ctx.isa, values);
+    /// For values from `low` to `high`.
+    #[inline(always)]
+    pub(crate) fn params(self, (low, high): (f32, f32)) -> RowParams {
         match self {
             Self::Xnnpack => {
                 let inverse = if low == high { 1.0 } else { 255.0 / (high - low) };
@@ -144,16 +214,33 @@ impl RowQuantizer {
         if row == 0 || input.is_empty() {
             return;
         }
-        split(ctx.pool, params, 1, |at, params| params[0] = self.params(ctx, &input[at * row..(at + 1) * row]));
-        let params = &*params;
-        split(ctx.pool, output, row, |at, output| {
-            let values = &input[at * row..(at + 1) * row];
-            match self {
-                Self::Xnnpack => quantize_even(ctx.isa, params[at], -128, values, output),
-                Self::Asymmetric => quantize_away(ctx.isa, params[at], -128, values, output),
-                Self::Symmetric => quantize_away(ctx.isa, params[at], -127, values, output),
+        let threads = if input.len() < 2 * TASK_VALUES { 1 } else { ctx.pool.threads() };
+        if threads == 1 {
+            on_isa!(ctx.isa, quantize_rows(self, row, input, output, params));
+        } else if params.len() >= threads {
+            let rows = TASK_VALUES.div_ceil(row).min(params.len().div_ceil(threads));
+            ctx.pool.zip_chunks_mut(output, rows * row, params, rows, |task, output, params| {
+                let input = &input[task * rows * row..][..output.len()];
+                on_isa!(ctx.isa, quantize_rows(self, row, input, output, params));
+            });
+        } else {
+            // Few long rows: each is split.
+            for ((input, output), params) in input.chunks(row).zip(output.chunks_mut(row)).zip(params) {
+                let mut ranges = [(0.0, 0.0); RANGES];
+                let values = row.div_ceil(RANGES);
+                ctx.pool.chunks_mut(&mut ranges, 1, |task, range| {
+                    let start = (task * values).min(row);
+                    range[0] = on_isa!(ctx.isa, range(&input[start..(start + values).min(row)]));
+                });
+                let wider = |a: (f32, f32), b: (f32, f32)| (a.0.min(b.0), a.1.max(b.1));
+                *params = self.params(ranges.into_iter().fold((0.0, 0.0), wider));
+                let params = *params;
+                ctx.pool.chunks_mut(output, TASK_VALUES, |task, output| {
+                    let input = &input[task * TASK_VALUES..][..output.len()];
+                    on_isa!(ctx.isa, quantize(self, params, input, output));
+                });
             }
-        });
+        }
     }
 }
 
@@ -174,13 +261,33 @@ pub(crate) enum Order {
     FusedWeight,
     /// `sum * weight * row + bias` (LiteRT `reference/conv.h`, `HybridConvPerChannel`).
     WeightThenRow,
-    /// `sum * row * weight + bias` (LiteRT `optimized/integer_ops/depthwise_conv_hybrid.h`, last channels).
-    RowThenWeight,
     /// `sum * (weight * row) + bias` (LiteRT `optimized/sse_tensor_utils.cc` and the reference depthwise convolution).
     Product,
 }
 
 impl HybridStage {
+    /// `value` within the bounds of the activation; NaN becomes the lower one.
+    #[inline(always)]
+    pub(crate) fn bound(&self, value: f32) -> f32 {
+        let value = if value > self.low { value } else { self.low };
+        if value < self.high { value } else { self.high }
+    }
+
+    /// The scale of the weights of each channel.
+    pub(crate) fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// The bias of each channel.
+    pub(crate) fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// The bounds of the activation.
+    pub(crate) fn bounds(&self) -> [f32; 2] {
+        [self.low, self.high]
+    }
+
     pub(crate) fn new(
         kernel: &'static str,
         spec: &HybridSpec<'_>,
@@ -201,53 +308,17 @@ impl HybridStage {
         Ok(Self { order, scales, bias, low: low as f32, high: high as f32 })
     }
 
-    pub(crate) fn store(&self, ctx: Context<'_>, row: f32, sums: &[i32], channel: usize, output: &mut [f32]) {
-        let channels = channel..channel + output.len();
-        let (scales, bias) = (&self.scales[channels.clone()], &self.bias[channels]);
-        finish(ctx.isa, self.order, row, [self.low, self.high], sums, scales, bias, output);
-    }
-
-    /// With another order for these channels.
-    pub(crate) fn store_as(
+    /// Turns sums into results; those of row `i` begin at `i * stride` of `output`. Each `pixels` pixels have one of
+    /// `params`.
+    pub(crate) fn store(
         &self,
         ctx: Context<'_>,
-        order: Order,
-        row: f32,
-        sums: &[i32],
-        channel: usize,
+        block: &SumBlock<'_>,
+        pixels: usize,
+        params: &[RowParams],
         output: &mut [f32],
+        stride: usize,
     ) {
-        let channels = channel..channel + output.len();
-        let (scales, bias) = (&self.scales[channels.clone()], &self.bias[channels]);
-        finish(ctx.isa, order, row, [self.low, self.high], sums, scales, bias, output);
-    }
-}
-
-multiversion! {
-    fn finish<>(
-        order: Order,
-        row: f32,
-        bounds: [f32; 2],
-        sums: &[i32],
-        scales: &[f32],
-        bias: &[f32],
-        output: &mut [f32],
-    ) {
-        let [low, high] = bounds;
-        let each = output.iter_mut().zip(sums).zip(scales.iter().zip(bias));
-        match order {
-            Order::FusedWeight => each.for_each(|((out, &sum), (&scale, &bias))| {
-                *out = (sum as f32 * row).mul_add(scale, bias).max(low).min(high);
-            }),
-            Order::WeightThenRow => each.for_each(|((out, &sum), (&scale, &bias))| {
-                *out = (sum as f32 * scale * row + bias).max(low).min(high);
-            }),
-            Order::RowThenWeight => each.for_each(|((out, &sum), (&scale, &bias))| {
-                *out = (sum as f32 * row * scale + bias).max(low).min(high);
-            }),
-            Order::Product => each.for_each(|((out, &sum), (&scale, &bias))| {
-                *out = (sum as f32 * (scale * row) + bias).max(low).min(high);
-            }),
-        }
+        on_isa!(ctx.isa, finish(self, block, pixels, params, output, stride));
     }
 }

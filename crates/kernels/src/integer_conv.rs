@@ -107,6 +107,14 @@ pub(crate) fn channel_scales(kernel: &'static str, scales: &[f32], channels: usi
     }
 }
 
+/// The sum of the magnitudes of the weights of each output channel, zero point subtracted.
+fn magnitudes(weights: Weights<'_>, zero_point: i32, channels: usize) -> impl Iterator<Item = u64> {
+    let row = weights.len() / channels.max(1);
+    (0..channels).map(move |channel| {
+        (channel * row..(channel + 1) * row).map(|at| u64::from((weights.at(at) - zero_point).unsigned_abs())).sum()
+    })
+}
+
 /// Images as the integer convolutions read them: widened to i16 and padded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Images {
@@ -188,7 +196,10 @@ pub(crate) struct IntegerConv {
     /// Where the segments of a row begin, relative to its first tap; one list for all groups.
     segments: Vec<usize>,
     bias: Vec<i32>,
+    /// Of 64-bit sums.
     wide_bias: Option<Vec<i64>>,
+    /// Whether no 64-bit sum leaves 32 bits; then `bias` is what `wide_bias` says.
+    fits: bool,
 }
 
 impl IntegerConv {
@@ -218,6 +229,7 @@ impl IntegerConv {
             }
         }
         let per_group = out_channels / groups;
+        let raw = weights;
         let weights = (0..groups)
             .map(|group| {
                 PackedWeights::pack(per_group, segments.len(), taps * depth, |column, segment, element| {
@@ -226,11 +238,19 @@ impl IntegerConv {
                 })
             })
             .collect();
-        let wide_bias = match bias {
-            Bias::I64(bias) => Some(bias.to_vec()),
-            _ => None,
-        };
-        Ok(Self { geometry, weights, segments, bias: bias.narrow(out_channels), wide_bias })
+        let (mut narrow, mut wide_bias, mut fits) = (bias.narrow(out_channels), None, false);
+        if let Bias::I64(bias) = bias {
+            let magnitudes = magnitudes(raw, weight_zero_point, out_channels);
+            fits = bias.iter().zip(magnitudes).all(|(&bias, magnitude)| {
+                let largest = magnitude.saturating_mul(i16::MIN.unsigned_abs().into());
+                bias.unsigned_abs().saturating_add(largest) <= i32::MAX as u64
+            });
+            if fits {
+                narrow = bias.iter().map(|&bias| bias as i32).collect();
+            }
+            wide_bias = Some(bias.to_vec());
+        }
+        Ok(Self { geometry, weights, segments, bias: narrow, wide_bias, fits })
     }
 
     pub(crate) fn geometry(&self) -> &Conv2dGeometry {
@@ -330,7 +350,7 @@ impl IntegerConv {
                         break;
                     }
                     let at = |row: usize| (tile + row) * row_out + first - channel;
-                    if let Some(bias) = &self.wide_bias {
+                    if let (Some(bias), false) = (&self.wide_bias, self.fits) {
                         let mut sums = [[0i64; NR]; MR];
                         for sums in &mut sums[..used] {
                             sums[..len].copy_from_slice(&bias[first..first + len]);
@@ -348,7 +368,9 @@ impl IntegerConv {
                         weights.multiply(ctx.isa, wide, &rows, used, &self.segments, panel, &mut sums);
                         for (row, sums) in sums.iter().enumerate().take(used) {
                             let pixel = first_pixel + pixel + tile + row;
-                            store(pixel, first, Sums::Narrow(&sums[..len]), &mut out[at(row)..at(row) + len]);
+                            let sums = &sums[..len];
+                            let sums = if self.fits { Sums::Fitting(sums) } else { Sums::Narrow(sums) };
+                            store(pixel, first, sums, &mut out[at(row)..at(row) + len]);
                         }
                     }
                 }
@@ -364,6 +386,8 @@ pub(crate) enum Sums<'a> {
     Narrow(&'a [i32]),
     /// 64-bit.
     Wide(&'a [i64]),
+    /// 64-bit ones none of which leaves 32 bits.
+    Fitting(&'a [i32]),
 }
 
 /// Positions of an axis with its padding.

@@ -87,3 +87,80 @@ impl Pool2dGeometry {
         self.height.taps(out_y).len() * self.width.taps(out_x).len()
     }
 }
+
+/// The elements of a window that are on the image.
+#[derive(Clone, Copy)]
+pub(crate) struct Taps<'a, T> {
+    /// From the first one on.
+    image: &'a [T],
+    rows: usize,
+    columns: usize,
+    row_len: usize,
+    channels: usize,
+}
+
+impl<'a, T: Copy> Taps<'a, T> {
+    /// Those of an output pixel.
+    #[inline(always)]
+    pub(crate) fn new(g: &Pool2dGeometry, image: &'a [T], out_y: usize, out_x: usize) -> Self {
+        let (rows, columns) = (g.height.taps(out_y), g.width.taps(out_x));
+        let first = g.tap(out_y, out_x, rows.start, columns.start) * g.channels;
+        Self {
+            image: &image[first..],
+            rows: rows.len(),
+            columns: columns.len(),
+            row_len: g.width.input * g.channels,
+            channels: g.channels,
+        }
+    }
+
+    /// How many for each channel.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// `finish` of the elements of each channel, folded with `f` in row order.
+    #[inline(always)]
+    pub(crate) fn for_channels<A: Copy, Y>(
+        &self,
+        y: &mut [Y],
+        start: A,
+        f: impl Fn(A, T) -> A,
+        finish: impl Fn(A) -> Y,
+    ) {
+        let done = self.blocks::<A, Y, 32>(0, y, start, &f, &finish);
+        let done = self.blocks::<A, Y, 8>(done, y, start, &f, &finish);
+        self.blocks::<A, Y, 1>(done, y, start, &f, &finish);
+    }
+
+    /// The same for `N` channels at a time from `first` on, whose states stay in registers; returns the first that is left.
+    #[inline(always)]
+    fn blocks<A: Copy, Y, const N: usize>(
+        &self,
+        first: usize,
+        y: &mut [Y],
+        start: A,
+        f: &impl Fn(A, T) -> A,
+        finish: &impl Fn(A) -> Y,
+    ) -> usize {
+        let mut channel = first;
+        for y in y[first..].chunks_exact_mut(N) {
+            let mut states = [start; N];
+            for row in 0..self.rows {
+                let pixels = &self.image[row * self.row_len + channel..];
+                for column in 0..self.columns {
+                    let Some(x) = pixels[column * self.channels..].first_chunk::<N>() else { break };
+                    for (state, &x) in states.iter_mut().zip(x) {
+                        *state = f(*state, x);
+                    }
+                }
+            }
+            for (y, state) in y.iter_mut().zip(states) {
+                *y = finish(state);
+            }
+            channel += N;
+        }
+        channel
+    }
+}

@@ -79,17 +79,13 @@ fn frexp(real: f64) -> (f64, i32) {
     (f64::from_bits(bits & !(0x7ff << 52) | 1022 << 52), exponent - 1022)
 }
 
-/// `2 * a * b / 2^32` to nearest, saturating the one product that does not fit (gemmlowp
-/// `SaturatingRoundingDoublingHighMul`). The division truncates after a nudge that depends on the sign.
+/// `2 * a * b / 2^32` to nearest with halves upwards, saturating the one product that does not fit (gemmlowp
+/// `SaturatingRoundingDoublingHighMul`, which adds a nudge that depends on the sign and cuts: the same, without a branch).
 #[inline]
 #[must_use]
 pub fn doubling_high_product(a: i32, b: i32) -> i32 {
-    if a == i32::MIN && b == i32::MIN {
-        return i32::MAX;
-    }
-    let product = i64::from(a) * i64::from(b);
-    let nudge = if product >= 0 { 1i64 << 30 } else { 1 - (1i64 << 30) };
-    ((product + nudge) / (1i64 << 31)) as i32
+    let high = (i64::from(a) * i64::from(b) + (1i64 << 30)) >> 31;
+    if a == i32::MIN && b == i32::MIN { i32::MAX } else { high as i32 }
 }
 
 /// `x / 2^exponent` to nearest, halves away from zero (gemmlowp `RoundingDivideByPOT`).
@@ -157,41 +153,119 @@ impl OutputStage {
         let ends = [self.zero_point, self.min, self.max];
         match &self.rounding {
             Rounding::Float(scales) => store_float(isa, &scales[channels], ends, accumulators, output),
-            Rounding::Double(scales) => {
-                store_each(&scales[channels], ends, accumulators, output, |scale, acc| {
-                    (f64::from(acc) * scale).round() as i32
-                });
-            }
-            Rounding::Reference(scales) => {
-                store_each(&scales[channels], ends, accumulators, output, FixedPoint::round_twice);
-            }
-            Rounding::UpTwice(scales) => {
-                store_each(&scales[channels], ends, accumulators, output, FixedPoint::round_up_twice);
-            }
+            Rounding::Double(scales) => store_double(isa, &scales[channels], ends, accumulators, output),
+            Rounding::Reference(scales) => store_twice(isa, &scales[channels], ends, accumulators, output),
+            Rounding::UpTwice(scales) => store_up_twice(isa, &scales[channels], ends, accumulators, output),
             Rounding::UpTwiceBy8(scales) => {
                 let whole = (scales.len() / 8 * 8).saturating_sub(channel).min(output.len());
                 let scales = &scales[channels];
                 let (output, rest) = output.split_at_mut(whole);
-                store_each(&scales[..whole], ends, accumulators, output, FixedPoint::round_up_twice);
-                store_each(&scales[whole..], ends, &accumulators[whole..], rest, FixedPoint::round_twice);
+                store_up_twice(isa, &scales[..whole], ends, accumulators, output);
+                store_twice(isa, &scales[whole..], ends, &accumulators[whole..], rest);
             }
         }
     }
 
     /// The same for 64-bit accumulators (int16 activations with int64 bias).
     #[inline]
-    pub fn store_wide<T: Quantized>(&self, accumulators: &[i64], channel: usize, output: &mut [T]) {
-        let Self { zero_point, min, max, .. } = *self;
-        for (at, (out, &acc)) in output.iter_mut().zip(accumulators).enumerate() {
-            let rounded = match &self.rounding {
-                Rounding::Float(scales) => (acc as f32 * scales[channel + at]).round_ties_even() as i32,
-                Rounding::Double(scales) => (acc as f64 * scales[channel + at]).round() as i32,
-                Rounding::Reference(scales) | Rounding::UpTwice(scales) | Rounding::UpTwiceBy8(scales) => {
-                    scales[channel + at].round_wide(acc)
-                }
-            };
-            *out = T::narrow(rounded.wrapping_add(zero_point).clamp(min, max));
+    pub fn store_wide<T: Quantized>(&self, isa: Isa, accumulators: &[i64], channel: usize, output: &mut [T]) {
+        self.store_rounded_wide(isa, accumulators, channel, output);
+    }
+
+    /// [`Self::store_wide`] of accumulators that happen to fit 32 bits.
+    #[inline]
+    pub fn store_wide_32<T: Quantized>(&self, isa: Isa, accumulators: &[i32], channel: usize, output: &mut [T]) {
+        self.store_rounded_wide(isa, accumulators, channel, output);
+    }
+
+    fn store_rounded_wide<A: Accumulator, T: Quantized>(
+        &self,
+        isa: Isa,
+        accumulators: &[A],
+        channel: usize,
+        output: &mut [T],
+    ) {
+        let channels = channel..channel + output.len();
+        let ends = [self.zero_point, self.min, self.max];
+        match &self.rounding {
+            Rounding::Float(scales) => store_wide_float(isa, &scales[channels], ends, accumulators, output),
+            Rounding::Double(scales) => store_double(isa, &scales[channels], ends, accumulators, output),
+            Rounding::Reference(scales) | Rounding::UpTwice(scales) | Rounding::UpTwiceBy8(scales) => {
+                store_wide_fixed(isa, &scales[channels], ends, accumulators, output);
+            }
         }
+    }
+}
+
+/// 32 or 64 bits.
+trait Accumulator: Copy {
+    fn to_i64(self) -> i64;
+    fn to_f64(self) -> f64;
+    fn to_f32(self) -> f32;
+}
+
+macro_rules! accumulator {
+    ($($type:ident)*) => {$(
+        impl Accumulator for $type {
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                self.into()
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
+        }
+    )*};
+}
+accumulator!(i32 i64);
+
+/// `x.round() as i32`, which no instruction does: halves away from zero. The fraction is exact.
+#[inline(always)]
+fn round_away(x: f64) -> i32 {
+    let whole = x.trunc();
+    let fraction = x - whole;
+    let away = if fraction >= 0.5 { 1.0 } else { 0.0 } - if fraction <= -0.5 { 1.0 } else { 0.0 };
+    (whole + away) as i32
+}
+
+multiversion! {
+    fn store_double<A: Accumulator, T: Quantized>(
+        scales: &[f64], ends: [i32; 3], accumulators: &[A], output: &mut [T],
+    ) {
+        store_each(scales, ends, accumulators, output, |scale, acc| round_away(acc.to_f64() * scale));
+    }
+}
+
+multiversion! {
+    fn store_twice<T: Quantized>(scales: &[FixedPoint], ends: [i32; 3], accumulators: &[i32], output: &mut [T]) {
+        store_each(scales, ends, accumulators, output, FixedPoint::round_twice);
+    }
+}
+
+multiversion! {
+    fn store_up_twice<T: Quantized>(scales: &[FixedPoint], ends: [i32; 3], accumulators: &[i32], output: &mut [T]) {
+        store_each(scales, ends, accumulators, output, FixedPoint::round_up_twice);
+    }
+}
+
+multiversion! {
+    fn store_wide_fixed<A: Accumulator, T: Quantized>(
+        scales: &[FixedPoint], ends: [i32; 3], accumulators: &[A], output: &mut [T],
+    ) {
+        store_each(scales, ends, accumulators, output, |scale, acc| scale.round_wide(acc.to_i64()));
+    }
+}
+
+multiversion! {
+    fn store_wide_float<A: Accumulator, T: Quantized>(
+        scales: &[f32], ends: [i32; 3], accumulators: &[A], output: &mut [T],
+    ) {
+        store_each(scales, ends, accumulators, output, |scale, acc| (acc.to_f32() * scale).round_ties_even() as i32);
     }
 }
 
@@ -206,13 +280,13 @@ multiversion! {
     }
 }
 
-#[inline]
-fn store_each<T: Quantized, S: Copy>(
+#[inline(always)]
+fn store_each<A: Copy, T: Quantized, S: Copy>(
     scales: &[S],
     ends: [i32; 3],
-    accumulators: &[i32],
+    accumulators: &[A],
     output: &mut [T],
-    round: impl Fn(S, i32) -> i32,
+    round: impl Fn(S, A) -> i32,
 ) {
     let [zero_point, min, max] = ends;
     for ((out, &acc), &scale) in output.iter_mut().zip(accumulators).zip(scales) {
@@ -243,5 +317,26 @@ mod tests {
         assert_eq!([-5, 5, 7].map(|x| quarter.round_up_twice(x)), [-1, 2, 2]);
         assert_eq!([-6, -2, 2, 6].map(|x| quarter.round_wide(x)), [-1, 0, 1, 2]);
         assert_eq!([-1.5, -0.5, 0.5, 1.5, 2.5].map(round_even_small), [-2, 0, 0, 2, 2]);
+    }
+
+    #[test]
+    fn products_and_halves_round_as_their_definitions_say() {
+        let nudged = |a: i32, b: i32| {
+            let product = i64::from(a) * i64::from(b);
+            let nudge = if product >= 0 { 1i64 << 30 } else { 1 - (1i64 << 30) };
+            if (a, b) == (i32::MIN, i32::MIN) { i32::MAX } else { ((product + nudge) / (1i64 << 31)) as i32 }
+        };
+        let values = [i32::MIN, i32::MIN + 1, -(1 << 30), -3, -1, 0, 1, 2, 1 << 15, 1 << 30, i32::MAX - 1, i32::MAX];
+        for a in values {
+            for b in values {
+                for (a, b) in [(a, b), (a.wrapping_add(12_345), b), (a, b.wrapping_sub(77))] {
+                    assert_eq!(doubling_high_product(a, b), nudged(a, b), "{a} {b}");
+                }
+            }
+        }
+        let below_half = 0.5f64.next_down();
+        for x in [0.0, below_half, 0.5, 1.5, 2.5, 1e9 + 0.5, 2_147_483_646.5, 3e9, f64::NAN] {
+            assert_eq!([round_away(x), round_away(-x)], [x.round() as i32, (-x).round() as i32], "{x}");
+        }
     }
 }

@@ -47,10 +47,27 @@ impl Walk {
         Ok(Self { dims: fixed, rank: merged.len(), inner, rows })
     }
 
-    /// Whether `a` is read from end to end while each row reads the same of `b`: a value per channel.
-    pub(crate) fn repeats_b(&self) -> bool {
-        let (outer, inner) = (self.dims[0], self.inner);
-        self.rank == 1 && (outer.a, outer.b, inner.a, inner.b) == (inner.size, 0, 1, 1)
+    /// Calls `visit(rows, offsets, steps)` for runs of `rows` along the last outer dimension: `offsets` are those of a and b for
+    /// the first row, `steps` lead to the next.
+    pub(crate) fn for_runs(
+        &self,
+        rows: std::ops::Range<usize>,
+        mut visit: impl FnMut(std::ops::Range<usize>, [usize; 2], [usize; 2]),
+    ) {
+        let dims = &self.dims[..self.rank];
+        let last = dims.last().copied().unwrap_or(Dim { size: 1, a: 0, b: 0 });
+        let mut first = rows.start;
+        while first < rows.end {
+            let (mut rest, mut offsets) = (first, [0; 2]);
+            for dim in dims.iter().rev() {
+                let at = rest % dim.size;
+                rest /= dim.size;
+                offsets = [offsets[0] + at * dim.a, offsets[1] + at * dim.b];
+            }
+            let count = (last.size - first % last.size).min(rows.end - first);
+            visit(first..first + count, offsets, [last.a, last.b]);
+            first += count;
+        }
     }
 
     /// Calls `visit(row, offset of a, offset of b)` for each position of the outer dimensions in `rows`.

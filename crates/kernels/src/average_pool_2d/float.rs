@@ -1,7 +1,7 @@
 //! Float kernels of AVERAGE_POOL_2D, forward and backward.
 
 use crate::dispatch::multiversion;
-use crate::pool_2d::Pool2dGeometry;
+use crate::pool_2d::{Pool2dGeometry, Taps};
 use crate::{Activation, Isa, Pool, Real, Unsupported};
 
 /// A planned AVERAGE_POOL_2D on NHWC tensors.
@@ -71,18 +71,13 @@ impl AveragePool2d {
 
 multiversion! {
     fn forward_row<T: Real>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[T], y: &mut [T]) {
-        let channels = g.channels;
-        for (out_x, y) in y.chunks_exact_mut(channels).enumerate() {
-            y.fill(T::ZERO);
-            g.for_window(out_y, out_x, |pixel| {
-                for (y, &x) in y.iter_mut().zip(&x[pixel * channels..][..channels]) {
-                    *y += x;
-                }
-            });
-            let scale = T::ONE / T::from_f64(g.window_len(out_y, out_x) as f64);
-            for y in y {
-                *y = activation.apply(*y * scale);
-            }
+        for (out_x, y) in y.chunks_exact_mut(g.channels).enumerate() {
+            let taps = Taps::new(g, x, out_y, out_x);
+            let scale = T::ONE / T::from_f64(taps.count() as f64);
+            taps.for_channels(y, T::ZERO, |sum, x| sum + x, |sum| sum * scale);
+        }
+        if activation != Activation::None {
+            y.iter_mut().for_each(|y| *y = activation.apply(*y));
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::dispatch::multiversion;
 use crate::integer_conv::split;
 use crate::max_pool_2d::quantized::rows_per_task;
 use crate::numerics::{QuantParams, Quantized, builtin_range, check_activation};
-use crate::pool_2d::Pool2dGeometry;
+use crate::pool_2d::{Pool2dGeometry, Taps};
 use crate::{Activation, Context, Unsupported};
 use std::marker::PhantomData;
 
@@ -64,32 +64,15 @@ impl<T: Quantized> QuantizedAveragePool2d<T> {
 multiversion! {
     /// Output row `y`.
     fn pool_row<T: Quantized>(geometry: &Pool2dGeometry, image: &[T], y: usize, bounds: (i32, i32), output: &mut [T]) {
-        /// Channels summed at once, on the stack.
-        const BLOCK: usize = 64;
-        let Pool2dGeometry { height, width, channels, .. } = *geometry;
-        for (x, output) in output.chunks_exact_mut(channels).enumerate() {
-            let count = (height.taps(y).len() * width.taps(x).len()) as i32;
-            for (block, output) in output.chunks_mut(BLOCK).enumerate() {
-                let mut sums = [0i32; BLOCK];
-                for tap_y in height.taps(y) {
-                    for tap_x in width.taps(x) {
-                        let at = geometry.tap(y, x, tap_y, tap_x) * channels + block * BLOCK;
-                        let values = &image[at..at + output.len()];
-                        if let Some(values) = values.first_chunk::<BLOCK>() {
-                            // In registers.
-                            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value.widen());
-                        } else {
-                            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value.widen());
-                        }
-                    }
-                }
-                for (out, &sum) in output.iter_mut().zip(&sums) {
-                    let half = if sum > 0 { count / 2 } else { -(count / 2) };
-                    // In f64 the quotient of two such integers never rounds up to the next one.
-                    let quotient = (f64::from(sum + half) / f64::from(count)) as i32;
-                    *out = T::narrow(quotient.clamp(bounds.0, bounds.1));
-                }
-            }
+        for (x, output) in output.chunks_exact_mut(geometry.channels).enumerate() {
+            let taps = Taps::new(geometry, image, y, x);
+            let count = taps.count() as i32;
+            taps.for_channels(output, 0, |sum, x: T| sum + x.widen(), |sum| {
+                let half = if sum > 0 { count / 2 } else { -(count / 2) };
+                // In f64 the quotient of two such integers never rounds up to the next one.
+                let quotient = (f64::from(sum + half) / f64::from(count)) as i32;
+                T::narrow(quotient.clamp(bounds.0, bounds.1))
+            });
         }
     }
 }

@@ -86,7 +86,7 @@ impl<A: Quantized, B: Quantized> QuantizedBatchMatmul<A, B> {
                     if A::BITS == 16 {
                         let mut sums = [0_i64; BLOCK];
                         dot_wide(ctx.isa, row, columns, &mut sums[..y.len()]);
-                        self.stage.store_wide(&sums[..y.len()], 0, y);
+                        self.stage.store_wide(ctx.isa, &sums[..y.len()], 0, y);
                     } else {
                         let mut sums = [0_i32; BLOCK];
                         dot(ctx.isa, row, columns, &mut sums[..y.len()]);

@@ -1,8 +1,7 @@
 //! Dynamic-range CONV_2D: float in and out, int8 weights.
 
 use super::{Conv2dGeometry, Window};
-use crate::byte_conv::ByteConv;
-use crate::dispatch::multiversion;
+use crate::byte_conv::{ByteConv, SumBlock};
 use crate::hybrid::{HybridStage, Order, RowParams, RowQuantizer};
 use crate::integer_conv::{Bias, Weights, scratch_bytes, typed_scratch};
 use crate::numerics::Numerics;
@@ -89,15 +88,6 @@ pub(crate) fn hybrid_scratch_bytes(conv: &ByteConv) -> usize {
     scratch_bytes::<RowParams>(geometry.batch) + geometry.input_len() + conv.scratch_len()
 }
 
-multiversion! {
-    /// `sums -= zero_point * column_sums`, wrapping.
-    fn subtract_products<>(zero_point: i32, column_sums: &[i32], sums: &mut [i32]) {
-        for (sum, &column) in sums.iter_mut().zip(column_sums) {
-            *sum = sum.wrapping_sub(zero_point.wrapping_mul(column));
-        }
-    }
-}
-
 /// The body shared with FULLY_CONNECTED; a row of the output has `pixels` pixels.
 pub(crate) fn run_hybrid(
     conv: &ByteConv,
@@ -120,10 +110,8 @@ pub(crate) fn run_hybrid(
     let quantized: &mut [i8] = bytemuck::cast_slice_mut(quantized);
     quantizer.run(ctx, input.len() / geometry.batch, input, quantized, params);
     let (quantized, params) = (&*quantized, &*params);
-    let store = |pixel: usize, channel: usize, sums: &mut [i32], column_sums: &[i32], out: &mut [f32]| {
-        let RowParams { scale, zero_point, .. } = params[pixel / pixels];
-        subtract_products(ctx.isa, zero_point, column_sums, sums);
-        stage.store(ctx, scale, sums, channel, out);
+    let store = |block: &SumBlock<'_>, output: &mut [f32], stride: usize| {
+        stage.store(ctx, block, pixels, params, output, stride);
     };
     conv.run_sums(ctx, quantized, output, padded, |image| params[image].zero_point, store);
 }

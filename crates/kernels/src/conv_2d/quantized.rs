@@ -254,7 +254,8 @@ impl<T: Quantized> Body<T> {
                 assert!(then.is_none(), "a table of bytes for other outputs");
                 let store = |_: usize, channel: usize, sums: Sums<'_>, out: &mut [T]| match sums {
                     Sums::Narrow(sums) => stage.store(ctx.isa, sums, channel, out),
-                    Sums::Wide(sums) => stage.store_wide(sums, channel, out),
+                    Sums::Wide(sums) => stage.store_wide(ctx.isa, sums, channel, out),
+                    Sums::Fitting(sums) => stage.store_wide_32(ctx.isa, sums, channel, out),
                 };
                 conv.run(ctx, input, output, typed_scratch(scratch), |_| self.input_zero_point, store);
             }
@@ -295,7 +296,9 @@ pub fn reference<T: Quantized>(
                     let Some(out) = outputs.next() else { return };
                     let out = std::slice::from_mut(out);
                     match spec.bias {
-                        Bias::I64(bias) => stage.store_wide(&[sum.wrapping_add(bias[channel])], channel, out),
+                        Bias::I64(bias) => {
+                            stage.store_wide(Isa::Scalar, &[sum.wrapping_add(bias[channel])], channel, out)
+                        }
                         Bias::I32(bias) => {
                             stage.store(Isa::Scalar, &[(sum as i32).wrapping_add(bias[channel])], channel, out)
                         }

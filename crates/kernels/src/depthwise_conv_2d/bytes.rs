@@ -9,6 +9,7 @@ use super::DepthwiseConv2dGeometry;
 use crate::byte_gemm::{Activations, reads_signed};
 use crate::byte_output::{ByteRange, float_scales};
 use crate::byte_table::ByteTable;
+use crate::dispatch::multiversion;
 use crate::integer_conv::Weights;
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
 use crate::requantize::OutputStage;
@@ -59,9 +60,11 @@ pub(crate) struct ByteDepthwise {
     /// `block slot`: start values of the sums where activations are read as unsigned and as signed bytes.
     bias_unsigned: Vec<i32>,
     bias_signed: Vec<i32>,
-    /// `block slot`, where the output stage is the float one.
-    scales: Option<Vec<f32>>,
-    range: ByteRange,
+    /// Where the output stage is the float one, scales by `block slot`.
+    stage: Option<(Vec<f32>, ByteRange)>,
+    /// `block slot`: the channel, and the sum of its weights.
+    channels: Vec<usize>,
+    sums: Vec<i32>,
     /// What is added to every weight: 128 minus the zero point of unsigned weights, else 0.
     weight_offset: i32,
     /// Whether a weight is -128, whose products the AVX2 and NEON kernels cannot sum in 16 bits.
@@ -99,6 +102,41 @@ pub(super) enum Output<'a> {
     Sums(&'a mut [i32]),
 }
 
+/// How sums of an image with a zero point of its own become floats: `clamp(sum * first * second + add)`, rounded after each
+/// step. All but the bounds by slot.
+#[derive(Clone, Copy)]
+pub(super) struct Floats<'a> {
+    pub(super) zero_point: i32,
+    /// What [`ByteDepthwise::bias`] gave.
+    pub(super) bias: &'a [i32],
+    pub(super) first: &'a [f32],
+    pub(super) second: &'a [f32],
+    pub(super) add: &'a [f32],
+    pub(super) low: f32,
+    pub(super) high: f32,
+}
+
+impl Floats<'_> {
+    /// Finishes a block of sums whose first slot is `slot`.
+    fn finish(&self, isa: Isa, slot: usize, sums: &[i32; BLOCK], results: &mut [f32; BLOCK]) {
+        let slots = slot..slot + BLOCK;
+        let factors = [&self.first[slots.clone()], &self.second[slots.clone()], &self.add[slots]];
+        finish(isa, factors, [self.low, self.high], sums, results);
+    }
+}
+
+multiversion! {
+    fn finish<>(factors: [&[f32]; 3], bounds: [f32; 2], sums: &[i32; BLOCK], results: &mut [f32; BLOCK]) {
+        let [first, second, add] = factors.map(|values| &values[..BLOCK]);
+        for at in 0..BLOCK {
+            let value = sums[at] as f32 * first[at] * second[at] + add[at];
+            // NaN becomes the lower bound.
+            let value = if value > bounds[0] { value } else { bounds[0] };
+            results[at] = if value < bounds[1] { value } else { bounds[1] };
+        }
+    }
+}
+
 impl Output<'_> {
     pub(super) fn len(&self) -> usize {
         match self {
@@ -110,14 +148,14 @@ impl Output<'_> {
 
 impl ByteDepthwise {
     /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and activations of `T`
-    /// (`i8` or `u8`) whose zero point is `zero_point`.
+    /// (`i8` or `u8`) whose zero point is `zero_point`. Without a `stage`, [`Self::run_floats`] runs it.
     pub(super) fn new<T: Quantized>(
         geometry: DepthwiseConv2dGeometry,
         weights: Weights<'_>,
         weight_zero_point: i32,
         bias: &[i32],
         zero_point: i32,
-        stage: &OutputStage,
+        stage: Option<&OutputStage>,
     ) -> Result<Self, Unsupported> {
         const KERNEL: &str = "depthwise_conv_2d";
         if weights.len() != geometry.weights_len() {
@@ -160,7 +198,7 @@ impl ByteDepthwise {
         let mut buffer = Buffer::new(slots * groups * TAPS);
         let packed = buffer.as_mut_slice::<i8>();
         let (mut bias_unsigned, mut bias_signed) = (vec![0; slots], vec![0; slots]);
-        let mut scales = vec![0.0; slots];
+        let (mut channel_of, mut sums) = (vec![0; slots], vec![0; slots]);
         let mut has_min = false;
         for at in 0..period * channels {
             let (channel, block, slot) = (at % channels, at / BLOCK, slot(at % BLOCK));
@@ -175,10 +213,12 @@ impl ByteDepthwise {
             let at = block * BLOCK + slot;
             bias_unsigned[at] = bias[channel].wrapping_sub(activations.zero(false).wrapping_mul(sum));
             bias_signed[at] = bias[channel].wrapping_sub(activations.zero(true).wrapping_mul(sum));
-            if let Some(from) = float_scales(stage) {
-                scales[at] = from[channel];
-            }
+            (channel_of[at], sums[at]) = (channel, sum);
         }
+        let stage = stage.and_then(|stage| {
+            let scales = float_scales(stage)?;
+            Some((channel_of.iter().map(|&channel| scales[channel]).collect(), ByteRange::new(stage, T::MIN == 0)))
+        });
         Ok(Self {
             geometry,
             activations,
@@ -191,8 +231,9 @@ impl ByteDepthwise {
             weights: buffer,
             bias_unsigned,
             bias_signed,
-            scales: float_scales(stage).is_some().then_some(scales),
-            range: ByteRange::new(stage, T::MIN == 0),
+            stage,
+            channels: channel_of,
+            sums,
             weight_offset,
             has_min,
         })
@@ -240,39 +281,121 @@ impl ByteDepthwise {
         self.padded.run(ctx, batch, input, multiplier, |_| bytes, output, channels, scratch, run);
     }
 
-    /// A row of output pixels, whose first tap is at the start of `input`.
-    fn line<T: Quantized>(&self, isa: Isa, stage: &OutputStage, input: &[u8], output: &mut [T]) {
-        let signed = reads_signed(isa);
+    /// Slots of all blocks: how long the arrays of [`Floats`] are.
+    pub(super) fn slots(&self) -> usize {
+        self.sums.len()
+    }
+
+    /// The channel of each slot.
+    pub(super) fn channels(&self) -> &[usize] {
+        &self.channels
+    }
+
+    /// Start values of the sums, by slot, where activations have another zero point than the planned 0.
+    pub(super) fn bias(&self, isa: Isa, zero_point: i32, bias: &mut [i32]) {
+        for ((bias, &planned), &sum) in bias.iter_mut().zip(self.planned_bias(isa)).zip(&self.sums) {
+            *bias = planned.wrapping_sub(zero_point.wrapping_mul(sum));
+        }
+    }
+
+    fn planned_bias(&self, isa: Isa) -> &[i32] {
+        if reads_signed(isa) { &self.bias_signed } else { &self.bias_unsigned }
+    }
+
+    /// Runs on int8 activations, planned for the zero point 0 and without bias, of which image `i` is as `floats(i)` says.
+    /// `input` and `output` are NHWC.
+    pub(super) fn run_floats<'a>(
+        &self,
+        ctx: Context<'_>,
+        input: &[i8],
+        output: &mut [f32],
+        scratch: &mut [u8],
+        floats: impl Fn(usize) -> Floats<'a> + Sync,
+    ) {
+        let DepthwiseConv2dGeometry { batch, height, width, multiplier, .. } = self.geometry;
+        assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
+        assert_eq!(input.len(), self.geometry.input_len(), "input elements");
+        assert_eq!(output.len(), self.geometry.output_len(), "output elements");
+        if output.is_empty() {
+            return;
+        }
+        let channels = self.geometry.out_channels();
+        let flip = self.activations.flip(reads_signed(ctx.isa));
+        let bytes = |image| Bytes { zero: floats(image).zero_point as u8, flip };
+        let pixels = height.output * width.output;
+        let run = |pixel: usize, band: &[u8], output: &mut [f32]| {
+            let floats = floats(pixel / pixels);
+            for (y, output) in output.chunks_exact_mut(width.output * channels).enumerate() {
+                let input = &band[y * height.stride * self.padded.row_len()..];
+                let (row, run) = self.row(input, floats.bias, output.len());
+                self.float_line(ctx.isa, &row, run, &floats, output);
+            }
+        };
+        self.padded.run(ctx, batch, bytemuck::cast_slice(input), multiplier, bytes, output, channels, scratch, run);
+    }
+
+    fn float_line(&self, isa: Isa, row: &Row<'_>, run: usize, floats: &Floats<'_>, output: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(isa, Isa::Avx512Vnni) {
+            let Floats { bias, first, second, add, .. } = floats;
+            assert!([bias.len(), first.len(), second.len(), add.len()] == [self.slots(); 4], "a value for every slot");
+            // SAFETY: `run_floats` has asserted that the CPU has it; `row` has checked the bounds, and there are weights and
+            // values for every slot.
+            unsafe { super::bytes_x86_64::vnni_floats(row, run, floats, output) };
+            return;
+        }
+        for (pixel, output) in output.chunks_exact_mut(run).enumerate() {
+            for (block, output) in output.chunks_mut(BLOCK).enumerate() {
+                let mut slots = [0; BLOCK];
+                let row = Row { input: &row.input[pixel * row.step..], ..*row };
+                self.multiply(isa, &row, BLOCK, block, &mut Output::Sums(&mut slots));
+                let mut results = [0.0; BLOCK];
+                floats.finish(isa, block % self.blocks * BLOCK, &slots, &mut results);
+                for (at, group) in output.chunks_mut(4).enumerate() {
+                    group.copy_from_slice(&results[slot(at * 4)..][..group.len()]);
+                }
+            }
+        }
+    }
+
+    /// A row of `len` outputs whose first tap is at the start of `input`, and how long its runs are.
+    fn row<'a>(&'a self, input: &'a [u8], bias: &'a [i32], len: usize) -> (Row<'a>, usize) {
         let (channels, width) = (self.geometry.out_channels(), self.geometry.width);
-        let run = if self.flat { output.len() } else { channels };
+        let run = if self.flat { len } else { channels };
         let step = match (self.flat, self.padded.is_by_phase()) {
             (true, _) => 0,
             (false, true) => channels,
             (false, false) => self.padded.column(width.stride),
         };
+        let reach = (len / run - 1) * step + self.taps.iter().max().unwrap_or(&0) + run.next_multiple_of(BLOCK);
+        assert!(reach <= input.len(), "a row of the depthwise convolution reaches past the input");
         let row = Row {
             input,
             taps: &self.taps,
             step,
             blocks: self.blocks,
             weights: self.weights.as_slice(),
-            bias: if signed { &self.bias_signed } else { &self.bias_unsigned },
+            bias,
             weight_offset: self.weight_offset,
             ones: &self.ones,
             reuse: self.reuse,
         };
-        let reach =
-            (output.len() / run - 1) * step + self.taps.iter().max().unwrap_or(&0) + run.next_multiple_of(BLOCK);
-        assert!(reach <= input.len(), "a row of the depthwise convolution reaches past the input");
-        if let Some(scales) = &self.scales {
+        (row, run)
+    }
+
+    /// A row of output pixels, whose first tap is at the start of `input`.
+    fn line<T: Quantized>(&self, isa: Isa, stage: &OutputStage, input: &[u8], output: &mut [T]) {
+        let channels = self.geometry.out_channels();
+        let (row, run) = self.row(input, self.planned_bias(isa), output.len());
+        if let Some((scales, range)) = &self.stage {
             let out = bytemuck::cast_slice_mut(output);
-            self.multiply(isa, &row, run, 0, &mut Output::Bytes { out, scales, range: self.range });
+            self.multiply(isa, &row, run, 0, &mut Output::Bytes { out, scales, range: *range });
             return;
         }
         for (pixel, output) in output.chunks_exact_mut(run).enumerate() {
             for (block, output) in output.chunks_mut(BLOCK).enumerate() {
                 let mut slots = [0; BLOCK];
-                let row = Row { input: &input[pixel * step..], ..row };
+                let row = Row { input: &input[pixel * row.step..], ..row };
                 self.multiply(isa, &row, BLOCK, block, &mut Output::Sums(&mut slots));
                 let sums: [i32; BLOCK] = std::array::from_fn(|at| slots[slot(at)]);
                 let mut done = 0;

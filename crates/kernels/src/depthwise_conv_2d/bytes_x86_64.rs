@@ -1,6 +1,6 @@
 //! The depthwise kernels of x86-64. All take a [`Row`] whose bounds `ByteDepthwise::multiply` has checked.
 
-use super::bytes::{BLOCK, Output, Row, TAPS};
+use super::bytes::{BLOCK, Floats, Output, Row, TAPS};
 use crate::byte_output::{ByteRange, x86_64};
 use std::arch::x86_64::*;
 
@@ -25,21 +25,107 @@ pub(super) unsafe fn vnni(row: &Row<'_>, run: usize, first: usize, output: &mut 
             (Output::Bytes { out, scales, range }, offset) => {
                 let to = Bytes { out, run, scales: scales.as_ptr(), range: x86_64::Wide::new(*range) };
                 match (row.groups(), row.reuse, offset) {
-                    (1, _, false) => vnni_few::<1, false>(row, to),
-                    (2, _, false) => vnni_few::<2, false>(row, to),
-                    (3, false, false) => vnni_few::<3, false>(row, to),
-                    (3, true, false) => vnni_columns::<false>(row, to),
-                    (3, false, true) => vnni_few::<3, true>(row, to),
-                    (3, true, true) => vnni_columns::<true>(row, to),
-                    (_, _, false) => vnni_many::<false>(row, to),
-                    (_, _, true) => vnni_many::<true>(row, to),
+                    (1, _, false) => vnni_few::<1, false, _>(row, to),
+                    (2, _, false) => vnni_few::<2, false, _>(row, to),
+                    (3, false, false) => vnni_few::<3, false, _>(row, to),
+                    (3, true, false) => vnni_columns::<false, _>(row, to),
+                    (3, false, true) => vnni_few::<3, true, _>(row, to),
+                    (3, true, true) => vnni_columns::<true, _>(row, to),
+                    (_, _, false) => vnni_many::<false, _>(row, to),
+                    (_, _, true) => vnni_many::<true, _>(row, to),
                 }
             }
         }
     }
 }
 
-/// Where bytes go.
+/// The same for floats; weights are signed.
+///
+/// # Safety
+/// The CPU has AVX-512 and VNNI; the bounds of the row are checked, and `floats` has values for every slot.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn vnni_floats(row: &Row<'_>, run: usize, floats: &Floats<'_>, out: &mut [f32]) {
+    let to = Reals { out, run, floats: *floats };
+    // SAFETY: the caller's.
+    unsafe {
+        match (row.groups(), row.reuse) {
+            (3, true) => vnni_columns::<false, _>(row, to),
+            (3, false) => vnni_few::<3, false, _>(row, to),
+            _ => vnni_many::<false, _>(row, to),
+        }
+    }
+}
+
+/// Where results go.
+trait Store {
+    /// Outputs, and how many of them are one run.
+    fn lens(&self) -> [usize; 2];
+
+    /// Stores the block of outputs at `done + at`, of which the run has `run - at` more, with the scales of `block`.
+    ///
+    /// # Safety
+    /// As [`vnni`]; the outputs are among those of [`Self::lens`].
+    unsafe fn store(&mut self, sums: [__m512i; 4], block: usize, done: usize, at: usize);
+}
+
+/// Floats.
+struct Reals<'a> {
+    out: &'a mut [f32],
+    run: usize,
+    floats: Floats<'a>,
+}
+
+impl Store for Reals<'_> {
+    fn lens(&self) -> [usize; 2] {
+        [self.out.len(), self.run]
+    }
+
+    #[inline(always)]
+    unsafe fn store(&mut self, sums: [__m512i; 4], block: usize, done: usize, at: usize) {
+        // SAFETY: the caller's.
+        unsafe { self.store_block(sums, block, done, at) }
+    }
+}
+
+impl Reals<'_> {
+    /// # Safety
+    /// As [`Store::store`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store_block(&mut self, sums: [__m512i; 4], block: usize, done: usize, at: usize) {
+        let Floats { first, second, add, low, high, .. } = self.floats;
+        let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
+        let mut q = [_mm512_setzero_ps(); 4];
+        for (i, (q, sums)) in q.iter_mut().zip(sums).enumerate() {
+            // SAFETY: there are values for every slot.
+            let values = |values: &[f32]| unsafe { _mm512_loadu_ps(values.as_ptr().add(block * BLOCK + i * 16)) };
+            let scaled = _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), values(first)), values(second));
+            // Of a NaN and a number, `vmaxps` takes the second operand.
+            *q = _mm512_min_ps(_mm512_max_ps(_mm512_add_ps(scaled, values(add)), low), high);
+        }
+        // Lane `b` of vector `i` holds the four outputs from `16 b + 4 i` on.
+        let [a, b, c, d] = q;
+        let (low_ab, low_cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
+        let (high_ab, high_cd) = (_mm512_shuffle_f32x4::<0xee>(a, b), _mm512_shuffle_f32x4::<0xee>(c, d));
+        let vectors = [
+            _mm512_shuffle_f32x4::<0x88>(low_ab, low_cd),
+            _mm512_shuffle_f32x4::<0xdd>(low_ab, low_cd),
+            _mm512_shuffle_f32x4::<0x88>(high_ab, high_cd),
+            _mm512_shuffle_f32x4::<0xdd>(high_ab, high_cd),
+        ];
+        let left = self.run - at;
+        for (i, vector) in vectors.into_iter().enumerate() {
+            let left = left.saturating_sub(i * 16).min(16);
+            // SAFETY: only what is left of the run is written.
+            unsafe {
+                let out = self.out.as_mut_ptr().wrapping_add(done + at + i * 16);
+                _mm512_mask_storeu_ps(out, ((1u32 << left) - 1) as u16, vector);
+            }
+        }
+    }
+}
+
+/// Bytes.
 struct Bytes<'a> {
     out: &'a mut [u8],
     run: usize,
@@ -47,14 +133,24 @@ struct Bytes<'a> {
     range: x86_64::Wide,
 }
 
+impl Store for Bytes<'_> {
+    fn lens(&self) -> [usize; 2] {
+        [self.out.len(), self.run]
+    }
+
+    #[inline(always)]
+    unsafe fn store(&mut self, sums: [__m512i; 4], block: usize, done: usize, at: usize) {
+        // SAFETY: the caller's.
+        unsafe { self.store_block(sums, block, done, at) }
+    }
+}
+
 impl Bytes<'_> {
-    /// Stores the block of outputs at `done + at`, of which the run has `run - at` more, with the scales of `block`.
-    ///
     /// # Safety
-    /// As [`vnni`]; the outputs lie in `out`.
+    /// As [`Store::store`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn store(&mut self, mut sums: [__m512i; 4], block: usize, done: usize, at: usize) {
+    unsafe fn store_block(&mut self, mut sums: [__m512i; 4], block: usize, done: usize, at: usize) {
         for (q, sums) in sums.iter_mut().enumerate() {
             // SAFETY: the plan made scales for every block.
             let scales = unsafe { _mm512_loadu_ps(self.scales.add(block * BLOCK + q * 16)) };
@@ -95,10 +191,11 @@ unsafe fn vnni_block<const R: bool>(row: &Row<'_>, first: usize, out: &mut [i32]
 /// As [`vnni`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vnni_many<const R: bool>(row: &Row<'_>, mut to: Bytes<'_>) {
+unsafe fn vnni_many<const R: bool, S: Store>(row: &Row<'_>, mut to: S) {
+    let [len, run] = to.lens();
     let mut input = row.input.as_ptr();
-    for done in (0..to.out.len()).step_by(to.run) {
-        for at in (0..to.run).step_by(BLOCK) {
+    for done in (0..len).step_by(run) {
+        for at in (0..run).step_by(BLOCK) {
             let block = at / BLOCK % row.blocks;
             // SAFETY: the caller's.
             unsafe {
@@ -119,13 +216,14 @@ type Group = [__m512i; 4];
 /// As [`vnni`]; the row has `G` groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vnni_few<const G: usize, const R: bool>(row: &Row<'_>, mut to: Bytes<'_>) {
-    for block in 0..row.blocks.min(to.run.div_ceil(BLOCK)) {
+unsafe fn vnni_few<const G: usize, const R: bool, S: Store>(row: &Row<'_>, mut to: S) {
+    let [len, run] = to.lens();
+    for block in 0..row.blocks.min(run.div_ceil(BLOCK)) {
         // SAFETY: the plan made weights and biases for every block.
         let few = unsafe { Few::<G>::load(row, block) };
         let mut input = row.input.as_ptr();
-        for done in (0..to.out.len()).step_by(to.run) {
-            for at in (block * BLOCK..to.run).step_by(row.blocks * BLOCK) {
+        for done in (0..len).step_by(run) {
+            for at in (block * BLOCK..run).step_by(row.blocks * BLOCK) {
                 // SAFETY: the run lies in the input; the caller's.
                 unsafe {
                     let input = input.add(at);
@@ -144,7 +242,8 @@ unsafe fn vnni_few<const G: usize, const R: bool>(row: &Row<'_>, mut to: Bytes<'
 /// As [`vnni`]; the row has three groups, and runs begin one column apart.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vnni_columns<const R: bool>(row: &Row<'_>, mut to: Bytes<'_>) {
+unsafe fn vnni_columns<const R: bool, S: Store>(row: &Row<'_>, mut to: S) {
+    let [len, run] = to.lens();
     for block in 0..row.blocks {
         // SAFETY: the plan made weights and biases for every block; the caller's.
         unsafe {
@@ -152,7 +251,7 @@ unsafe fn vnni_columns<const R: bool>(row: &Row<'_>, mut to: Bytes<'_>) {
             let mut input = row.input.as_ptr().add(block * BLOCK);
             // Named variables, as an array that is rotated would live in memory.
             let (mut left, mut middle) = (few.read(input, 0), few.read(input, 1));
-            for done in (0..to.out.len()).step_by(to.run) {
+            for done in (0..len).step_by(run) {
                 let right = few.read(input, 2);
                 to.store(few.sums::<R>([left, middle, right]), block, done, block * BLOCK);
                 (left, middle) = (middle, right);

@@ -1,7 +1,7 @@
 //! Dynamic-range DEPTHWISE_CONV_2D: float in and out, int8 weights. LiteRT runs it in the builtin in both modes.
 
 use super::DepthwiseConv2dGeometry;
-use super::sums::DepthwiseSums;
+use super::bytes::{ByteDepthwise, Floats};
 use crate::hybrid::{HybridSpec, HybridStage, Order, RowParams, RowQuantizer};
 use crate::integer_conv::{Weights, scratch_bytes, typed_scratch};
 use crate::numerics::Numerics;
@@ -13,9 +13,12 @@ const VECTOR: usize = 4;
 /// A planned dynamic-range DEPTHWISE_CONV_2D; each image has its own scale and zero point.
 #[derive(Debug, Clone)]
 pub struct HybridDepthwiseConv2d {
-    sums: DepthwiseSums,
+    conv: ByteDepthwise,
     stage: HybridStage,
     numerics: Numerics,
+    /// By slot: the weight scale and the bias.
+    scales: Vec<f32>,
+    bias: Vec<f32>,
 }
 
 impl HybridDepthwiseConv2d {
@@ -29,17 +32,27 @@ impl HybridDepthwiseConv2d {
             Numerics::Litert => Order::WeightThenRow,
             Numerics::Reference => Order::Product,
         };
-        let stage = HybridStage::new("depthwise_conv_2d", spec, geometry.out_channels(), order)?;
-        let sums = DepthwiseSums::new(geometry, Weights::I8(spec.weights), 0)?;
-        Ok(Self { sums, stage, numerics: spec.numerics })
+        let channels = geometry.out_channels();
+        let stage = HybridStage::new("depthwise_conv_2d", spec, channels, order)?;
+        let conv = ByteDepthwise::new::<i8>(geometry, Weights::I8(spec.weights), 0, &vec![0; channels], 0, None)?;
+        let by_slot = |values: &[f32]| -> Vec<f32> {
+            conv.channels().iter().map(|&channel| values.get(channel).copied().unwrap_or(0.0)).collect()
+        };
+        let (scales, bias) = (by_slot(stage.scales()), by_slot(stage.bias()));
+        Ok(Self { conv, stage, numerics: spec.numerics, scales, bias })
     }
 
     /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
-        let geometry = self.sums.geometry();
-        let params = scratch_bytes::<RowParams>(geometry.batch);
-        params + geometry.input_len() + scratch_bytes::<i16>(self.sums.scratch_len())
+        let geometry = self.conv.geometry();
+        let images = scratch_bytes::<RowParams>(geometry.batch) + scratch_bytes::<i32>(self.factors_len());
+        images + geometry.input_len() + self.conv.scratch_len()
+    }
+
+    /// 32-bit values that belong to the images: for each, start values of the sums and both factors.
+    fn factors_len(&self) -> usize {
+        self.conv.geometry().batch * 3 * self.conv.slots()
     }
 
     /// Runs. `input` and `output` are NHWC.
@@ -47,29 +60,51 @@ impl HybridDepthwiseConv2d {
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, input: &[f32], output: &mut [f32], scratch: &mut [u8]) {
-        let geometry = self.sums.geometry();
+        let geometry = self.conv.geometry();
         assert_eq!(input.len(), geometry.input_len(), "input elements");
         if output.is_empty() {
             return;
         }
         let (params, scratch) = scratch.split_at_mut(scratch_bytes::<RowParams>(geometry.batch));
         let params = &mut typed_scratch::<RowParams>(params)[..geometry.batch];
-        let (quantized, wide) = scratch.split_at_mut(geometry.input_len());
+        let (factors, scratch) = scratch.split_at_mut(scratch_bytes::<i32>(self.factors_len()));
+        let factors = &mut typed_scratch::<i32>(factors)[..self.factors_len()];
+        let (quantized, padded) = scratch.split_at_mut(geometry.input_len());
         let quantized: &mut [i8] = bytemuck::cast_slice_mut(quantized);
         RowQuantizer::Asymmetric.run(ctx, input.len() / geometry.batch, input, quantized, params);
-        let (quantized, params) = (&*quantized, &*params);
-        let pixels = geometry.height.output * geometry.width.output;
-        let vectors = geometry.out_channels() / VECTOR * VECTOR;
-        let store = |pixel: usize, channel: usize, sums: &[i32], out: &mut [f32]| {
-            let row = params[pixel / pixels].scale;
-            let whole = match self.numerics {
-                Numerics::Litert => vectors.saturating_sub(channel).min(out.len()),
-                Numerics::Reference => out.len(),
-            };
-            let (out, tail) = out.split_at_mut(whole);
-            self.stage.store(ctx, row, &sums[..whole], channel, out);
-            self.stage.store_as(ctx, Order::RowThenWeight, row, &sums[whole..], channel + whole, tail);
+        let slots = self.conv.slots();
+        for (factors, params) in factors.chunks_exact_mut(3 * slots).zip(&*params) {
+            let (bias, factors) = factors.split_at_mut(slots);
+            self.conv.bias(ctx.isa, params.zero_point, bias);
+            let (first, second) = factors.split_at_mut(slots);
+            self.factors(params.scale, bytemuck::cast_slice_mut(first), bytemuck::cast_slice_mut(second));
+        }
+        let (params, factors) = (&*params, &*factors);
+        let [low, high] = self.stage.bounds();
+        let floats = |image: usize| {
+            let (bias, factors) = factors[image * 3 * slots..][..3 * slots].split_at(slots);
+            let (first, second) = bytemuck::cast_slice(factors).split_at(slots);
+            Floats { zero_point: params[image].zero_point, bias, first, second, add: &self.bias, low, high }
         };
-        self.sums.run(ctx, quantized, output, typed_scratch(wide), |image| params[image].zero_point, store);
+        self.conv.run_floats(ctx, quantized, output, padded, floats);
+    }
+
+    /// What a sum of each slot is multiplied with, one after the other, in an image of the scale `row`.
+    fn factors(&self, row: f32, first: &mut [f32], second: &mut [f32]) {
+        if self.numerics == Numerics::Reference {
+            first.iter_mut().zip(&self.scales).for_each(|(first, scale)| *first = scale * row);
+            second.fill(1.0);
+            return;
+        }
+        first.copy_from_slice(&self.scales);
+        second.fill(row);
+        let vectors = self.conv.geometry().out_channels() / VECTOR * VECTOR;
+        if vectors < self.conv.geometry().out_channels() {
+            for ((first, second), &channel) in first.iter_mut().zip(second).zip(self.conv.channels()) {
+                if channel >= vectors {
+                    std::mem::swap(first, second);
+                }
+            }
+        }
     }
 }

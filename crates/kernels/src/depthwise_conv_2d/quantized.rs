@@ -3,15 +3,19 @@
 use super::DepthwiseConv2dGeometry;
 use super::bytes::ByteDepthwise;
 use super::sums::DepthwiseSums;
+use crate::byte_conv::ByteConv;
 use crate::byte_table::ByteTable;
+use crate::conv_2d::Conv2dGeometry;
 use crate::conv_2d::quantized::{Bias, QuantizedSpec};
-use crate::integer_conv::{channel_scales, scratch_bytes, typed_scratch};
+use crate::integer_conv::{Weights, channel_scales, scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, Quantized, builtin_range, xnnpack_range};
 use crate::requantize::{OutputStage, Rounding};
 use crate::{Context, Unsupported};
 use std::marker::PhantomData;
 
 const KERNEL: &str = "depthwise_conv_2d";
+/// Channels made of one that fill enough of a matrix product's columns.
+const CONV_CHANNELS: usize = 4;
 
 /// A planned integer DEPTHWISE_CONV_2D on activations of type `T` (`i8`, `u8` or `i16`).
 ///
@@ -20,6 +24,7 @@ const KERNEL: &str = "depthwise_conv_2d";
 /// int16 one without an int64 bias; here a 32-bit bias is widened.
 #[derive(Debug, Clone)]
 pub struct QuantizedDepthwiseConv2d<T> {
+    geometry: DepthwiseConv2dGeometry,
     product: Product,
     stage: OutputStage,
     input_zero_point: i32,
@@ -30,6 +35,8 @@ pub struct QuantizedDepthwiseConv2d<T> {
 enum Product {
     /// 8-bit activations.
     Bytes(Box<ByteDepthwise>),
+    /// 8-bit activations of one channel, of which some are made: a convolution.
+    Conv(Box<ByteConv>),
     /// 16-bit activations, with the bias.
     Words(DepthwiseSums, Vec<i64>),
 }
@@ -65,20 +72,23 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
         let (min, max) = range(spec.activation, spec.output);
         let stage = OutputStage { rounding, zero_point: spec.output.zero_point, min, max };
         let QuantizedSpec { weights, weight_zero_point, input, .. } = *spec;
-        let product = if T::BITS == 8 {
-            let bias: Vec<i32> = bias.iter().map(|&bias| bias as i32).collect();
+        let narrow: Vec<i32> = bias.iter().map(|&bias| bias as i32).collect();
+        let product = if T::BITS == 8 && geometry.in_channels == 1 && channels >= CONV_CHANNELS {
+            let conv = one_channel::<T>(geometry, spec, &narrow, &stage)?;
+            Product::Conv(Box::new(conv))
+        } else if T::BITS == 8 {
             Product::Bytes(Box::new(ByteDepthwise::new::<T>(
                 geometry,
                 weights,
                 weight_zero_point,
-                &bias,
+                &narrow,
                 input.zero_point,
-                &stage,
+                Some(&stage),
             )?))
         } else {
             Product::Words(DepthwiseSums::new(geometry, weights, weight_zero_point)?, bias)
         };
-        Ok(Self { product, stage, input_zero_point: input.zero_point, element: PhantomData })
+        Ok(Self { geometry, product, stage, input_zero_point: input.zero_point, element: PhantomData })
     }
 
     /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
@@ -86,6 +96,7 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
     pub fn scratch_bytes(&self) -> usize {
         match &self.product {
             Product::Bytes(conv) => conv.scratch_len(),
+            Product::Conv(conv) => conv.scratch_len(),
             Product::Words(sums, _) => scratch_bytes::<i16>(sums.scratch_len()),
         }
     }
@@ -93,10 +104,7 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
     /// The geometry it was planned for.
     #[must_use]
     pub fn geometry(&self) -> &DepthwiseConv2dGeometry {
-        match &self.product {
-            Product::Bytes(conv) => conv.geometry(),
-            Product::Words(sums, _) => sums.geometry(),
-        }
+        &self.geometry
     }
 
     /// Runs. `input` and `output` are NHWC.
@@ -110,7 +118,7 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
     /// Whether [`Self::run_then`] takes a table: outputs have 8 bits, and so have the operands of the product.
     #[must_use]
     pub fn takes_table(&self) -> bool {
-        matches!(self.product, Product::Bytes(_))
+        matches!(self.product, Product::Bytes(_) | Product::Conv(_))
     }
 
     /// The same, then each output byte through a table.
@@ -128,6 +136,7 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
         const BLOCK: usize = 64;
         let (sums, bias) = match &self.product {
             Product::Bytes(conv) => return conv.run(ctx, &self.stage, input, output, scratch, then),
+            Product::Conv(conv) => return conv.run(ctx, &self.stage, input, output, scratch, then),
             Product::Words(sums, bias) => (sums, bias),
         };
         assert!(then.is_none(), "a table of bytes for other outputs");
@@ -136,17 +145,47 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
             for ((wide, &sum), &bias) in wide.iter_mut().zip(sums).zip(&bias[channel..]) {
                 *wide = bias.wrapping_add(sum.into());
             }
-            self.stage.store_wide(&wide[..sums.len()], channel, out);
+            self.stage.store_wide(ctx.isa, &wide[..sums.len()], channel, out);
         };
         sums.run(ctx, input, output, typed_scratch(scratch), |_| self.input_zero_point, store);
     }
+}
+
+/// The convolution that makes the output channels of the only input channel.
+fn one_channel<T: Quantized>(
+    geometry: DepthwiseConv2dGeometry,
+    spec: &QuantizedSpec<'_>,
+    bias: &[i32],
+    stage: &OutputStage,
+) -> Result<ByteConv, Unsupported> {
+    let DepthwiseConv2dGeometry { batch, height, width, multiplier: out_channels, .. } = geometry;
+    if spec.weights.len() != geometry.weights_len() {
+        let reason = format!("{} weights, expected {} for {geometry:?}", spec.weights.len(), geometry.weights_len());
+        return Err(Unsupported::new(KERNEL, reason));
+    }
+    let taps = height.kernel * width.kernel;
+    // From `tap channel` to `channel tap`.
+    let order = (0..out_channels * taps).map(|at| at % taps * out_channels + at / taps);
+    let (signed, unsigned): (Vec<i8>, Vec<u8>);
+    let weights = match spec.weights {
+        Weights::I8(from) => {
+            signed = order.map(|at| from[at]).collect();
+            Weights::I8(&signed)
+        }
+        Weights::U8(from) => {
+            unsigned = order.map(|at| from[at]).collect();
+            Weights::U8(&unsigned)
+        }
+    };
+    let geometry = Conv2dGeometry { batch, height, width, in_channels: 1, out_channels, groups: 1 };
+    let zero_points = (spec.weight_zero_point, spec.input.zero_point);
+    ByteConv::new::<T>(geometry, weights, zero_points.0, Bias::I32(bias), zero_points.1, Some(stage))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::conv_2d::Window;
-    use crate::conv_2d::quantized::Weights;
     use crate::{Activation, Isa, Numerics, Pool, QuantParams};
     use proptest::prelude::*;
 
@@ -193,7 +232,7 @@ mod tests {
             }
             let mut out = [T::narrow(0)];
             if T::BITS == 16 {
-                stage.store_wide(&[sum], channel, &mut out);
+                stage.store_wide(Isa::Scalar, &[sum], channel, &mut out);
             } else {
                 stage.store(Isa::Scalar, &[sum as i32], channel, &mut out);
             }

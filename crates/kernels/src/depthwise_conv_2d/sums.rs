@@ -48,10 +48,6 @@ impl DepthwiseSums {
         Ok(Self { geometry, weights, taps })
     }
 
-    pub(crate) fn geometry(&self) -> &DepthwiseConv2dGeometry {
-        &self.geometry
-    }
-
     fn images(&self) -> Images {
         let DepthwiseConv2dGeometry { batch, height, width, in_channels, .. } = self.geometry;
         Images { batch, height, width, channels: in_channels }

@@ -1,7 +1,7 @@
 //! Float kernels of MAX_POOL_2D, forward and backward.
 
 use crate::dispatch::multiversion;
-use crate::pool_2d::Pool2dGeometry;
+use crate::pool_2d::{Pool2dGeometry, Taps};
 use crate::{Activation, Isa, Pool, Real, Unsupported};
 
 /// A planned MAX_POOL_2D on NHWC tensors.
@@ -76,36 +76,11 @@ impl MaxPool2d {
     }
 }
 
-/// `B` channels from `first` on of one row of output pixels.
-#[inline(always)]
-fn forward_block<T: Real, const B: usize>(g: &Pool2dGeometry, out_y: usize, first: usize, x: &[T], y: &mut [T]) {
-    for (out_x, y) in y.chunks_exact_mut(g.channels).enumerate() {
-        let mut largest = [-T::INFINITY; B];
-        g.for_window(out_y, out_x, |pixel| {
-            if let Some(x) = x[pixel * g.channels + first..].first_chunk::<B>() {
-                for (largest, &x) in largest.iter_mut().zip(x) {
-                    *largest = x.larger(*largest);
-                }
-            }
-        });
-        y[first..first + B].copy_from_slice(&largest);
-    }
-}
-
 multiversion! {
     fn forward_row<T: Real>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[T], y: &mut [T]) {
-        let mut first = 0;
-        while first + BLOCK <= g.channels {
-            forward_block::<T, BLOCK>(g, out_y, first, x, y);
-            first += BLOCK;
-        }
-        while first + SMALL_BLOCK <= g.channels {
-            forward_block::<T, SMALL_BLOCK>(g, out_y, first, x, y);
-            first += SMALL_BLOCK;
-        }
-        while first < g.channels {
-            forward_block::<T, 1>(g, out_y, first, x, y);
-            first += 1;
+        for (out_x, y) in y.chunks_exact_mut(g.channels).enumerate() {
+            let taps = Taps::new(g, x, out_y, out_x);
+            taps.for_channels(y, -T::INFINITY, |largest, x| x.larger(largest), |largest| largest);
         }
         if activation != Activation::None {
             for y in y {
@@ -117,7 +92,6 @@ multiversion! {
 
 /// Channels at a time, whose pending gradients stay in registers.
 const BLOCK: usize = 32;
-const SMALL_BLOCK: usize = 8;
 
 multiversion! {
     fn backward_image<T: Real>(

@@ -3,7 +3,7 @@
 use crate::dispatch::multiversion;
 use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
-use crate::pool_2d::Pool2dGeometry;
+use crate::pool_2d::{Pool2dGeometry, Taps};
 use crate::{Activation, Context, Unsupported};
 use std::marker::PhantomData;
 
@@ -71,59 +71,12 @@ impl<T: Quantized> QuantizedMaxPool2d<T> {
 multiversion! {
     /// Output row `y`.
     fn pool_row<T: Quantized>(geometry: &Pool2dGeometry, image: &[T], y: usize, bounds: (T, T), output: &mut [T]) {
-        let channels = geometry.channels;
-        let rows = geometry.height.taps(y);
-        for (x, output) in output.chunks_exact_mut(channels).enumerate() {
-            let columns = geometry.width.taps(x);
-            let first = geometry.tap(y, x, rows.start, columns.start) * channels;
-            let window = Taps { image: &image[first..], rows: rows.len(), columns: columns.len() };
-            let step = geometry.width.input * channels;
-            let mut done = 0;
-            done += blocks::<T, 64>(window, step, channels, done, bounds, output);
-            done += blocks::<T, 32>(window, step, channels, done, bounds, output);
-            done += blocks::<T, 16>(window, step, channels, done, bounds, output);
-            done += blocks::<T, 4>(window, step, channels, done, bounds, output);
-            blocks::<T, 1>(window, step, channels, done, bounds, output);
+        for (x, output) in output.chunks_exact_mut(geometry.channels).enumerate() {
+            let taps = Taps::new(geometry, image, y, x);
+            // No value on the image is below the smallest.
+            taps.for_channels(output, T::narrow(T::MIN), |best, x| best.max(x), |best| best.max(bounds.0).min(bounds.1));
         }
     }
-}
-
-/// The taps of an output pixel that fall on the image, from the first on.
-#[derive(Clone, Copy)]
-struct Taps<'a, T> {
-    image: &'a [T],
-    rows: usize,
-    columns: usize,
-}
-
-/// Channels from `from` on, `LANES` at a time, which stay in registers over all taps. Returns how many.
-#[inline(always)]
-fn blocks<T: Quantized, const LANES: usize>(
-    taps: Taps<'_, T>,
-    row_step: usize,
-    channels: usize,
-    from: usize,
-    (min, max): (T, T),
-    output: &mut [T],
-) -> usize {
-    let mut done = 0;
-    for output in output[from..].chunks_exact_mut(LANES) {
-        // No value on the image is below it.
-        let mut best = [T::narrow(T::MIN); LANES];
-        for y in 0..taps.rows {
-            for x in 0..taps.columns {
-                let values = &taps.image[y * row_step + x * channels + from + done..][..LANES];
-                for (best, &value) in best.iter_mut().zip(values) {
-                    *best = (*best).max(value);
-                }
-            }
-        }
-        for (out, best) in output.iter_mut().zip(best) {
-            *out = best.max(min).min(max);
-        }
-        done += LANES;
-    }
-    done
 }
 
 /// Rows of `row_len` elements that make a task worth a thread.
