@@ -8,7 +8,7 @@ use crate::byte_conv::SumBlock;
 use crate::byte_gemm::COLUMNS_MAX;
 use crate::integer_conv::channel_scales;
 use crate::numerics::Numerics;
-use crate::{Activation, Context, Isa, Unsupported};
+use crate::{Activation, Context, Unsupported};
 
 /// Values that a task quantizes: some microseconds.
 const TASK_VALUES: usize = 32 << 10;
@@ -70,10 +70,10 @@ macro_rules! on_isa {
         match $isa {
             // SAFETY: the CPU has what `isa` needs, as was just asserted.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Vnni => unsafe { x86_64::avx512::$name($($arg),*) },
+            crate::Isa::Avx512 | crate::Isa::Avx512Vnni => unsafe { x86_64::avx512::$name($($arg),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { x86_64::avx2::$name($($arg),*) },
+            crate::Isa::Avx2 => unsafe { x86_64::avx2::$name($($arg),*) },
             _ => portable::$name($($arg),*),
         }
     }};

@@ -89,7 +89,7 @@ impl WideFullyConnected {
                         Bias::I64(bias) => bias[first + at],
                     });
                 }
-                self.stage.store_wide(sums, first, y);
+                self.stage.store_wide(ctx.isa, sums, first, y);
             }
         });
     }
