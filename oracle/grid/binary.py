@@ -171,6 +171,15 @@ def prelu(rng):
                     yield single(f"{dtype}_{label}_{key}_{ratio}", BUILTIN.PRELU, [x, alpha], [y])
 
 
+def add_n(rng):
+    """Cases of ADD_N."""
+    for count in (2, 3, 5):
+        x = [T("f32", (2, 5), feed=np.round(rng.standard_normal((2, 5)) * 64) / 64) for _ in range(count)]
+        yield single(f"f32_{count}", BUILTIN.ADD_N, x, [T("f32", (2, 5))], options("AddNOptions"), sums=True)
+        x = [integer(rng, "i32", (3, 4)) for _ in range(count)]
+        yield single(f"i32_{count}", BUILTIN.ADD_N, x, [T("i32", (3, 4))], options("AddNOptions"))
+
+
 OPS = {
     "add": arithmetic(BUILTIN.ADD, "AddOptions", ["i16", "i32", "i64"], potScaleInt16=False),
     "sub": arithmetic(BUILTIN.SUB, "SubOptions", ["i32", "i64"], potScaleInt16=False),
@@ -180,4 +189,5 @@ OPS = {
     "minimum": extremum(BUILTIN.MINIMUM),
     "squared_difference": squared_difference,
     "prelu": prelu,
+    "add_n": add_n,
 }

@@ -23,6 +23,19 @@ pub enum Binary {
     SquaredDifference,
 }
 
+/// The sum of the operands in `y`, added in their order.
+///
+/// # Panics
+/// If there is no operand, or one is of another length than `y`.
+pub fn add_n<'a, T: Copy + 'a>(y: &mut [T], mut operands: impl Iterator<Item = &'a [T]>, add: impl Fn(T, T) -> T) {
+    let first = operands.next().unwrap_or_else(|| panic!("ADD_N has an operand"));
+    y.copy_from_slice(first);
+    for x in operands {
+        assert_eq!(x.len(), y.len(), "operands of one shape");
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = add(*y, x));
+    }
+}
+
 impl Binary {
     /// y = activation(a op b) on the planned shapes.
     ///

@@ -161,7 +161,8 @@ pub fn exactness(op: &Op) -> Exactness {
         // exp, a sum of positive terms, a division.
         Op::Softmax(_) => Exactness::Sum(8.0),
         Op::LogSoftmax(_) => Exactness::LogSum(8.0),
-        Op::AveragePool2d(_)
+        Op::AddN(_)
+        | Op::AveragePool2d(_)
         | Op::BatchNormalization(_)
         | Op::Conv2d(_)
         | Op::DepthwiseConv2d(_)

@@ -27,6 +27,23 @@ binary_ops! {
     FloorMod "FLOOR_MOD" ": `a - b * floor(a / b)`, which has the sign of `b`.";
 }
 
+/// ADD_N: the sum of one or more tensors of one shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddN;
+
+impl OpSpec for AddN {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+        let shape = &inputs.get(0, "first operand")?.shape;
+        for index in 1..inputs.len() {
+            let other = &inputs.get(index, "operand")?.shape;
+            if other != shape {
+                return Err(inputs.malformed(format!("operand {index} has shape {other:?}, the first {shape:?}")));
+            }
+        }
+        Ok(vec![shape.clone()])
+    }
+}
+
 /// Attributes of DIV: `a / b`, of integers towards zero.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Div {

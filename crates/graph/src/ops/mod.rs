@@ -54,7 +54,7 @@ mod window;
 
 pub use activations::{Elu, Gelu, HardSwish, LeakyRelu, Logistic, Relu, Relu0To1, Relu6, ReluN1To1, Tanh};
 pub use add::{Add, broadcast_shapes};
-pub use arithmetic::{Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, SquaredDifference};
+pub use arithmetic::{AddN, Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, SquaredDifference};
 pub use average_pool_2d::AveragePool2d;
 pub use batch_matmul::{BatchMatmul, BatchMatmulSizes};
 pub use batch_normalization::BatchNormalization;
@@ -262,6 +262,7 @@ op_table! {
     SplitV "split_v" "SPLIT_V" Some(102), SAME_SCALE;
     Ceil "ceil" "CEIL" Some(104), FLOAT;
     ReverseV2 "reverse_v2" "REVERSE_V2" Some(105), SAME_SCALE;
+    AddN "add_n" "ADD_N" Some(106), FLOAT;
     GatherNd "gather_nd" "GATHER_ND" Some(107), SAME_SCALE;
     Cos "cos" "COS" Some(108), FLOAT;
     Where "where" "WHERE" Some(109), FLOAT;

@@ -1,7 +1,7 @@
 //! ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE.
 
 use litesmith_graph::{DType, Error, Result, ops::Activation};
-use litesmith_kernels::binary::Binary;
+use litesmith_kernels::binary::{Binary, add_n};
 use litesmith_kernels::broadcast::Broadcast;
 use litesmith_kernels::integer::Integer;
 use litesmith_kernels::numerics::Quantized;
@@ -63,6 +63,30 @@ pub(super) fn plan_sum(
             Ok(())
         })),
         None => plan(cx, op, activation),
+    }
+}
+
+/// ADD_N: LiteRT has float32 and int32.
+pub(super) fn plan_add_n(cx: &NodeContext<'_>) -> Result<Kernel> {
+    let dtype = cx.output()?.dtype;
+    let operands = cx.node.inputs.len();
+    for index in 0..operands {
+        if cx.input(index)?.dtype != dtype {
+            return Err(cx.no_kernel());
+        }
+    }
+    match dtype {
+        DType::F32 => Ok(Kernel::new(cx.kernel_name(dtype), move |_, mut io| {
+            let (inputs, y) = io.split::<f32>();
+            add_n(y, (0..operands).map(|index| inputs.get(index)), |a, b| a + b);
+            Ok(())
+        })),
+        DType::I32 => Ok(Kernel::new(cx.kernel_name(dtype), move |_, mut io| {
+            let (inputs, y) = io.split::<i32>();
+            add_n(y, (0..operands).map(|index| inputs.get(index)), i32::wrapping_add);
+            Ok(())
+        })),
+        _ => Err(cx.no_kernel()),
     }
 }
 

@@ -98,6 +98,7 @@ fn plan_native(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::Sub(op) => binary::plan_sum(cx, Binary::Sub, op.activation, op.pot_scale_int16),
         Op::Div(op) => binary::plan(cx, Binary::Div, op.activation),
         Op::Prelu(_) => prelu::plan(cx),
+        Op::AddN(_) => binary::plan_add_n(cx),
         Op::Maximum(_) => binary::plan(cx, Binary::Maximum, graph_ops::Activation::None),
         Op::Minimum(_) => binary::plan(cx, Binary::Minimum, graph_ops::Activation::None),
         Op::SquaredDifference(_) => binary::plan(cx, Binary::SquaredDifference, graph_ops::Activation::None),

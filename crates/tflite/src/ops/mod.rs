@@ -2,7 +2,7 @@
 //! after the op, which holds both directions and the versions.
 
 use litesmith_graph::ops::{
-    Abs, Activation, Add, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BatchToSpaceNd, Bitcast,
+    Abs, Activation, Add, AddN, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BatchToSpaceNd, Bitcast,
     BroadcastArgs, BroadcastTo, CallOnce, Cast, Ceil, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace,
     DepthwiseConv2d, Dequantize, Div, DynamicUpdateSlice, Elu, EmbeddingLookup, Equal, Exp, ExpandDims, Fill, Floor,
     FloorDiv, FloorMod, FullyConnected, Gather, GatherNd, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization,
@@ -260,6 +260,7 @@ table! {
     SplitV 102;
     Ceil 104;
     ReverseV2 105;
+    AddN 106;
     GatherNd 107;
     Cos 108;
     Where 109;

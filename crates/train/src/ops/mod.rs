@@ -341,6 +341,7 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::UnidirectionalSequenceLstm(_)
         | Op::BidirectionalSequenceLstm(_)
         | Op::BidirectionalSequenceRnn(_)
+        | Op::AddN(_)
         | Op::L2Normalization(_)
         | Op::L2Pool2d(_)
         | Op::LocalResponseNormalization(_)
