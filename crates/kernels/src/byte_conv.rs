@@ -28,44 +28,6 @@ pub(crate) struct ByteConv {
     segments: Vec<usize>,
     /// How the input is copied and padded; `None` where a row is a pixel of the input.
     padded: Option<PaddedRows>,
-    /// Where the short segments begin that are copied side by side, so that a row is one: to step through each would cost more.
-    gathered: Option<Gathered>,
-}
-
-/// Short segments of rows, copied side by side.
-#[derive(Debug, Clone)]
-struct Gathered {
-    /// Relative to a row's first tap.
-    starts: Vec<usize>,
-    /// Elements of a segment.
-    len: usize,
-    /// From one row to the next.
-    step: usize,
-}
-
-impl Gathered {
-    /// Elements that are copied at once: the longest segment.
-    const VECTOR: usize = 16;
-    /// The longest row.
-    const ROW: usize = 64;
-
-    fn new(starts: &[usize], len: usize) -> Option<Self> {
-        let step = (starts.len() * len).next_multiple_of(KR);
-        let pays = starts.len() > 1 && len <= Self::VECTOR && !len.is_multiple_of(Self::VECTOR) && step <= Self::ROW;
-        pays.then(|| Self { starts: starts.to_vec(), len, step })
-    }
-
-    /// Copies the rows that begin at `rows` of `input`, and makes `rows` where they are in `to`.
-    fn copy(&self, input: &[u8], rows: &mut [usize], to: &mut [u8]) {
-        for (index, row) in rows.iter_mut().enumerate() {
-            for (segment, start) in self.starts.iter().enumerate() {
-                // More than the segment, which what follows overwrites.
-                let from = &input[*row + start..][..Self::VECTOR];
-                to[index * self.step + segment * self.len..][..Self::VECTOR].copy_from_slice(from);
-            }
-            *row = index * self.step;
-        }
-    }
 }
 
 /// How a product whose rows are pixels of the input is split.
@@ -105,12 +67,11 @@ impl ByteConv {
         let segment_len = taps * depth;
         let inside = |window: &crate::conv_2d::Window| window.pad_before == 0 && window.pad_after() == 0;
         let one_tap = height.kernel == 1 && width.kernel == 1;
-        let direct = one_tap && inside(&height) && inside(&width) && segment_len % KR == 0;
+        let steps = [height.stride, width.stride] == [1, 1];
+        let direct = one_tap && steps && inside(&height) && inside(&width) && segment_len % KR == 0;
         let products = out_channels * height.kernel * width.kernel * depth;
-        let padded = (!direct).then(|| {
-            let slack = SLACK.max(Gathered::VECTOR);
-            PaddedRows::new(height, width, in_channels, Columns::InOrder, slack, products, TASK_PRODUCTS)
-        });
+        let padded = (!direct)
+            .then(|| PaddedRows::new(height, width, in_channels, Columns::InOrder, SLACK, products, TASK_PRODUCTS));
         let row_len = padded.as_ref().map_or(width.input * in_channels, PaddedRows::row_len);
         let mut segments = Vec::with_capacity(height.kernel * across);
         for y in 0..height.kernel {
@@ -118,11 +79,6 @@ impl ByteConv {
                 segments.push(y * height.dilation * row_len + x * width.dilation * in_channels);
             }
         }
-        let gathered = if direct || groups > 1 { None } else { Gathered::new(&segments, segment_len) };
-        let (segments, segment_len) = match &gathered {
-            Some(gathered) => (vec![0], gathered.starts.len() * segment_len),
-            None => (segments, segment_len),
-        };
         // Unsigned weights become signed bytes by subtracting 128, not their zero point, which would take nine bits.
         let weight_offset = match weights {
             Weights::I8(_) => 0,
@@ -141,7 +97,7 @@ impl ByteConv {
             })
             .collect();
         let requantize = stage.and_then(|stage| Requantize::new(stage, per_group, T::MIN == 0));
-        Ok(Self { geometry, activations, weights, requantize, segments, padded, gathered })
+        Ok(Self { geometry, activations, weights, requantize, segments, padded })
     }
 
     pub(crate) fn geometry(&self) -> &Conv2dGeometry {
@@ -361,13 +317,6 @@ impl<S> Run<'_, S> {
     {
         let Conv2dGeometry { in_channels, out_channels, groups, .. } = self.conv.geometry;
         let (depth, per_group) = (in_channels / groups, out_channels / groups);
-        let mut buffer;
-        let gathered_rows: &mut [u8] = if self.conv.gathered.is_some() {
-            buffer = [0; PIXELS * Gathered::ROW + Gathered::VECTOR];
-            &mut buffer
-        } else {
-            &mut []
-        };
         let mut sums_buffer;
         let sums: &mut [i32] = if self.requantize.is_some() {
             &mut []
@@ -391,10 +340,6 @@ impl<S> Run<'_, S> {
                 }
                 input = scratch;
                 rows.iter_mut().enumerate().for_each(|(at, row)| *row = at * in_channels);
-            }
-            if let Some(gathered) = &self.conv.gathered {
-                gathered.copy(input, rows, gathered_rows);
-                input = gathered_rows;
             }
             for group in 0..groups {
                 let output = &mut output[group * per_group..];
