@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
   litesmith eval digits-int8.tflite --data mnist --against digits.tflite
   litesmith run digits-int8.tflite digit.png
 
-Exit status: 0 done, 1 it ran and the verdict is negative, 2 it could not run.")]
+Exit status: 0 done, 1 it ran and the verdict is negative, 2 it could not run, 130 interrupted.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -131,7 +131,7 @@ pub(crate) enum ScheduleArg {
   litesmith train --arch my.toml --config my-run.toml --data mnist --resume ckpt -o my.tflite
 
 `litesmith summary NAME` shows an architecture. docs/TRAINING.md has every setting of a configuration file.
-Ctrl-C saves a checkpoint, with --checkpoint, and stops.")]
+Ctrl-C saves a checkpoint, with --checkpoint, and stops; the exit status is then 130.")]
 pub(crate) struct TrainArgs {
     /// Name of an architecture, with options, or an architecture file (.toml)
     #[arg(long, value_name = "ARCH", required_unless_present = "model", conflicts_with = "model")]
@@ -364,6 +364,9 @@ pub(crate) struct EvalArgs {
     /// Part of the data set [default: test, or the only one there is]
     #[arg(long, value_enum)]
     pub(crate) split: Option<SplitArg>,
+    /// Names of the model's classes in its order, where the data set has samples of some of them only
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) classes: Vec<String>,
     /// Another model to compare with, sample by sample
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub(crate) against: Option<PathBuf>,

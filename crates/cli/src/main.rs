@@ -48,6 +48,8 @@ enum Verdict {
     Good,
     /// It ran, and the answer is no.
     Bad,
+    /// Ctrl-C ended it, in order.
+    Interrupted,
 }
 
 impl From<Verdict> for ExitCode {
@@ -55,6 +57,8 @@ impl From<Verdict> for ExitCode {
         Self::from(match verdict {
             Verdict::Good => 0,
             Verdict::Bad => 1,
+            // 128 and the number of SIGINT: what shells report of a process that Ctrl-C ends.
+            Verdict::Interrupted => 130,
         })
     }
 }

@@ -96,5 +96,8 @@ fn check_classes(scores: usize, samples: usize, classes: usize) -> Result<()> {
         "model",
         format!("it gives {} scores for an image, the data has {classes} classes", scores / samples.max(1)),
     )
-    .with_hint("the data set must be the one that the model was trained for"))
+    .with_hint(
+        "the data set must have the classes that the model was trained for; where it has samples of some of them only, \
+         name all with --classes",
+    ))
 }

@@ -1,26 +1,20 @@
-//! What each layer or op computes, holds and costs.
+//! What each layer computes, holds and costs.
 
-use std::collections::HashSet;
-
-use litesmith_graph::{Graph, Result};
 use serde::Serialize;
 
-use crate::variables::role;
-use litesmith_graph::ops::Parameter;
-
-/// A row for each layer of an architecture, or for each op of a graph.
+/// A row for each layer of an architecture.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
     /// The rows, in order.
     pub rows: Vec<SummaryRow>,
 }
 
-/// What one layer or op computes, holds and costs.
+/// What one layer computes, holds and costs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct SummaryRow {
-    /// Name of the layer, or of the op's output.
+    /// Name of the layer.
     pub name: String,
-    /// Keras's name of the layer, or TensorFlow Lite's of the op.
+    /// Keras's name of the layer.
     pub layer: String,
     /// Names of what it reads.
     pub inputs: Vec<String>,
@@ -57,42 +51,5 @@ impl Summary {
     #[must_use]
     pub fn macs(&self) -> u64 {
         self.rows.iter().map(|row| row.macs).sum()
-    }
-
-    /// A row for each op of `graph`, which may come from anywhere. Weights that several ops read count once; those of
-    /// quantized graphs, which no optimiser can change, are not counted here (see [`Graph::parameters`]).
-    ///
-    /// # Errors
-    /// [`litesmith_graph::Error::Limit`] when the size of a tensor overflows.
-    pub fn of_graph(graph: &Graph) -> Result<Self> {
-        let mut counted = HashSet::new();
-        let mut rows = Vec::with_capacity(graph.nodes.len());
-        for (index, node) in graph.nodes.iter().enumerate() {
-            let output = node.outputs.first().map(|&id| graph.tensor(id));
-            let mut row = SummaryRow {
-                name: output.map_or(String::new(), |tensor| tensor.name.clone()),
-                layer: node.op.name().into(),
-                output_shape: output.map_or(Vec::new(), litesmith_graph::Tensor::shape_signature),
-                macs: graph.cost(index).macs,
-                ..SummaryRow::default()
-            };
-            for (input, id) in node.inputs.iter().enumerate() {
-                let Some(id) = *id else { continue };
-                let tensor = graph.tensor(id);
-                if tensor.data.is_none() {
-                    row.inputs.push(tensor.name.clone());
-                    continue;
-                }
-                let role = role(&node.op, input, tensor);
-                if role != Parameter::Constant && counted.insert(id) {
-                    match role {
-                        Parameter::Trainable => row.parameters_trainable += tensor.elements()?,
-                        Parameter::Moving | Parameter::Constant => row.parameters_fixed += tensor.elements()?,
-                    }
-                }
-            }
-            rows.push(row);
-        }
-        Ok(Self { rows })
     }
 }

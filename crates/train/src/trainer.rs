@@ -59,6 +59,8 @@ pub struct Trainer {
     header: CheckpointHeader,
     /// Weights and moving averages of the best epoch.
     best: Option<(Vec<f32>, Vec<f32>)>,
+    /// Whether this run wrote its checkpoint, or began from one.
+    has_checkpoint: bool,
 }
 
 impl std::fmt::Debug for Trainer {
@@ -129,6 +131,7 @@ impl Trainer {
             optimizer,
             header,
             best: None,
+            has_checkpoint: false,
         })
     }
 
@@ -170,6 +173,7 @@ impl Trainer {
         if !source.is_empty() {
             trainer.header.source = source;
         }
+        trainer.has_checkpoint = trainer.options.checkpoint.as_deref() == Some(path);
         Ok(trainer)
     }
 
@@ -367,15 +371,12 @@ impl Trainer {
                 format!("epoch {} step {}", epoch + 1, step + 1),
                 format!("{what} is not finite; the first that is not: {first}"),
             );
-            let kept = self.options.checkpoint.as_ref().filter(|path| path.exists());
-            let hint = match kept {
-                Some(path) => format!(
-                    "the last good weights are in {}; lower the learning rate or clip gradients",
-                    path.display()
-                ),
-                None => "lower the learning rate or clip gradients".into(),
+            let kept = match &self.options.checkpoint {
+                Some(path) if self.has_checkpoint => format!("the last good weights are in {}", path.display()),
+                Some(_) => "it is before the first checkpoint, so no weights were kept".into(),
+                None => "without a checkpoint, no weights were kept".into(),
             };
-            return Err(error.with_hint(hint));
+            return Err(error.with_hint(format!("{kept}; lower the learning rate or clip gradients")));
         }
         self.optimizer.apply(&self.pool, &mut self.trainable, &update, norm);
         sums.add(here);
@@ -481,7 +482,7 @@ impl Trainer {
         }
     }
 
-    fn save_checkpoint(&self) -> Result<()> {
+    fn save_checkpoint(&mut self) -> Result<()> {
         let Some(path) = &self.options.checkpoint else { return Ok(()) };
         let program = &self.executor.program;
         let (trainable, moving) = (program.trainable.as_slice(), program.moving.as_slice());
@@ -497,7 +498,9 @@ impl Trainer {
             groups.push(("best".into(), trainable, best.clone()));
             groups.push(("best_moving".into(), moving, best_moving.clone()));
         }
-        checkpoint::save(path, &self.header, &groups)
+        checkpoint::save(path, &self.header, &groups)?;
+        self.has_checkpoint = true;
+        Ok(())
     }
 }
 

@@ -258,6 +258,12 @@ fn a_loss_that_is_not_finite_stops_training_and_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.safetensors");
     let config = TrainConfig { optimizer: Optimizer::sgd(0.9, false), learning_rate: Some(1e20), ..config() };
+    for (checkpoint, hint) in [(None, "without a checkpoint"), (Some(path.clone()), "before the first checkpoint")] {
+        let mut trainer =
+            Trainer::new(&small_cnn(), config.clone(), TrainOptions { checkpoint, ..options(2) }).unwrap();
+        let error = trainer.train(&data, &mut Silent).unwrap_err();
+        assert!(error.hint().unwrap().contains(hint), "{error:?}");
+    }
     let options = TrainOptions { checkpoint: Some(path.clone()), checkpoint_every: 1, ..options(2) };
     let mut trainer = Trainer::new(&small_cnn(), config, options).unwrap();
     let error = trainer.train(&data, &mut Silent).unwrap_err();

@@ -1,9 +1,10 @@
 //! `eval`.
 
+use litesmith::data::OpenOptions;
 use litesmith::measure::{Align, Machine, ModelSummary, Report, TextTable, format, render_html};
 use litesmith::{EvaluateOptions, Predictor, Result, evaluate, files, report_evaluation};
 
-use super::{existing, load_model, open_data, session_options};
+use super::{existing, load_model, open_data_with, session_options};
 use crate::Verdict;
 use crate::args::EvalArgs;
 use crate::output::Output;
@@ -13,7 +14,9 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
         files::check_absent(path, existing(args.force))?;
     }
     let model = load_model(&args.model, output)?;
-    let dataset = open_data(&args.data.data, args.data.skip_bad, output)?;
+    let classes = Some(args.classes.clone()).filter(|classes| !classes.is_empty());
+    let open = OpenOptions { skip_bad: args.data.skip_bad, classes, ..OpenOptions::default() };
+    let dataset = open_data_with(&args.data.data, open, output)?;
     let (kind, split) = match args.split {
         Some(kind) => (kind.into(), dataset.require(kind.into())?),
         None => dataset.evaluation()?,

@@ -31,7 +31,11 @@ fn load_model(path: &Path, output: &Output) -> Result<Model> {
 
 /// Opens a data set and lists what was left out of it.
 fn open_data(spec: &str, skip_bad: bool, output: &Output) -> Result<Dataset> {
-    let dataset = open(spec, &OpenOptions { skip_bad, ..OpenOptions::default() })?;
+    open_data_with(spec, OpenOptions { skip_bad, ..OpenOptions::default() }, output)
+}
+
+fn open_data_with(spec: &str, options: OpenOptions, output: &Output) -> Result<Dataset> {
+    let dataset = open(spec, &options)?;
     if !dataset.skipped.is_empty() {
         output.warn(&format!("{} samples of {} were skipped:", dataset.skipped.len(), dataset.name));
         const SHOWN: usize = 20;

@@ -97,7 +97,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
                 "checkpoint": args.checkpoint.as_ref().or(args.resume.as_ref()),
             }))?;
         }
-        return Ok(Verdict::Bad);
+        return Ok(Verdict::Interrupted);
     }
     let bytes = litesmith::save_model(&args.out.out, &trained.model, existing(args.out.force))?;
     if let Some(path) = &args.html {

@@ -119,6 +119,15 @@ fn image_folders_train_a_network_with_their_classes() {
     let read = place.run("run m.tflite lamps/test/light/3.bmp --json --top 1").ends_with(0).json();
     assert_eq!(read[0]["top"][0]["label"], "light");
 
+    // Samples of one class only: which of the model's it is must be said.
+    std::fs::create_dir_all(place.path("half/light")).unwrap();
+    std::fs::copy(place.path("lamps/test/light/3.bmp"), place.path("half/light/3.bmp")).unwrap();
+    let few = place.run("eval m.tflite --data images:half").ends_with(2).stderr();
+    assert!(few.contains("gives 2 scores") && few.contains("--classes"), "{few}");
+    let half = place.run("eval m.tflite --data images:half --classes dark,light --json").ends_with(0).json();
+    assert_eq!((&half["metrics"]["samples"], &half["metrics"]["accuracy"]), (&1.into(), &1.0.into()), "{half}");
+    place.run("eval m.tflite --data images:half --classes dark,bright").ends_with(2);
+
     std::fs::write(place.path("lamps/train/dark/broken.png"), "no picture").unwrap();
     let train = "train --arch lenet-5 --data images:lamps --epochs 1 -o n.tflite --json";
     let error = place.run(train).ends_with(2);
@@ -169,7 +178,7 @@ fn an_interrupted_run_is_resumed_and_its_metrics_go_on() {
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(130));
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&said["ended"], &said["model"]), (&"cancelled".into(), &serde_json::Value::Null));
     assert!(!place.path("m.tflite").exists(), "an interrupted run writes no model");

@@ -320,7 +320,7 @@ impl InferenceReport {
             row.extend(sizes.map(|size| bytes(size as u64)));
             memory.row(row);
         }
-        let mut text = format!("{table}\n{memory}");
+        let mut text = format!("{}\n{}\n\n{table}\n{memory}", self.machine.to_text(), self.setting());
         if let Some(peak) = self.peak_rss_bytes {
             text += &format!("\npeak memory of the process: {}\n", bytes(peak));
         }
@@ -328,15 +328,29 @@ impl InferenceReport {
             text += &format!("\n{}, {}, {}\n", result.model, plural(result.threads as u64, "thread"), result.isa);
             text += &profile_table(&result.ops).to_string();
         }
+        text += if self.peaks.is_empty() { "" } else { "\n" };
         for peak in &self.peaks {
             text += &format!(
-                "\npeak with {}: {:.0} GMAC/s float32, {:.0} GMAC/s int8, {:.0} GB/s copied in the cache, {:.0} GB/s in memory\n",
+                "peak with {}: {:.0} GMAC/s float32, {:.0} GMAC/s int8, {:.0} GB/s copied in the cache, {:.0} GB/s in memory\n",
                 plural(peak.threads as u64, "thread"),
                 peak.gmacs_per_s_f32,
                 peak.gmacs_per_s_i8,
                 peak.gb_per_s_cache,
                 peak.gb_per_s_memory,
             );
+        }
+        text
+    }
+}
+
+impl InferenceReport {
+    /// `avx2, litert numerics, inputs 1x28x28x1`: what the rows have in common; inputs where they do.
+    fn setting(&self) -> String {
+        let Some(first) = self.results.first() else { return String::new() };
+        let mut text = format!("{}, {} numerics", first.isa, first.numerics);
+        if self.results.iter().all(|result| result.input_shapes == first.input_shapes) {
+            let shape = |shape: &Vec<usize>| shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+            text += &format!(", inputs {}", first.input_shapes.iter().map(shape).collect::<Vec<_>>().join(" "));
         }
         text
     }
