@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run metadata fuzz/corpus/models`
+//! `cargo +nightly fuzz run metadata fuzz/corpus/metadata`
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| litesmith_fuzz::metadata(bytes));

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run rewrite fuzz/corpus/models`
+//! `cargo +nightly fuzz run rewrite fuzz/corpus/read fuzz/corpus/models`
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| litesmith_fuzz::rewrite(bytes));

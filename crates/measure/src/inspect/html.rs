@@ -83,11 +83,12 @@ fn head(m: &mut Markup, found: &Inspection, title: &str) {
     let (macs, unknown) = macs(found);
     m.el("p", &[("class", "lead")], |m| {
         m.prose(&format!(
-            "{}, {}, {}{} MACs, {} of constants.",
+            "{}, {}, {}{} MACs{}, {} of constants.",
             bytes(found.file_bytes as u64),
             plural(ops as u64, "op"),
             if unknown > 0 { "at least " } else { "" },
             quantity(macs),
+            if found.subgraphs.len() > 1 { " in subgraph 0" } else { "" },
             bytes(constant_bytes(found) as u64),
         ));
         if !found.description.is_empty() {

@@ -41,7 +41,7 @@ fn totals(found: &Inspection) -> String {
     let tensors = found.subgraphs.iter().map(|graph| graph.tensors.len()).sum::<usize>();
     let (macs, unknown) = macs(found);
     let mut text = format!(
-        "{}, schema {}{}\n{}, {}, {}, {} of constants, {}{} MACs\n",
+        "{}, schema {}{}\n{}, {}, {}, {} of constants, {}{} MACs{}\n",
         bytes(found.file_bytes as u64),
         found.schema_version,
         found
@@ -54,6 +54,7 @@ fn totals(found: &Inspection) -> String {
         bytes(constant_bytes(found) as u64),
         if unknown > 0 { "at least " } else { "" },
         quantity(macs),
+        if found.subgraphs.len() > 1 { " in subgraph 0" } else { "" },
     );
     if !found.description.is_empty() {
         text += &format!("description: {}\n", found.description);
