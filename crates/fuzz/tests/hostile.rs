@@ -42,7 +42,7 @@ fn the_corpus_passes_every_target() {
     }
 }
 
-/// The inputs by which coverage-guided fuzzing reached more than the models do, each with the target that kept it.
+/// Inputs by which coverage-guided fuzzing reached more than the models do, each with the target that kept it.
 #[test]
 fn what_fuzzing_kept_passes_its_target() {
     for name in ["read", "plan", "run", "metadata"] {

@@ -291,6 +291,17 @@ pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
     }
     let bias = IntegerBias::new(cx.optional(operands.bias))?;
     let unsigned = weights.dtype == DType::U8;
+    let weight_zero_point = match i32::try_from(zero_point) {
+        Ok(zero_point @ 0..=255) if unsigned => zero_point,
+        Ok(zero_point @ -128..=127) if !unsigned => zero_point,
+        _ => {
+            let message = format!(
+                "weights \"{}\" have zero point {zero_point}, which is outside {}",
+                weights.name, weights.dtype
+            );
+            return Err(Error::malformed("", message));
+        }
+    };
     let (signed, zeros);
     let view = if unsigned {
         zeros = match &weights.data {
@@ -305,7 +316,7 @@ pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
     let parts = IntegerParts {
         input: operand_params::<T>(cx.input(operands.input)?)?,
         weight_scales: quantization.scales.clone(),
-        weight_zero_point: i32::try_from(zero_point).unwrap_or(i32::MAX),
+        weight_zero_point,
         output: quant_params::<T>(cx.output()?)?,
         activation: fused_activation(activation)?,
         numerics: cx.numerics(),
