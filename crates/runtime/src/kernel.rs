@@ -101,7 +101,7 @@ impl Kernel {
     /// Runs what needs nothing but its inputs.
     pub(crate) fn run_plain(&self, context: Context<'_>, io: Io<'_>) -> Result<()> {
         match &self.body {
-            Body::Plain(body) => body.run(context, io),
+            Body::Plain(body) => body(context, io),
             Body::Control(_) => Err(Error::invalid("", "an op that runs subgraphs stands inside another")),
         }
     }
