@@ -187,28 +187,15 @@ impl ByteConv {
         if let Some(padded) = &self.padded {
             let flip = self.activations.flip(reads_signed(ctx.isa));
             let bytes = |image| Bytes { zero: zero_point(image) as u8, flip };
-            let origins = Origins {
-                width: width.output,
-                height: usize::MAX,
-                x_step: width.stride * in_channels,
-                y_step: height.stride * padded.row_len(),
-                image_step: 0,
-            };
+            let (x_step, y_step) = (width.stride * in_channels, height.stride * padded.row_len());
+            let origins = Origins { width: width.output, x_step, y_step };
             padded.run(ctx, batch, input, 1, bytes, output, out_channels, scratch, |first, band, output| {
                 run.pixels(band, output, first, 0, &origins, &mut []);
             });
             return;
         }
-        let flat = (height.stride, width.stride) == (1, 1);
-        let row_len = width.input * in_channels;
-        let origins = Origins {
-            // Pixels one after another are one row.
-            width: if flat { usize::MAX } else { width.output },
-            height: height.output,
-            x_step: width.stride * in_channels,
-            y_step: height.stride * row_len,
-            image_step: height.input * row_len,
-        };
+        // Pixels one after another are one row.
+        let origins = Origins { width: usize::MAX, x_step: in_channels, y_step: 0 };
         let Direct { by_columns, per_task, flipped_len, .. } = self.direct();
         if by_columns {
             ctx.pool.chunks_mut_with_scratch(output, per_task, scratch, flipped_len, |task, output, scratch| {
@@ -230,30 +217,21 @@ impl ByteConv {
 
 /// Where output pixels find their first tap.
 struct Origins {
-    /// Pixels of a row, rows of an image.
+    /// Pixels of a row.
     width: usize,
-    height: usize,
     x_step: usize,
     y_step: usize,
-    image_step: usize,
 }
 
 impl Origins {
     /// Those of the pixels from `first` on.
     fn fill(&self, first: usize, origins: &mut [usize]) {
-        let (row, mut x) = (first / self.width, first % self.width);
-        let (image, mut y) = (row / self.height, row % self.height);
-        let mut image = image * self.image_step;
-        let mut row = image + y * self.y_step;
+        let (mut row, mut x) = (first / self.width * self.y_step, first % self.width);
         for origin in origins {
             *origin = row + x * self.x_step;
             x += 1;
             if x == self.width {
-                (x, y, row) = (0, y + 1, row + self.y_step);
-                if y == self.height {
-                    (y, image) = (0, image + self.image_step);
-                    row = image;
-                }
+                (x, row) = (0, row + self.y_step);
             }
         }
     }
@@ -330,14 +308,8 @@ impl<S> Run<'_, S> {
             origins.fill(first + block * PIXELS, rows);
             let mut input = input;
             if !scratch.is_empty() && self.flip() != 0 {
-                if origins.width == usize::MAX {
-                    let from = &input[rows[0]..][..rows.len() * in_channels];
-                    flipped(self.ctx.isa, from, 1, self.flip(), &mut scratch[..from.len()]);
-                } else {
-                    for (row, to) in rows.iter().zip(scratch.chunks_exact_mut(in_channels)) {
-                        flipped(self.ctx.isa, &input[*row..][..in_channels], 1, self.flip(), to);
-                    }
-                }
+                let from = &input[rows[0]..][..rows.len() * in_channels];
+                flipped(self.ctx.isa, from, 1, self.flip(), &mut scratch[..from.len()]);
                 input = scratch;
                 rows.iter_mut().enumerate().for_each(|(at, row)| *row = at * in_channels);
             }
