@@ -81,6 +81,8 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::Dequantize(_)
         | Op::Dropout(_)
         | Op::ExpandDims(_)
+        | Op::FakeQuantize(_)
+        | Op::FakeQuantizeWeights(_)
         | Op::MaxPool2d(_)
         | Op::Mul(_)
         | Op::Cast(_)

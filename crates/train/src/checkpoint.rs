@@ -37,13 +37,16 @@ pub struct CheckpointHeader {
     pub steps_done: usize,
     /// Updates made since the start.
     pub updates: u64,
-    /// Every epoch that has ended.
+    /// Epochs and updates of a run with another graph that this one goes on from; they are not among those above.
+    #[serde(default)]
+    pub before: (usize, u64),
+    /// Every epoch that has ended, those before included.
     pub history: Vec<EpochRecord>,
     /// Epochs since the best one.
     pub epochs_without_improvement: usize,
     /// Whether training has come to its end.
     pub finished: bool,
-    /// The best epoch so far (from 1) and its measures.
+    /// The best epoch so far (from 1, those before counted) and its measures.
     pub best: Option<(usize, Evaluation)>,
     /// Loss (the bits of an f64), right samples and samples of the epoch at hand.
     pub(crate) sums: (u64, u64, u64),

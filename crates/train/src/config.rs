@@ -60,6 +60,106 @@ pub struct TrainConfig {
     pub drop_last: bool,
     /// Threads that read and augment images ahead of training, 1 to 256.
     pub loader_threads: usize,
+    /// Trains what the integer model will compute, after some epochs in float32. [`Trainer`](crate::Trainer) wants a graph with
+    /// fake quantization for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qat: Option<Qat>,
+}
+
+/// Quantization-aware training: weights and activations are rounded as the integer model will round them, while they
+/// learn (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+/// 2018). Activations are int8.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Qat {
+    /// Type of the weights.
+    pub weights: QatWeights,
+    /// How scales come about.
+    pub method: QatMethod,
+    /// How many scales the weights of an op have.
+    pub granularity: QatGranularity,
+    /// What single ops become instead: `conv*=w8`, `op:FULLY_CONNECTED=per-tensor`, `dense=float32`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// Epochs in float32 before; by default half of all, or none for a model that is trained already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_epochs: Option<usize>,
+    /// Learning rate of the epochs with quantization; by default a tenth of that before. The schedule begins anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// Share of the range of an activation that each update keeps; the rest follows the batch. Ranges that are learned do
+    /// not follow.
+    pub range_momentum: f32,
+    /// Training samples from which the first ranges are taken.
+    pub calibration_samples: usize,
+}
+
+impl Default for Qat {
+    fn default() -> Self {
+        Self {
+            weights: QatWeights::default(),
+            method: QatMethod::default(),
+            granularity: QatGranularity::default(),
+            rules: Vec::new(),
+            delay_epochs: None,
+            learning_rate: None,
+            range_momentum: 0.99,
+            calibration_samples: 200,
+        }
+    }
+}
+
+/// Type of the weights in quantization-aware training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QatWeights {
+    /// Steps from -127 to 127.
+    #[default]
+    Int8,
+    /// Steps from -7 to 7, two to a byte.
+    Int4,
+}
+
+/// How scales come about in quantization-aware training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QatMethod {
+    /// From the largest weights, and for activations from a moving average of smallest and largest value; the gradient
+    /// passes straight through the rounding (Jacob et al., 2018).
+    #[default]
+    Ste,
+    /// They are learned with the weights (Esser et al., "Learned Step Size Quantization", 2020).
+    Lsq,
+}
+
+/// How many scales the weights of an op have in quantization-aware training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QatGranularity {
+    /// One for each output channel.
+    #[default]
+    PerChannel,
+    /// One.
+    PerTensor,
+}
+
+impl Qat {
+    fn check(&self) -> Result<()> {
+        let bad = |field: &str, message: String| Err(Error::invalid(field, message));
+        if let Some(rate) = self.learning_rate.filter(|rate| !(*rate > 0.0 && rate.is_finite())) {
+            return bad("qat.learning_rate", format!("got {rate}, expected a positive number"));
+        }
+        if !(0.0..1.0).contains(&self.range_momentum) {
+            return bad(
+                "qat.range_momentum",
+                format!("got {}, expected 0 or more and less than 1", self.range_momentum),
+            );
+        }
+        if self.calibration_samples == 0 {
+            return bad("qat.calibration_samples", "got 0, expected at least 1".into());
+        }
+        Ok(())
+    }
 }
 
 impl Default for TrainConfig {
@@ -86,6 +186,7 @@ impl Default for TrainConfig {
             augment: Augment::default(),
             drop_last: false,
             loader_threads: 1,
+            qat: None,
         }
     }
 }
@@ -208,6 +309,9 @@ impl TrainConfig {
         }
         if !(1..=256).contains(&self.loader_threads) {
             return bad("loader_threads", format!("got {}, expected 1 to 256", self.loader_threads));
+        }
+        if let Some(qat) = &self.qat {
+            qat.check()?;
         }
         self.optimizer.check()?;
         self.schedule.check()?;

@@ -25,6 +25,8 @@ pub(crate) struct Executor<T> {
     /// Ops planned for shards of some numbers of samples: the whole ones, and what is left of a batch.
     plans: Vec<(usize, Ops<T>)>,
     prepared: Vec<Prepared<T>>,
+    /// The trainable variables as ops read them, when some are quantized: made by [`Executor::prepare`].
+    effective: Vec<T>,
     statistics: Vec<BatchStatistics<T>>,
     workspaces: Vec<Mutex<Workspace<T>>>,
     shards: Vec<Mutex<ShardResult<T>>>,
@@ -49,6 +51,8 @@ struct ShardResult<T> {
     /// Gradients of the trainable variables, flat.
     gradient: Vec<T>,
     sums: Sums,
+    /// Smallest and largest value for each observed range.
+    ranges: Vec<(T, T)>,
 }
 
 /// A batch: the caller's tensors in the order of the graph's inputs, and what they should give.
@@ -75,6 +79,7 @@ impl<T: Real> Executor<T> {
             statistics: program.normalizations.iter().map(|&channels| BatchStatistics::new(channels)).collect(),
             program,
             isa,
+            effective: Vec::new(),
             plans: Vec::new(),
             workspaces: Vec::new(),
             shards: Vec::new(),
@@ -130,7 +135,11 @@ impl<T: Real> Executor<T> {
         }
         let len = program.trainable.last().map_or(0, |last| last.range.end);
         while self.shards.len() < shards {
-            self.shards.push(Mutex::new(ShardResult { gradient: vec![T::ZERO; len], sums: Sums::default() }));
+            self.shards.push(Mutex::new(ShardResult {
+                gradient: vec![T::ZERO; len],
+                sums: Sums::default(),
+                ranges: vec![nothing_seen(); program.observed.len()],
+            }));
         }
         for workspace in &mut self.workspaces {
             let workspace = workspace.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -141,10 +150,20 @@ impl<T: Real> Executor<T> {
         Ok(())
     }
 
-    /// Brings weights into the order in which kernels read them. To be called after each change of the variables.
+    /// Quantizes what is read quantized, and brings weights into the order in which kernels read them. To be called after
+    /// each change of the variables.
     pub(crate) fn prepare(&mut self, pool: &Pool, trainable: &[T], moving: &[T]) {
-        let Self { program, plans, prepared, .. } = self;
+        let Self { program, plans, prepared, effective, .. } = self;
         let Some((_, ops)) = plans.first() else { return };
+        let mut trainable = trainable;
+        if !program.quantized.is_empty() {
+            effective.clear();
+            effective.extend_from_slice(trainable);
+            for quantized in &program.quantized {
+                quantized.apply(trainable, moving, effective);
+            }
+            trainable = effective;
+        }
         pool.chunks_mut(prepared, 1, |index, prepared| {
             let inputs = Inputs {
                 operands: &program.steps[index].operands,
@@ -179,14 +198,20 @@ impl<T: Real> Executor<T> {
         self.reserve(batch.samples, pool.threads())?;
         self.check(batch)?;
         let phases = std::mem::take(&mut self.program.training);
+        let effective = std::mem::take(&mut self.effective);
+        let read = if self.program.quantized.is_empty() { trainable } else { &effective };
         for (number, phase) in phases.iter().enumerate() {
-            let run = Run { trainable, moving, batch, objective, random: Some(random), first: number == 0 };
+            let run = Run { trainable: read, moving, batch, objective, random: Some(random), first: number == 0 };
             self.run_phase(pool, phase, &run, None);
             if let Some(sync) = phase.sync {
                 self.synchronise(sync, moving, batch.samples.div_ceil(SHARD));
             }
         }
         self.program.training = phases;
+        self.effective = effective;
+        let shards = batch.samples.div_ceil(SHARD);
+        self.move_ranges(moving, shards);
+        self.finish_gradients(trainable, shards);
         Ok(self.sums(batch.samples))
     }
 
@@ -207,7 +232,8 @@ impl<T: Real> Executor<T> {
         self.reserve(batch.samples, pool.threads())?;
         self.check(batch)?;
         let phase = std::mem::take(&mut self.evaluation);
-        let run = Run { trainable, moving, batch, objective, random: None, first: true };
+        let read = if self.program.quantized.is_empty() { trainable } else { &self.effective };
+        let run = Run { trainable: read, moving, batch, objective, random: None, first: true };
         self.run_phase(pool, &phase, &run, outputs);
         self.evaluation = phase;
         Ok(self.sums(batch.samples))
@@ -284,6 +310,7 @@ impl<T: Real> Executor<T> {
             result.sums = Sums::default();
             if run.random.is_some() {
                 result.gradient.fill(T::ZERO);
+                result.ranges.fill(nothing_seen());
             }
         }
         let mut worker = ShardRun { executor: self, run, ops, samples, workspace, result: &mut result };
@@ -334,6 +361,43 @@ impl<T: Real> Executor<T> {
                 for workspace in shards {
                     BatchNormalization::combine_backward(&lock(workspace).statistics[number], &mut statistics[number]);
                 }
+            }
+        }
+    }
+
+    /// Moves each observed range towards what the batch held. Smallest and largest do not depend on the order of the
+    /// shards.
+    fn move_ranges(&mut self, moving: &mut [T], shards: usize) {
+        for (number, observed) in self.program.observed.iter().enumerate() {
+            let mut seen = nothing_seen();
+            for shard in self.shards.iter_mut().take(shards) {
+                let (low, high) = shard.get_mut().unwrap_or_else(PoisonError::into_inner).ranges[number];
+                seen = (low.smaller(seen.0), high.larger(seen.1));
+            }
+            if seen.0 > seen.1 {
+                continue;
+            }
+            let keep = T::from_f64(f64::from(observed.momentum));
+            for (end, seen) in moving[observed.start..].iter_mut().zip([seen.0, seen.1]) {
+                *end = *end * keep + seen * (T::ONE - keep);
+            }
+        }
+    }
+
+    /// Makes the gradients of quantized weights those of the weights and their steps. They then stand in the first shard.
+    fn finish_gradients(&mut self, trainable: &[T], shards: usize) {
+        for quantized in &self.program.quantized {
+            let Some(range) = quantized.learned() else { continue };
+            let mut own = vec![T::ZERO; range.len()];
+            for shard in self.shards.iter_mut().take(shards) {
+                let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+                litesmith_kernels::movement::accumulate(&shard.gradient[range.clone()], &mut own);
+                shard.gradient[range.clone()].fill(T::ZERO);
+            }
+            if let Some(first) = self.shards.first_mut() {
+                let first = first.get_mut().unwrap_or_else(PoisonError::into_inner);
+                quantized.backward(trainable, &mut own, &mut first.gradient);
+                first.gradient[range].copy_from_slice(&own);
             }
         }
     }
@@ -449,6 +513,7 @@ impl<T: Real> ShardRun<'_, T> {
 
     fn forward(&mut self, step: usize) {
         let Step { output, normalization, activation } = self.step(step);
+        self.observe(step);
         let len = self.executor.program.sizes[output] * self.samples.len();
         // Taken out while the op writes it, since the op reads the others.
         let mut y = std::mem::take(&mut self.workspace.values[output]);
@@ -461,6 +526,15 @@ impl<T: Real> ShardRun<'_, T> {
         }
         activation.apply_in_place(call.context, &mut y[..len]);
         self.workspace.values[output] = y;
+    }
+
+    /// In training, takes in what a step with an observed range reads.
+    fn observe(&mut self, step: usize) {
+        let (Some(number), Some(_)) = (self.executor.program.steps[step].observed, self.run.random) else { return };
+        let call = Self::call(self.executor, self.run, self.samples.clone(), step, &self.workspace.values);
+        let (low, high) = litesmith_kernels::fake_quantize::range(self.executor.isa, call.inputs.get(0));
+        let seen = &mut self.result.ranges[number];
+        *seen = (low.smaller(seen.0), high.larger(seen.1));
     }
 
     fn measure(&mut self, step: usize) {
@@ -545,6 +619,11 @@ struct Step {
     output: usize,
     normalization: Option<usize>,
     activation: Activation,
+}
+
+/// A range that anything widens.
+fn nothing_seen<T: Real>() -> (T, T) {
+    (T::INFINITY, -T::INFINITY)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

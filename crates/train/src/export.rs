@@ -5,15 +5,26 @@ use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, Tenso
 
 /// The graph that a `.tflite` file holds: batch normalization folded into the convolution or fully connected op before
 /// it, or turned into MUL and ADD where there is none; dropout removed; zero padding and activations fused into their
-/// neighbours; the batch dynamic when the graph allows it.
+/// neighbours; the batch dynamic when the graph allows it. Fake quantization stays: whoever put it there quantizes.
 ///
 /// # Errors
 /// [`Error::Malformed`] when the graph is not valid.
 pub fn export(graph: &Graph) -> Result<Graph> {
     let mut graph = graph.clone();
     graph.check()?;
-    crate::program::fix_reshapes(&mut graph);
     remove_dropout(&mut graph);
+    fold(&graph)
+}
+
+/// The same graph as [`export`] gives, but that dropout stays: to go on training with ops as they will be exported, batch
+/// normalization having become part of the weights.
+///
+/// # Errors
+/// [`Error::Malformed`] when the graph is not valid.
+pub fn fold(graph: &Graph) -> Result<Graph> {
+    let mut graph = graph.clone();
+    graph.check()?;
+    crate::program::fix_reshapes(&mut graph);
     fold_batch_normalization(&mut graph)?;
     fuse_padding(&mut graph)?;
     fuse_activations(&mut graph);

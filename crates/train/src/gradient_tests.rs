@@ -8,6 +8,7 @@ use crate::executor::{BatchView, Executor};
 use crate::loss::{Loss, Objective, Targets};
 use crate::random::Stream;
 
+mod fake_quantize;
 mod rearrange;
 
 /// A graph under construction whose constants are random.
@@ -329,6 +330,8 @@ fn check_op(name: &str) {
             let y = case.node(ops::Add::default(), &[y, normalized]);
             case.check(y, 21);
         }
+        "fake_quantize" => fake_quantize::check_activations(),
+        "fake_quantize_weights" => fake_quantize::check_weights(),
         "dropout" => {
             let x = case.input(&[4, 5]);
             let y = case.node(ops::Dropout { rate: 0.4 }, &[x]);

@@ -46,7 +46,7 @@ mod variables;
 pub mod zoo;
 
 pub use checkpoint::CheckpointHeader;
-pub use config::{ClassWeights, EarlyStopping, Monitor, TrainConfig};
+pub use config::{ClassWeights, EarlyStopping, Monitor, Qat, QatGranularity, QatMethod, QatWeights, TrainConfig};
 pub use initializer::Initializer;
 pub use loss::Loss;
 pub use optimizer::Optimizer;

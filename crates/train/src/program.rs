@@ -8,7 +8,7 @@ use litesmith_graph::ops::{Inputs, Parameter, Slice, StridedSlice, resolve_axis}
 use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, TensorId, elements};
 use litesmith_kernels::{Activation, Real};
 
-use crate::ops::{Operand, Wanted, is_view};
+use crate::ops::{Operand, QuantizedWeights, Wanted, is_view};
 use crate::variables::role;
 
 /// A trainable or moving variable.
@@ -34,6 +34,17 @@ pub(crate) struct Step {
     pub(crate) normalization: Option<usize>,
     /// Applied to the result in place: the activation that alone reads a batch normalization.
     pub(crate) activation: Activation,
+    /// Number among the observed ranges, when the first input moves one.
+    pub(crate) observed: Option<usize>,
+}
+
+/// A range that follows the values of a tensor, or of several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Observed {
+    /// Its first of two elements among the moving variables.
+    pub(crate) start: usize,
+    /// Share that each update keeps.
+    pub(crate) momentum: f32,
 }
 
 /// One piece of work of one shard.
@@ -78,6 +89,10 @@ pub(crate) struct Program<T> {
     pub(crate) moving: Vec<Variable>,
     /// Channels of each batch normalization.
     pub(crate) normalizations: Vec<usize>,
+    /// Ranges that follow what fake quantization reads.
+    pub(crate) observed: Vec<Observed>,
+    /// Variables that are read quantized.
+    pub(crate) quantized: Vec<QuantizedWeights>,
     /// The value that the loss reads, and its elements for one sample.
     pub(crate) output: usize,
     pub(crate) buffer_of: Vec<Option<usize>>,
@@ -117,6 +132,8 @@ impl<T: Real> Program<T> {
             trainable: Vec::new(),
             moving: Vec::new(),
             normalizations: Vec::new(),
+            observed: Vec::new(),
+            quantized: Vec::new(),
             output: 0,
             buffer_of: Vec::new(),
             buffer_sizes: Vec::new(),
@@ -150,6 +167,14 @@ impl<T: Real> Program<T> {
                 };
                 inputs.push(operand);
             }
+            if let Op::FakeQuantizeWeights(op) = node.op {
+                program.add_quantized(&graph, node, op, &inputs).map_err(|error| error.at(place()))?;
+                // Who reads the results reads the variables, as they are once quantized.
+                for (&result, &operand) in node.outputs.iter().zip(&inputs) {
+                    operands.insert(result, operand);
+                }
+                continue;
+            }
             let &[result] = node.outputs.as_slice() else {
                 return Err(Error::unsupported(place(), "an op with several outputs"));
             };
@@ -174,6 +199,10 @@ impl<T: Real> Program<T> {
                 program.normalizations.push(graph.tensor(result).shape.last().copied().unwrap_or(1));
                 program.normalizations.len() - 1
             });
+            let observed = match node.op {
+                Op::FakeQuantize(op) => program.observe(op.momentum, inputs.get(1)),
+                _ => None,
+            };
             program.steps.push(Step {
                 node: index,
                 wanted: vec![Wanted::No; inputs.len()],
@@ -181,6 +210,7 @@ impl<T: Real> Program<T> {
                 output: value,
                 normalization,
                 activation: Activation::None,
+                observed,
             });
         }
         match operands.get(&output) {
@@ -211,6 +241,37 @@ impl<T: Real> Program<T> {
         self.sizes.push(size);
         self.value_names.push(tensor.name.clone());
         Ok(self.sizes.len() - 1)
+    }
+
+    fn add_quantized(
+        &mut self,
+        graph: &Graph,
+        node: &Node,
+        op: litesmith_graph::ops::FakeQuantizeWeights,
+        operands: &[Operand],
+    ) -> Result<()> {
+        let shape = node.inputs.first().copied().flatten().map_or(&[][..], |id| &graph.tensor(id).shape);
+        let quantized = QuantizedWeights::new(op, shape, operands)
+            .ok_or_else(|| Error::unsupported("", "the weights are computed, expected a float32 constant"))?;
+        if self.quantized.iter().any(|other| other.shares(&quantized)) {
+            return Err(Error::unsupported(
+                "",
+                "weights or a bias that several ops read cannot be quantized for each of them",
+            )
+            .with_hint("give each op weights of its own, or quantize after training"));
+        }
+        self.quantized.push(quantized);
+        Ok(())
+    }
+
+    /// The number of the range that an operand is, if it is one that moves.
+    fn observe(&mut self, momentum: Option<f32>, range: Option<&Operand>) -> Option<usize> {
+        let (Some(momentum), Some(&Operand::Moving { start, .. })) = (momentum, range) else { return None };
+        let known = self.observed.iter().position(|observed| observed.start == start);
+        Some(known.unwrap_or_else(|| {
+            self.observed.push(Observed { start, momentum });
+            self.observed.len() - 1
+        }))
     }
 
     /// The operand of a constant; [`Operand::None`] for what only planning reads (integers).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use litesmith_data::{Batch, Loader, LoaderConfig, Preprocess, Split};
-use litesmith_graph::{Data, Error, Graph, Result};
+use litesmith_graph::{Data, Error, Graph, Op, Result};
 use litesmith_kernels::{Isa, Pool};
 
 use crate::checkpoint::{self, CheckpointHeader, Groups, Loaded};
@@ -32,6 +32,8 @@ pub struct TrainOptions {
     pub cancel: Option<Arc<AtomicBool>>,
     /// What to write into the checkpoint about the network, to build it again.
     pub source: String,
+    /// The epochs of a run with another graph that this one goes on from: its own are numbered after them.
+    pub earlier: Vec<EpochRecord>,
 }
 
 /// What to train on.
@@ -86,6 +88,11 @@ impl Trainer {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             threads => threads,
         };
+        let is_fake = |op: &Op| matches!(op, Op::FakeQuantize(_) | Op::FakeQuantizeWeights(_));
+        if config.qat.is_some() && !graph.nodes.iter().any(|node| is_fake(&node.op)) {
+            return Err(Error::invalid("qat", "the graph has no fake quantization")
+                .with_hint("litesmith_compress::simulate puts it in; litesmith::train_model does all of it"));
+        }
         let isa = options.isa.unwrap_or_else(Isa::detect);
         let executor = Executor::new(&config.loss.strip(graph), isa, false)?;
         let (trainable, moving) = executor.program.initial_variables()?;
@@ -114,7 +121,8 @@ impl Trainer {
             epochs_done: 0,
             steps_done: 0,
             updates: 0,
-            history: Vec::new(),
+            before: (options.earlier.len(), options.earlier.last().map_or(0, |epoch| epoch.updates)),
+            history: options.earlier.clone(),
             epochs_without_improvement: 0,
             finished: false,
             best: None,
@@ -225,12 +233,13 @@ impl Trainer {
             true => Ended::EarlyStopping,
             false => Ended::Cancelled,
         };
-        let last = (self.header.epochs_done > 0).then_some(self.header.epochs_done);
+        let last = (self.header.epochs_done > 0).then_some(self.header.before.0 + self.header.epochs_done);
         let best_epoch = match (&self.best, self.header.best) {
             (Some(_), Some((epoch, _))) if self.config.restore_best => Some(epoch),
             _ => last,
         };
-        Ok(TrainReport { history: self.header.history.clone(), best_epoch, ended, updates: self.header.updates })
+        let updates = self.header.before.1 + self.header.updates;
+        Ok(TrainReport { history: self.header.history.clone(), best_epoch, ended, updates })
     }
 
     /// Loss and accuracy of the samples of a split, with the weights that [`Trainer::trained_graph`] gives.
@@ -315,7 +324,7 @@ impl Trainer {
 
     /// Goes through the rest of an epoch; `false` when cancelled before its end.
     fn epoch(&mut self, loader: &Loader, objective: &Objective, observer: &mut dyn TrainObserver) -> Result<bool> {
-        let epoch = self.header.epochs_done;
+        let epoch = self.header.before.0 + self.header.epochs_done;
         let steps_per_epoch = loader.steps_per_epoch();
         let mut batches = loader.epoch(epoch as u64, self.header.steps_done);
         let mut batch = Batch::default();
@@ -441,15 +450,16 @@ impl Trainer {
             Some(now) => self.is_better(now),
             None => false,
         };
+        let epoch = self.header.before.0 + self.header.epochs_done;
         if let (Some(now), true) = (validation, is_best) {
-            self.header.best = Some((self.header.epochs_done, now));
+            self.header.best = Some((epoch, now));
             self.best = Some((self.averaged(), self.moving.clone()));
         }
         self.header.epochs_without_improvement =
             if is_best || validation.is_none() { 0 } else { self.header.epochs_without_improvement + 1 };
         let record = EpochRecord {
-            epoch: self.header.epochs_done,
-            updates: self.header.updates,
+            epoch,
+            updates: self.header.before.1 + self.header.updates,
             training,
             validation,
             learning_rate: last.learning_rate,

@@ -21,6 +21,8 @@ mod dequantize;
 mod dropout;
 mod elementwise;
 mod expand_dims;
+mod fake_quantize;
+mod fake_quantize_weights;
 mod fully_connected;
 mod indexing;
 mod l2_pool_2d;
@@ -73,6 +75,8 @@ pub use dequantize::Dequantize;
 pub use dropout::Dropout;
 pub use elementwise::{Abs, Ceil, Cos, Exp, Floor, Log, LogicalNot, Neg, Round, Rsqrt, Sign, Sin, Sqrt, Square};
 pub use expand_dims::ExpandDims;
+pub use fake_quantize::{FakeQuantize, Ties};
+pub use fake_quantize_weights::FakeQuantizeWeights;
 pub use fully_connected::FullyConnected;
 pub use indexing::{DynamicUpdateSlice, EmbeddingLookup, Gather, GatherNd, OneHot, ScatterNd, Where};
 pub use l2_pool_2d::L2Pool2d;
@@ -294,6 +298,8 @@ op_table! {
     StablehloComposite "stablehlo_composite" "STABLEHLO_COMPOSITE" Some(206), FLOAT;
     BatchNormalization "batch_normalization" "BATCH_NORMALIZATION" None, TRAINING;
     Dropout "dropout" "DROPOUT" None, TRAINING;
+    FakeQuantize "fake_quantize" "FAKE_QUANTIZE" None, TRAINING;
+    FakeQuantizeWeights "fake_quantize_weights" "FAKE_QUANTIZE_WEIGHTS" None, TRAINING;
 }
 
 /// Most axes that the result of an op may have: a chain of ops that each add one must not cost its length squared.

@@ -203,6 +203,10 @@ fn plan_native(cx: &NodeContext<'_>) -> Result<Kernel> {
         | Op::StablehloComposite(_) => Err(cx.no_kernel()),
         Op::BatchNormalization(_) => Err(Error::invalid("", "batch normalization exists only while training")
             .with_hint("export the model first, which folds it away")),
+        Op::FakeQuantize(_) | Op::FakeQuantizeWeights(_) => {
+            Err(Error::invalid("", "fake quantization exists only while training")
+                .with_hint("export the model first, which quantizes it"))
+        }
     }
 }
 

@@ -154,11 +154,10 @@ macro_rules! table {
             match op {
                 $(Op::$variant(op) => write_one(op, $code, node, builder),)*
                 Op::Custom(op) => Ok(custom::write(op, builder)),
-                Op::BatchNormalization(_) | Op::Dropout(_) => Err(Error::invalid(
-                    "",
-                    "the op exists only while training: a .tflite file cannot hold it",
-                )
-                .with_hint("export the model first, which folds batch normalization and drops dropout")),
+                Op::BatchNormalization(_) | Op::Dropout(_) | Op::FakeQuantize(_) | Op::FakeQuantizeWeights(_) => {
+                    Err(Error::invalid("", "the op exists only while training: a .tflite file cannot hold it")
+                        .with_hint("export the model first, which folds batch normalization and drops dropout"))
+                }
             }
         }
     };

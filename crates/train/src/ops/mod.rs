@@ -19,6 +19,8 @@ mod concatenation;
 mod conv_2d;
 mod depthwise_conv_2d;
 mod dropout;
+mod fake_quantize;
+mod fake_quantize_weights;
 mod fully_connected;
 mod max_pool_2d;
 mod pack;
@@ -30,6 +32,7 @@ mod resize_bilinear;
 mod softmax;
 
 pub(crate) use batch_normalization::{BatchNormalization, BatchStatistics, ShardStatistics};
+pub(crate) use fake_quantize_weights::QuantizedWeights;
 
 /// Where an input of a node comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,6 +278,10 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
             Ok(Box::new(BatchNormalization::new(*op, channels)))
         }
         Op::Dropout(op) => dropout::plan(*op, node),
+        Op::FakeQuantize(op) => fake_quantize::plan(*op, node),
+        Op::FakeQuantizeWeights(_) => {
+            Err(Error::unsupported("", "it quantizes constants that learn, and nothing else"))
+        }
         Op::Logistic(_)
         | Op::Relu(_)
         | Op::ReluN1To1(_)
