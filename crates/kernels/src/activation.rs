@@ -54,7 +54,8 @@ impl Activation {
         if self == Self::None {
             return;
         }
-        ctx.pool.chunks_mut(values, elementwise::chunk_len(ctx), |_, values| {
+        let chunk = elementwise::chunk_len(ctx, values.len());
+        ctx.pool.chunks_mut(values, chunk, |_, values| {
             let isa = ctx.isa;
             match self {
                 Self::None => {}
@@ -90,7 +91,7 @@ impl Activation {
     /// If the lengths differ.
     pub fn backward_in_place<T: Real>(self, ctx: Context, y: &[T], dy: &mut [T]) {
         assert_eq!(y.len(), dy.len(), "the result and its gradient have one shape");
-        let chunk = elementwise::chunk_len(ctx);
+        let chunk = elementwise::chunk_len(ctx, dy.len());
         let (low, high) = self.range();
         let (low, high) = (T::from_f64(low), T::from_f64(high));
         ctx.pool.chunks_mut(dy, chunk, |index, dy| {

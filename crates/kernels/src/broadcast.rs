@@ -6,7 +6,7 @@ use crate::{Context, Unsupported};
 use std::ops::Range;
 
 /// Rows per task are chosen so that a task has about this many elements.
-const TASK: usize = 16 * 1024;
+const TASK: usize = 2 * 1024;
 
 /// How two operands broadcast against each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
         return;
     }
     if plan.rows() == 1 {
-        let chunk = if ctx.pool.threads() == 1 { len } else { TASK };
+        let chunk = ctx.pool.share(len, 1, TASK);
         ctx.pool.chunks_mut(y, chunk, |index, y| {
             let at = index * chunk;
             let len = y.len();
@@ -110,7 +110,7 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
         });
         return;
     }
-    let rows_per_task = if ctx.pool.threads() == 1 { plan.rows() } else { TASK.div_ceil(len) };
+    let rows_per_task = ctx.pool.share(plan.rows(), len, TASK);
     ctx.pool.chunks_mut(y, rows_per_task * len, |index, y| {
         let first = index * rows_per_task;
         plan.walk.for_runs(first..first + y.len() / len, |rows, [a_at, b_at], [a_row, b_row]| {

@@ -178,22 +178,22 @@ fn expm1<T: Real>(x: T) -> T {
     (t + t) / (T::ONE - t)
 }
 
-/// Elements per task: a fixed size, large enough to pay for handing a task to a thread.
-pub(crate) fn chunk_len(ctx: Context) -> usize {
-    if ctx.pool.threads() == 1 { usize::MAX } else { 16 * 1024 }
+/// Elements of a task, of `len` in all.
+pub(crate) fn chunk_len(ctx: Context, len: usize) -> usize {
+    ctx.pool.share(len, 1, 2 * 1024)
 }
 
 /// y = f(x), element by element, split over the pool.
 pub(crate) fn map<A: Value, Y: Value, F: Fn(A) -> Y + Sync>(ctx: Context, x: &[A], y: &mut [Y], f: F) {
     assert_eq!(x.len(), y.len(), "operand and result have one shape");
-    let chunk = chunk_len(ctx);
+    let chunk = chunk_len(ctx, y.len());
     ctx.pool.chunks_mut(y, chunk, |index, y| map_chunk(ctx.isa, &x[index.wrapping_mul(chunk)..][..y.len()], y, &f));
 }
 
 /// y = f(a, b), element by element, split over the pool.
 pub(crate) fn zip<T: Real, F: Fn(T, T) -> T + Sync>(ctx: Context, a: &[T], b: &[T], y: &mut [T], f: F) {
     assert!(a.len() == y.len() && b.len() == y.len(), "operands and result have one shape");
-    let chunk = chunk_len(ctx);
+    let chunk = chunk_len(ctx, y.len());
     ctx.pool.chunks_mut(y, chunk, |index, y| {
         let at = index.wrapping_mul(chunk)..index.wrapping_mul(chunk) + y.len();
         zip_chunk(ctx.isa, &a[at.clone()], &b[at], y, &f);

@@ -17,7 +17,7 @@ pub fn l2_normalize(ctx: Context<'_>, depth: usize, x: &[f32], y: &mut [f32]) {
     if depth == 0 {
         return;
     }
-    let vectors = (elementwise::chunk_len(ctx) / depth).max(1);
+    let vectors = (elementwise::chunk_len(ctx, y.len()) / depth).max(1);
     ctx.pool.chunks_mut(y, vectors * depth, |task, y| {
         let x = &x[task * vectors * depth..][..y.len()];
         for (x, y) in x.chunks_exact(depth).zip(y.chunks_exact_mut(depth)) {

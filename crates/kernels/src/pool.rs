@@ -57,6 +57,10 @@ struct Shared {
     wake: Condvar,
 }
 
+/// Work for each thread, in units of what is worth calling it for, from which on it is cut into [`PARTS`].
+const FINE: usize = 64;
+const PARTS: usize = 4;
+
 const MEMBERS: u32 = 0x7fff;
 const OPEN: u32 = 0x8000;
 const CALL: u32 = 0x1_0000;
@@ -65,6 +69,17 @@ const CALL: u32 = 0x1_0000;
 const SPINS: usize = 1 << 13;
 /// Rounds of spinning before the caller offers its core to the member that it waits for.
 const SPINS_CALLER: usize = 1 << 10;
+
+/// [`Pool::share`] of a pool of `threads`.
+pub(crate) fn share(threads: usize, units: usize, each: usize, worth: usize) -> usize {
+    let work = units.saturating_mul(each) / worth.max(1);
+    let tasks = match threads {
+        0 | 1 => 1,
+        _ if work >= FINE * threads => PARTS * threads,
+        _ => work.clamp(1, threads),
+    };
+    units.div_ceil(tasks).max(1)
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -283,6 +298,17 @@ impl Pool {
         self.team.as_ref().map_or(1, |team| team.shared.threads())
     }
 
+    /// How many of `units` of work (rows, pixels, elements) a task should have, where a thread is worth calling for `worth` and a
+    /// unit is `each`.
+    ///
+    /// One part for each thread: ops one after another then split images in the same places, and what a thread reads is mostly
+    /// what it wrote, in its own cache. Where handing out does not matter, parts are cut finer, so that a slow core holds up
+    /// the others little.
+    #[must_use]
+    pub fn share(&self, units: usize, each: usize, worth: usize) -> usize {
+        share(self.threads(), units, each, worth)
+    }
+
     /// Calls `task(0)` to `task(tasks - 1)`, each once, shared by the threads, and returns when all are done. A call from
     /// within a task, or while another thread's call is under way, runs on its own thread.
     ///
@@ -302,7 +328,8 @@ impl Pool {
     }
 
     /// Splits `data` like [`Pool::chunks_mut`], and lends each task `scratch_chunk` elements of `scratch`, which has as many for
-    /// each chunk: where there are no more threads than chunks those of its thread, which are in its core's cache.
+    /// each chunk or thread, whichever are fewer: where there are no more threads than chunks those of its thread, which are in its
+    /// core's cache.
     ///
     /// # Panics
     /// If `chunk` is 0, `scratch` is too short, or a task panics.
@@ -315,9 +342,10 @@ impl Pool {
         task: impl Fn(usize, &mut [T], &mut [S]) + Sync,
     ) {
         let tasks = data.len().div_ceil(chunk);
-        assert!(scratch_chunk.checked_mul(tasks).is_some_and(|len| len <= scratch.len()), "scratch for each chunk");
-        let (data, scratch) = (Parts::new(data, chunk), Parts::new(scratch, scratch_chunk));
         let by_thread = self.threads() <= tasks;
+        let parts = if by_thread { self.threads() } else { tasks };
+        assert!(scratch_chunk.checked_mul(parts).is_some_and(|len| len <= scratch.len()), "scratch for each chunk");
+        let (data, scratch) = (Parts::new(data, chunk), Parts::new(scratch, scratch_chunk));
         self.run_on_threads(tasks, &|thread, index| {
             let lent = if by_thread { thread } else { index };
             // SAFETY: both are borrowed until the call returns; it uses each index once, and each thread for one task at a time.

@@ -142,7 +142,7 @@ fn rows_per_task(ctx: Context, channels: usize, len: usize) -> Option<usize> {
         return None;
     }
     assert_eq!(len % channels, 0, "rows of {channels} channels in {len} elements");
-    Some(if ctx.pool.threads() == 1 { len } else { (16 * 1024usize).div_ceil(channels) * channels })
+    Some(ctx.pool.share(len / channels, channels, 2 * 1024) * channels)
 }
 
 multiversion! {

@@ -39,7 +39,7 @@ fn rows_per_task(ctx: Context, width: usize, len: usize) -> Option<usize> {
         return None;
     }
     assert_eq!(len % width, 0, "rows of {width} in {len} elements");
-    Some(if ctx.pool.threads() == 1 { len } else { 4096usize.div_ceil(width) * width })
+    Some(ctx.pool.share(len / width, width, 1024) * width)
 }
 
 multiversion! {

@@ -4,16 +4,17 @@ use super::lower::{self, Axis, Padding, Runs};
 use super::winograd;
 use crate::conv_2d::Conv2dGeometry;
 use crate::gemm::{self, Grid, Outer, Right, Rows};
+use crate::pool::share;
 use crate::{Activation, Isa, Pool};
 use std::sync::OnceLock;
 
 /// Elements of k per pass over the pixels: a panel's part stays in the first cache.
 const DEPTH_BLOCK: usize = 512;
 
-/// Multiplications of a task: some microseconds, many times what handing it out takes.
-const TASK_PRODUCTS: usize = 150_000;
-/// Enough that a thread that falls behind holds up the others little.
-const TASKS_PER_THREAD: usize = 2;
+/// Multiplications that are worth a thread: about a microsecond.
+const TASK_PRODUCTS: usize = 50_000;
+/// Elements of a band of a padded image: a quarter of a second cache.
+const BAND: usize = 64 * 1024;
 
 /// One set of output pixels with the same taps: the whole forward pass, or one phase of the gradient of the input.
 #[derive(Debug, Clone)]
@@ -89,6 +90,27 @@ impl Lowered {
     /// Elements of one padded image, 0 if operands are read where they are.
     fn padded_len(&self) -> usize {
         if self.padded { self.padding[0].size * self.padding[1].size * self.operand[2] } else { 0 }
+    }
+
+    /// Multiplications of a result pixel.
+    fn pixel_products(&self) -> usize {
+        let depth = self.passes.first().map_or(0, |pass| pass.depth);
+        depth.saturating_mul(self.result[2] / self.groups.max(1))
+    }
+
+    /// Result rows of a task of the forward pass.
+    fn rows_per_task(&self, threads: usize) -> usize {
+        let [height, width, _] = self.result;
+        let shared = share(threads, height, width.saturating_mul(self.pixel_products()), TASK_PRODUCTS);
+        (1..=shared).rev().find(|&rows| self.band_len(rows) <= BAND).unwrap_or(1)
+    }
+
+    /// Elements of the padded rows that `rows` result rows of the forward pass read; 0 if operands are read where they are.
+    fn band_len(&self, rows: usize) -> usize {
+        let Some(Axis { operand_step, taps, .. }) = self.passes.first().map(|pass| &pass.vertical) else { return 0 };
+        let reach = taps.last().map_or(0, |tap| tap.1 + 1);
+        let rows = rows.saturating_sub(1) * operand_step + reach;
+        if self.padded { rows * self.padding[1].size * self.operand[2] } else { 0 }
     }
 
     /// Packs each group of each pass; `copy(tap, channel in group, group, columns, to)` writes a run of one row.
@@ -268,7 +290,13 @@ impl Plan {
     }
 
     pub(super) fn forward_scratch_len(&self, threads: usize) -> usize {
-        threads * self.winograd.as_ref().map_or(self.forward.padded_len(), |[forward, _]| forward.scratch_len())
+        if let Some([forward, _]) = &self.winograd {
+            return threads * forward.scratch_len();
+        }
+        // A batch is split by images, one image by rows; a pool may have fewer threads than were planned for.
+        let bands = |threads| threads * self.forward.band_len(self.forward.rows_per_task(threads));
+        let bands = (1..=threads).map(bands).max().unwrap_or(0);
+        if self.geometry.batch > 1 { bands.max(threads * self.forward.padded_len()) } else { bands }
     }
 
     pub(super) fn backward_input_scratch_len(&self, threads: usize) -> usize {
@@ -309,18 +337,45 @@ impl Plan {
             return;
         }
         let images = y.len() / lowered.result_len();
-        if images < pool.threads() {
-            let padded = &mut scratch[..lowered.padded_len()];
-            padded.fill(0.0);
-            for (x, y) in x.chunks_exact(lowered.operand_len()).zip(y.chunks_exact_mut(lowered.result_len())) {
-                let x = lowered.prepare(x, padded);
-                self.split_pixels(pool, pass, x, packed, bias, clamp, y);
-            }
+        let pixels = lowered.result[0] * lowered.result[1];
+        if images >= pool.threads() && images > 1 {
+            each_image(pool, lowered, x, y, scratch, |x, y| {
+                lowered.multiply(self.isa, pass, x, packed, bias, clamp, 0..pixels, y);
+            });
             return;
         }
-        let pixels = lowered.result[0] * lowered.result[1];
-        each_image(pool, lowered, x, y, scratch, |x, y| {
-            lowered.multiply(self.isa, pass, x, packed, bias, clamp, 0..pixels, y);
+        for (x, y) in x.chunks_exact(lowered.operand_len()).zip(y.chunks_exact_mut(lowered.result_len())) {
+            if lowered.padded {
+                self.split_rows(pool, pass, x, packed, bias, clamp, y, scratch);
+            } else {
+                self.split_pixels(pool, pass, x, packed, bias, clamp, y);
+            }
+        }
+    }
+
+    /// The rows of one result image, split over the pool, each task with a band of the padded operand of its own.
+    fn split_rows(
+        &self,
+        pool: &Pool,
+        pass: &Pass,
+        x: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        clamp: (f32, f32),
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let lowered = &self.forward;
+        let [_, width, pixel] = lowered.result;
+        let [height_in, width_in, pixel_in] = lowered.operand;
+        let rows = lowered.rows_per_task(pool.threads());
+        let band_len = lowered.band_len(rows);
+        pool.chunks_mut_with_scratch(y, rows * width * pixel, scratch, band_len, |index, y, band| {
+            let rows_here = y.len() / (width * pixel);
+            let band = &mut band[..lowered.band_len(rows_here)];
+            let first = index * rows * pass.vertical.operand_step;
+            lower::copy_rows(x, (height_in, width_in, pixel_in), first, band, lowered.padding);
+            lowered.multiply(self.isa, pass, band, packed, bias, clamp, 0..rows_here * width, y);
         });
     }
 
@@ -337,9 +392,7 @@ impl Plan {
     ) {
         let pixel = self.forward.result[2];
         let pixels = y.len() / pixel.max(1);
-        let products = pixels.saturating_mul(pass.depth).saturating_mul(pixel / self.forward.groups);
-        let tasks = (products / TASK_PRODUCTS).clamp(1, TASKS_PER_THREAD * pool.threads());
-        let per_task = pixels.div_ceil(tasks).max(1);
+        let per_task = pool.share(pixels, self.forward.pixel_products(), TASK_PRODUCTS);
         pool.chunks_mut(y, per_task * pixel, |index, y| {
             let first = index * per_task;
             let range = first..first + y.len() / pixel;

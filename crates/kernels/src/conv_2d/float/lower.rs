@@ -103,6 +103,28 @@ pub(super) fn runs(
     Runs { starts, len: merge * depth, taps }
 }
 
+/// Rows of the padded image of `image` from `first` on, borders included, as many as fit `band`.
+pub(super) fn copy_rows(
+    image: &[f32],
+    (height, width, pixel): (usize, usize, usize),
+    first: usize,
+    band: &mut [f32],
+    [vertical, horizontal]: [Padding; 2],
+) {
+    let left = horizontal.before.min(horizontal.size) * pixel;
+    let inner = width.min(horizontal.size.saturating_sub(horizontal.before)) * pixel;
+    for (row, to) in band.chunks_exact_mut(horizontal.size * pixel).enumerate() {
+        match (first + row).checked_sub(vertical.before).filter(|&row| row < height) {
+            Some(row) => {
+                to[..left].fill(0.0);
+                to[left..left + inner].copy_from_slice(&image[row * width * pixel..][..inner]);
+                to[left + inner..].fill(0.0);
+            }
+            None => to.fill(0.0),
+        }
+    }
+}
+
 /// Copies an image of `height` rows of `width` pixels of `pixel` elements into the middle of a padded one, clipping what
 /// lies beyond it. The border is not touched.
 pub(super) fn copy_into(
