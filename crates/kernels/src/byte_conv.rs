@@ -6,14 +6,18 @@ use crate::byte_table::ByteTable;
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
 use crate::padded_rows::{Bytes, Columns, PaddedRows, flipped};
+use crate::pool::share;
 use crate::requantize::OutputStage;
 use crate::{Context, Quantized, Unsupported};
 use bytemuck::Pod;
 
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
 const PIXELS: usize = ROWS_MAX;
-/// Multiplications of one task: two microseconds, twice what it costs to wake another thread for a call and wait for it.
-const TASK_PRODUCTS: usize = 1 << 20;
+/// Multiplications that are worth a thread, some hundred nanoseconds: less than it costs to call one, but not than to take
+/// what the op before left in its cache away from it.
+const TASK_PRODUCTS: usize = 1 << 16;
+/// Parts into which a product whose rows are pixels of the input may be split for more threads; each has scratch.
+const PARTS_MAX: usize = 64;
 
 /// A convolution of bytes, planned.
 #[derive(Debug, Clone)]
@@ -113,19 +117,19 @@ impl ByteConv {
     pub(crate) fn scratch_len(&self) -> usize {
         match &self.padded {
             Some(padded) => padded.scratch_len(self.geometry.batch),
-            None => self.direct().tasks * self.direct().flipped_len,
+            None => PARTS_MAX.min(self.direct(PARTS_MAX).tasks) * self.direct(1).flipped_len,
         }
     }
 
-    fn direct(&self) -> Direct {
+    fn direct(&self, threads: usize) -> Direct {
         let Conv2dGeometry { batch, height, width, in_channels, out_channels, groups } = self.geometry;
         let (pixels, products) = (batch * height.output * width.output, in_channels / groups);
         let by_columns = pixels == 1 && groups == 1;
         let per_task = if by_columns {
-            (TASK_PRODUCTS / 4 / products.max(1)).next_multiple_of(COLUMNS_MAX)
+            share(threads, out_channels, products, TASK_PRODUCTS).next_multiple_of(COLUMNS_MAX)
         } else {
-            let per_task = (TASK_PRODUCTS / (products * out_channels).max(1)).clamp(1, 4096);
-            if per_task < PIXELS { per_task.next_multiple_of(8) } else { per_task / PIXELS * PIXELS }
+            let per_task = share(threads, pixels, products.saturating_mul(out_channels), TASK_PRODUCTS);
+            per_task.next_multiple_of(if per_task < PIXELS { 8 } else { PIXELS })
         };
         let outputs = if by_columns { out_channels } else { pixels };
         let flipped_len = if by_columns { in_channels } else { per_task.min(PIXELS) * in_channels };
@@ -196,7 +200,7 @@ impl ByteConv {
         }
         // Pixels one after another are one row.
         let origins = Origins { width: usize::MAX, x_step: in_channels, y_step: 0 };
-        let Direct { by_columns, per_task, flipped_len, .. } = self.direct();
+        let Direct { by_columns, per_task, flipped_len, .. } = self.direct(ctx.pool.threads().min(PARTS_MAX / 4));
         if by_columns {
             ctx.pool.chunks_mut_with_scratch(output, per_task, scratch, flipped_len, |task, output, scratch| {
                 run.columns(input, output, task * per_task, scratch);

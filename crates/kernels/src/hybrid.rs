@@ -11,7 +11,7 @@ use crate::numerics::Numerics;
 use crate::{Activation, Context, Unsupported};
 
 /// Values that a task quantizes: some microseconds.
-const TASK_VALUES: usize = 32 << 10;
+const TASK_VALUES: usize = 2 << 10;
 /// Parts of a long row whose ranges are found apart.
 const RANGES: usize = 16;
 
@@ -218,7 +218,7 @@ impl RowQuantizer {
         if threads == 1 {
             on_isa!(ctx.isa, quantize_rows(self, row, input, output, params));
         } else if params.len() >= threads {
-            let rows = TASK_VALUES.div_ceil(row).min(params.len().div_ceil(threads));
+            let rows = ctx.pool.share(params.len(), row, TASK_VALUES);
             ctx.pool.zip_chunks_mut(output, rows * row, params, rows, |task, output, params| {
                 let input = &input[task * rows * row..][..output.len()];
                 on_isa!(ctx.isa, quantize_rows(self, row, input, output, params));
@@ -235,8 +235,9 @@ impl RowQuantizer {
                 let wider = |a: (f32, f32), b: (f32, f32)| (a.0.min(b.0), a.1.max(b.1));
                 *params = self.params(ranges.into_iter().fold((0.0, 0.0), wider));
                 let params = *params;
-                ctx.pool.chunks_mut(output, TASK_VALUES, |task, output| {
-                    let input = &input[task * TASK_VALUES..][..output.len()];
+                let chunk = ctx.pool.share(row, 1, TASK_VALUES);
+                ctx.pool.chunks_mut(output, chunk, |task, output| {
+                    let input = &input[task * chunk..][..output.len()];
                     on_isa!(ctx.isa, quantize(self, params, input, output));
                 });
             }

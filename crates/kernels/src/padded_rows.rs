@@ -3,10 +3,14 @@
 
 use crate::conv_2d::Window;
 use crate::dispatch::multiversion;
+use crate::pool::share;
 use crate::{Context, Isa};
 
 /// Bytes of a band that stay in the first cache beside weights and output.
 const BAND_BYTES: usize = 24 << 10;
+
+/// Threads that can share a band of one thread: what the bands of two have in common is copied twice.
+const COMMON: usize = 8;
 
 /// How a band is copied.
 #[derive(Debug, Clone)]
@@ -18,7 +22,10 @@ pub(crate) struct PaddedRows {
     columns: Columns,
     /// Bytes that may be read past the last row.
     slack: usize,
-    /// Output rows of a band; divides their number, so that no band spans two images.
+    /// Multiplications of an output pixel, and how many are worth a thread.
+    products: usize,
+    worth: usize,
+    /// Output rows of a band where one thread does all; divides their number, so that no band spans two images.
     rows: usize,
 }
 
@@ -41,8 +48,8 @@ pub(crate) struct Bytes {
 }
 
 impl PaddedRows {
-    /// Plans bands for a window over images of `channels`, of which an output pixel costs `products` multiplications and
-    /// a task should have about `task_products`.
+    /// Plans bands for a window over images of `channels`, of which an output pixel costs `products` multiplications; `worth`
+    /// are worth a thread.
     pub(crate) fn new(
         height: Window,
         width: Window,
@@ -50,13 +57,10 @@ impl PaddedRows {
         columns: Columns,
         slack: usize,
         products: usize,
-        task_products: usize,
+        worth: usize,
     ) -> Self {
-        let mut this = Self { height, width, channels, columns, slack, rows: 1 };
-        let fits = |this: &Self, rows: usize| {
-            let few = rows.saturating_mul(width.output).saturating_mul(products) <= task_products;
-            few && this.band_rows(rows).saturating_mul(this.row_len()) <= BAND_BYTES
-        };
+        let mut this = Self { height, width, channels, columns, slack, products, worth, rows: 1 };
+        let fits = |this: &Self, rows: usize| this.band_rows(rows).saturating_mul(this.row_len()) <= BAND_BYTES;
         this.rows = (1..=height.output.min(BAND_BYTES))
             .rev()
             .find(|&rows| height.output.is_multiple_of(rows) && fits(&this, rows))
@@ -96,13 +100,24 @@ impl PaddedRows {
         rows.saturating_sub(1) * self.height.stride + (self.height.kernel - 1) * self.height.dilation + 1
     }
 
-    fn band_len(&self) -> usize {
-        self.band_rows(self.rows).saturating_mul(self.row_len()).saturating_add(self.slack)
+    fn band_len(&self, rows: usize) -> usize {
+        self.band_rows(rows).saturating_mul(self.row_len()).saturating_add(self.slack)
     }
 
-    /// Bytes of scratch for `batch` images.
+    /// Bytes of scratch for `batch` images: for all bands of one thread, and for what more and smaller ones have in common.
     pub(crate) fn scratch_len(&self, batch: usize) -> usize {
-        (batch * (self.height.output / self.rows)).saturating_mul(self.band_len())
+        let bands = batch * (self.height.output / self.rows);
+        bands.saturating_mul(self.band_len(self.rows)).saturating_add(COMMON * self.band_len(0))
+    }
+
+    /// Output rows of a band for this many threads, as far as there is scratch for each of them.
+    fn rows_for(&self, threads: usize, batch: usize, scratch: usize) -> usize {
+        let shared = share(threads, self.height.output, self.width.output.saturating_mul(self.products), self.worth);
+        let is_whole = |rows: &usize| batch == 1 || self.height.output.is_multiple_of(*rows);
+        let tasks = |rows: usize| batch * self.height.output.div_ceil(rows);
+        let fits = |rows: &usize| tasks(*rows).min(threads).saturating_mul(self.band_len(*rows)) <= scratch;
+        let rows = (1..=shared.min(self.rows)).rev().find(is_whole).unwrap_or(1);
+        (rows..=self.rows).filter(is_whole).find(fits).unwrap_or(self.rows)
     }
 
     /// Calls `task(first pixel, band, output)` for every band with its part of `output`, whose pixels have `out_channels`. Pixels of
@@ -120,14 +135,15 @@ impl PaddedRows {
         scratch: &mut [u8],
         task: impl Fn(usize, &[u8], &mut [T]) + Sync,
     ) {
-        let bands = self.height.output / self.rows;
-        let scratch = &mut scratch[..batch * bands * self.band_len()];
-        let part = self.rows * self.width.output * out_channels;
+        let rows = self.rows_for(ctx.pool.threads(), batch, scratch.len());
+        let bands = self.height.output.div_ceil(rows);
+        let part = rows * self.width.output * out_channels;
         let image = self.height.input * self.width.input * self.channels / repeat;
-        ctx.pool.chunks_mut_with_scratch(output, part, scratch, self.band_len(), |index, output, band| {
-            let (at, first) = (index / bands, index % bands * self.rows);
+        ctx.pool.chunks_mut_with_scratch(output, part, scratch, self.band_len(rows), |index, output, band| {
+            let (at, first) = (index / bands, index % bands * rows);
+            let band = &mut band[..self.band_len(rows.min(self.height.output - first))];
             self.copy(ctx.isa, &input[at * image..][..image], first, repeat, bytes(at), band);
-            task(index * self.rows * self.width.output, band, output);
+            task(index * rows * self.width.output, band, output);
         });
     }
 
@@ -137,7 +153,7 @@ impl PaddedRows {
         let padding = zero ^ flip;
         let (row_len, channels) = (self.row_len(), self.channels / repeat);
         let from = self.width.input * channels;
-        let (rows, slack) = band.split_at_mut(self.band_rows(self.rows) * row_len);
+        let (rows, slack) = band.split_at_mut(band.len() - self.slack);
         slack.fill(padding);
         if row_len == 0 {
             return;

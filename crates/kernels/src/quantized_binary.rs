@@ -14,8 +14,8 @@ use crate::{Activation, Context, Unsupported};
 use std::marker::PhantomData;
 
 const KERNEL: &str = "binary";
-/// Elements of one task, about: some microseconds.
-const TASK: usize = 64 << 10;
+/// Elements that are worth a thread.
+const TASK: usize = 4 << 10;
 
 /// Elements of LiteRT's vector loop for int16 ADD.
 const VECTOR: usize = 16;
@@ -207,7 +207,7 @@ impl<T: Quantized> QuantizedBinary<T> {
         if output.is_empty() {
             return;
         }
-        let rows_per_task = TASK.div_ceil(row);
+        let rows_per_task = ctx.pool.share(output.len() / row, row, TASK);
         let ends = Ends { zero_point: self.output_zero_point, min: self.min, max: self.max };
         if let Some(vectors) = self.vectors {
             let whole = output.len() / VECTOR * VECTOR;

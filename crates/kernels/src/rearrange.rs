@@ -134,8 +134,8 @@ pub struct Rearrange {
     bytes: [usize; 2],
 }
 
-/// Bytes of output that are worth a task of their own.
-const TASK_BYTES: usize = 1 << 16;
+/// Bytes of output that are worth a thread.
+const TASK_BYTES: usize = 1 << 13;
 
 impl Rearrange {
     /// Plans reading an input of `input_len` elements of `element_bytes` bytes by `loops`, outermost first.
@@ -240,8 +240,8 @@ impl Rearrange {
     }
 
     fn run_units<U: Pod + Send + Sync>(&self, context: Context<'_>, x: &[U], y: &mut [U]) {
-        let worth = TASK_BYTES.div_ceil(size_of::<U>());
-        let alone = context.pool.threads() == 1 || y.len() <= worth;
+        let worth = context.pool.share(y.len(), size_of::<U>(), TASK_BYTES);
+        let alone = y.len() <= worth;
         if self.levels.is_empty() {
             let (x, chunk) = (&x[self.start..][..self.run], if alone { y.len() } else { worth });
             context.pool.chunks_mut(y, chunk, |index, y| y.copy_from_slice(&x[index * chunk..][..y.len()]));
