@@ -31,6 +31,7 @@ mod gemm;
 pub mod grid;
 mod heap;
 pub mod hybrid;
+pub mod in_place;
 pub mod indexing;
 pub mod integer;
 mod integer_conv;

@@ -139,7 +139,7 @@ pub(crate) fn memory(runner: &Runner) -> MemoryUse {
         let constants = plan.tensors.iter().filter_map(|tensor| tensor.data.as_ref());
         let in_views = plan.places.iter().filter_map(|place| match place {
             Place::Constant(data) => Some(data),
-            Place::Slot { .. } | Place::Nowhere => None,
+            Place::Slot { .. } | Place::Output | Place::Nowhere => None,
         });
         let unshared = constants.chain(in_views).filter(|data| seen.insert(data.bytes().as_ptr()));
         memory.weight_bytes += unshared.map(litesmith_graph::Data::len).sum::<usize>();

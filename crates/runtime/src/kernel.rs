@@ -20,6 +20,8 @@ pub(crate) struct Kernel {
     pub(crate) plan_bytes: usize,
     /// What makes it part of another kernel.
     pub(crate) part: Part,
+    /// Inputs over which it can write its output, where nothing else reads them: [`Place::Output`].
+    pub(crate) overwrites: &'static [usize],
     /// What its output bytes become, for a [`Part::Producer`].
     then: Option<ByteTable>,
     body: Body,
@@ -50,7 +52,7 @@ type Plain = dyn Fn(Context<'_>, Io<'_>) -> Result<()> + Send;
 impl Kernel {
     /// A kernel that needs no scratch.
     pub(crate) fn new(name: String, body: impl Fn(Context<'_>, Io<'_>) -> Result<()> + Send + 'static) -> Self {
-        Self { name, scratch_bytes: 0, plan_bytes: 0, part: Part::None, then: None, body: Body::Plain(Box::new(body)) }
+        Self::with_body(name, Body::Plain(Box::new(body)))
     }
 
     /// One that looks each byte of the first input up.
@@ -66,7 +68,16 @@ impl Kernel {
 
     /// What runs other subgraphs or reads and changes variables.
     pub(crate) fn control(name: String, control: Box<Control>) -> Self {
-        Self { name, scratch_bytes: 0, plan_bytes: 0, part: Part::None, then: None, body: Body::Control(control) }
+        Self::with_body(name, Body::Control(control))
+    }
+
+    fn with_body(name: String, body: Body) -> Self {
+        Self { name, scratch_bytes: 0, plan_bytes: 0, part: Part::None, overwrites: &[], then: None, body }
+    }
+
+    /// The same, able to write its output over one of these inputs.
+    pub(crate) fn overwriting(self, overwrites: &'static [usize]) -> Self {
+        Self { overwrites, ..self }
     }
 
     /// The same with scratch.
@@ -124,6 +135,8 @@ pub(crate) enum Place {
     Constant(Data),
     /// In a slot of the arena: its first `bytes` bytes.
     Slot { slot: usize, bytes: usize },
+    /// In the memory of the output of the op that reads it, which replaces it.
+    Output,
 }
 
 /// Inputs, outputs and scratch of one run of a kernel.
@@ -152,8 +165,13 @@ impl<'a> Inputs<'a> {
                 let all = self.slots[slot].as_slice::<T>();
                 &all[..(bytes / size_of::<T>()).min(all.len())]
             }
-            Some(Place::Nowhere) | None => &[],
+            Some(Place::Nowhere | Place::Output) | None => &[],
         }
+    }
+
+    /// Whether input `index` is what the output's memory holds.
+    pub(crate) fn is_output(&self, index: usize) -> bool {
+        matches!(self.places.get(index), Some(Place::Output))
     }
 }
 

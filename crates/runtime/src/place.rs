@@ -84,9 +84,29 @@ pub(crate) fn place(
             ids.push(id);
         }
     }
-    for (planned, dying) in planned.iter().zip(dying) {
+    // The input that each step writes its output over.
+    let mut replaced = vec![None; planned.len()];
+    for (step, (planned, mut dying)) in planned.iter().zip(dying).enumerate() {
+        if let &[output] = planned.outputs.as_slice() {
+            let bytes = graph.tensor(output).byte_size()?;
+            replaced[step] = planned.kernel.overwrites.iter().copied().find(|&input| {
+                let Some(Some(id)) = planned.inputs.get(input) else { return false };
+                let id = root[id.0];
+                let reads = planned.inputs.iter().flatten().filter(|other| root[other.0] == id).count();
+                let is_own = slot_of[id.0].is_some_and(|slot| slot >= states)
+                    && graph.tensor(id).byte_size().is_ok_and(|own| own == bytes);
+                reads == 1 && is_own && dying.contains(&id.0) && id != root[output.0]
+            });
+            if let Some(id) = replaced[step].and_then(|input: usize| planned.inputs[input]) {
+                let id = root[id.0];
+                slot_of[output.0] = slot_of[id.0];
+                dying.retain(|&other| other != id.0);
+            }
+        }
         for &id in &planned.outputs {
-            slot_of[id.0] = Some(assign(id, &mut free)?);
+            if slot_of[id.0].is_none() {
+                slot_of[id.0] = Some(assign(id, &mut free)?);
+            }
         }
         free.extend(dying.into_iter().filter_map(|id| slot_of[id]).filter(|&slot| slot >= states));
     }
@@ -108,12 +128,18 @@ pub(crate) fn place(
     };
     let places = (0..tensors).map(|id| place_of(TensorId(id))).collect::<Result<Vec<_>>>()?;
     let mut steps = Vec::with_capacity(planned.len());
-    for planned in planned {
-        let inputs = planned.inputs.iter();
+    for (planned, replaced) in planned.into_iter().zip(replaced) {
+        let inputs = planned.inputs.iter().enumerate();
         let changed = || planned.outputs.iter().chain(&planned.states);
         steps.push(Step {
             node: planned.node,
-            inputs: inputs.map(|id| id.map_or(Place::Nowhere, |id| places[id.0].clone())).collect(),
+            inputs: inputs
+                .map(|(index, id)| match id {
+                    None => Place::Nowhere,
+                    Some(_) if replaced == Some(index) => Place::Output,
+                    Some(id) => places[id.0].clone(),
+                })
+                .collect(),
             output_slots: changed().filter_map(|id| slot_of[id.0]).collect(),
             output_bytes: changed().map(|&id| graph.tensor(id).byte_size()).collect::<Result<_>>()?,
             kernel: planned.kernel,

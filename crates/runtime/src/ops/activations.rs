@@ -4,6 +4,7 @@ use litesmith_graph::{DType, Error, Result};
 use litesmith_kernels::Activation;
 use litesmith_kernels::comparison::logical_not;
 use litesmith_kernels::elementwise::Unary;
+use litesmith_kernels::in_place::in_place;
 use litesmith_kernels::integer::{Integer, IntegerUnary};
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_activation::{self, QuantizedActivation};
@@ -15,9 +16,14 @@ pub(super) fn plan(cx: &NodeContext<'_>, unary: Unary) -> Result<Kernel> {
     match (cx.input(0)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32) => Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
             let (inputs, y) = io.split::<f32>();
-            unary.forward(context, inputs.get(0), y);
+            if inputs.is_output(0) {
+                in_place(context, y, |context, _, x, y| unary.forward(context, x, y));
+            } else {
+                unary.forward(context, inputs.get(0), y);
+            }
             Ok(())
-        })),
+        })
+        .overwriting(&[0])),
         (DType::I8, DType::I8) => plan_quantized::<i8>(cx, unary),
         (DType::U8, DType::U8) => plan_quantized::<u8>(cx, unary),
         (DType::I16, DType::I16) => plan_quantized::<i16>(cx, unary),

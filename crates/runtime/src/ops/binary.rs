@@ -1,14 +1,17 @@
 //! ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE.
 
-use litesmith_graph::{DType, Error, Result, ops::Activation};
+use bytemuck::Pod;
+use litesmith_graph::{DType, Error, Result, Tensor, ops::Activation};
+use litesmith_kernels::Context;
 use litesmith_kernels::binary::{Binary, add_n};
 use litesmith_kernels::broadcast::Broadcast;
+use litesmith_kernels::in_place::{CHUNK, in_place};
 use litesmith_kernels::integer::Integer;
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_binary::QuantizedBinary;
 
 use super::{NodeContext, fused_activation, operand_params, quant_params, refused};
-use crate::kernel::{Kernel, Part};
+use crate::kernel::{Inputs, Kernel, Part};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b, y) = (cx.input(0)?, cx.input(1)?, cx.output()?);
@@ -21,11 +24,19 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
         DType::F32 => {
             let plan = Broadcast::new(&a.shape, &b.shape).map_err(refused)?;
             let activation = fused_activation(activation)?;
-            Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+            let pieces = Pieces::new(a, b, |shape| Broadcast::new(shape, shape).map_err(refused))?;
+            let overwrites = pieces.overwrites();
+            let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
-                op.forward(context, &plan, activation, inputs.get(0), inputs.get(1), y);
+                let done = pieces.run(context, inputs, y, |context, plan, a, b, y| {
+                    op.forward(context, plan, activation, a, b, y);
+                });
+                if !done {
+                    op.forward(context, &plan, activation, inputs.get(0), inputs.get(1), y);
+                }
                 Ok(())
-            }))
+            });
+            Ok(kernel.overwriting(overwrites))
         }
         DType::I8 if selects => plan_integer::<i8>(cx, op, activation),
         DType::U8 if selects => plan_integer::<u8>(cx, op, activation),
@@ -40,6 +51,49 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
         DType::U32 if op == Binary::Mul => plan_integer::<u32>(cx, op, activation),
         DType::I64 if !matches!(op, Binary::Div | Binary::SquaredDifference) => plan_integer::<i64>(cx, op, activation),
         _ => Err(cx.no_kernel()),
+    }
+}
+
+/// Plans for the pieces of operands of one shape, of which one is replaced by the result; none for others.
+struct Pieces<P>(Option<[P; 2]>);
+
+impl<P> Pieces<P> {
+    /// `plan` makes one for two operands of a shape.
+    fn new(a: &Tensor, b: &Tensor, plan: impl Fn(&[usize]) -> Result<P>) -> Result<Self> {
+        let is_computed = |tensor: &Tensor| tensor.data.is_none();
+        if a.shape != b.shape || !(is_computed(a) || is_computed(b)) {
+            return Ok(Self(None));
+        }
+        let rest = a.shape.iter().product::<usize>() % CHUNK;
+        Ok(Self(Some([plan(&[CHUNK])?, plan(&[rest])?])))
+    }
+
+    fn overwrites(&self) -> &'static [usize] {
+        if self.0.is_some() { &[0, 1] } else { &[] }
+    }
+
+    /// Runs `op` on pieces where `y` holds an operand; says whether it does.
+    fn run<T: Pod + Send + Sync>(
+        &self,
+        context: Context<'_>,
+        inputs: Inputs<'_>,
+        y: &mut [T],
+        op: impl Fn(Context<'_>, &P, &[T], &[T], &mut [T]) + Sync,
+    ) -> bool
+    where
+        P: Sync,
+    {
+        let Some([whole, rest]) = &self.0 else { return false };
+        let plan = |len| if len == CHUNK { whole } else { rest };
+        let other = |index: usize, start: usize, len: usize| &inputs.get::<T>(index)[start..start + len];
+        if inputs.is_output(0) {
+            in_place(context, y, |context, start, x, y| op(context, plan(x.len()), x, other(1, start, x.len()), y));
+        } else if inputs.is_output(1) {
+            in_place(context, y, |context, start, x, y| op(context, plan(x.len()), other(0, start, x.len()), x, y));
+        } else {
+            return false;
+        }
+        true
     }
 }
 
@@ -126,6 +180,11 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Ac
     let activation = fused_activation(activation)?;
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];
     let binary = QuantizedBinary::<T>::new(op, shapes, inputs, output, activation, cx.numerics()).map_err(refused)?;
+    let pieces = Pieces::new(a, b, |shape| {
+        QuantizedBinary::<T>::new(op, [shape, shape], inputs, output, activation, cx.numerics()).map_err(refused)
+    })?;
+    // Divisors are looked at before.
+    let overwrites = if op == Binary::Div { &[] } else { pieces.overwrites() };
     let zero = T::narrow(inputs[1].zero_point);
     let part = match T::BITS {
         // A divisor may be 0, which only a run can tell.
@@ -140,8 +199,11 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Ac
         if op == Binary::Div {
             check_divisors(inputs.get(1), zero)?;
         }
-        binary.run(context, inputs.get(0), inputs.get(1), y);
+        let done = pieces.run(context, inputs, y, |context, binary, a, b, y| binary.run(context, a, b, y));
+        if !done {
+            binary.run(context, inputs.get(0), inputs.get(1), y);
+        }
         Ok(())
     });
-    Ok(kernel.with_part(part))
+    Ok(kernel.with_part(part).overwriting(overwrites))
 }
