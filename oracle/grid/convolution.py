@@ -186,6 +186,11 @@ def depthwise_conv_2d(rng):
     for kind in ("f32", "i8"):
         inputs, y = product(rng, kind, *shapes, 3, 6, True, bias=False)
         yield single(f"{kind}_no_bias", BUILTIN.DEPTHWISE_CONV_2D, inputs[:2], [y], opts, 3, kind == "f32")
+    for kind, per_channel in (("i8", True), ("i8", False), ("i16_b64", True), ("i8_i4", True)):
+        inputs, y = product(rng, kind, *shapes, 3, 6, per_channel)
+        inputs[1].zero_point = 3
+        name = f"{kind}_filter_zero_point{'_channels' if per_channel else ''}"
+        yield single(name, BUILTIN.DEPTHWISE_CONV_2D, inputs, [y], opts, 6)
 
 
 # Name; batch, height, width of the output, channels in and out; kernel, stride; padding.
@@ -228,6 +233,14 @@ def transpose_conv(rng):
             inputs, y = product(rng, kind, *shapes, 0, terms, True, key="feed")
             tensors = [shape, inputs[1], inputs[0], inputs[2]]
             yield single(f"{kind}_computed_filter", BUILTIN.TRANSPOSE_CONV, tensors, [y], opts, 4, kind == "f32")
+    shapes = (1, 3, 4, 5), (6, 3, 3, 5), (1, 6, 7, 6)
+    for kind, per_channel in (("i8", True), ("i8", False), ("i16_b64", True), ("i16_b64", False)):
+        opts = options("TransposeConvOptions", padding=0, strideH=2, strideW=2, quantizedBiasType=bias_type(kind))
+        inputs, y = product(rng, kind, *shapes, 0, 12, per_channel)
+        inputs[1].zero_point = -7
+        tensors = [T("i32", (4,), data=shapes[2]), inputs[1], inputs[0], inputs[2]]
+        name = f"{kind}_filter_zero_point{'_channels' if per_channel else ''}"
+        yield single(name, BUILTIN.TRANSPOSE_CONV, tensors, [y], opts, 5)
 
 
 # Name; shape of the input; inputs and outputs of a row; whether the outer sizes are kept.
@@ -296,6 +309,20 @@ def fully_connected(rng):
             inputs, y = product(rng, kind, (4, 18), (6, 18), (4, 6), 0, 18, per_channel, key="feed")
             name = f"{kind}_computed_weights{'_channels' if per_channel else ''}"
             yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12, kind == "f32")
+    # Asymmetric signed weights, which the 8-bit specification does not have.
+    for kind in ("i8", "i16_b64", "i16_b32"):
+        for at, (label, shape, depth, units, _) in enumerate(DENSE):
+            for per_channel, key in ((False, "data"), (False, "feed"), (True, "data")):
+                if (per_channel or key == "feed") and at > 1:
+                    continue
+                bias = at % 3 != 2
+                opts = options("FullyConnectedOptions", quantizedBiasType=bias_type(kind) if bias else 0)
+                out = (int(np.prod(shape)) // depth, units)
+                inputs, y = product(rng, kind, shape, (units, depth), out, 0, depth, per_channel, bias, key)
+                inputs[1].zero_point = (5, -7, 127, -128, -20, 33)[at]
+                computed = "_computed" if key == "feed" else ""
+                name = f"{kind}_{label}_weights_zero_point{computed}{'_channels' if per_channel else ''}"
+                yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12)
 
 
 # Name; shapes of the operands; whether they are transposed.

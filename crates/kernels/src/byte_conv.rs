@@ -85,7 +85,7 @@ impl ByteConv {
         }
         // Unsigned weights become signed bytes by subtracting 128, not their zero point, which would take nine bits.
         let weight_offset = match weights {
-            Weights::I8(_) => 0,
+            Weights::I8(_) => -weight_zero_point,
             Weights::U8(_) => 128 - weight_zero_point,
         };
         let activations = Activations { zero_point, signed: T::MIN < 0 };

@@ -235,3 +235,49 @@ fn an_integer_layer_runs_under_both_numerics() {
         assert_eq!(session.output::<i8>(0).unwrap(), [5, -4]);
     }
 }
+
+/// As LiteRT does (docs/NUMERICS.md): for int8 and int16 activations, for kernels of bytes and of words.
+#[test]
+fn signed_weights_with_a_zero_point_are_refused_by_conv_2d_and_subtracted_by_fully_connected() {
+    for (dtype, bias) in [(DType::I8, Data::from_slice(&[8_i32])), (DType::I16, Data::from_slice(&[8_i64]))] {
+        let make = |conv: bool| {
+            let mut graph = Graph::new("main");
+            let shape = if conv { vec![1, 1, 1, 4] } else { vec![1, 4] };
+            let quantized = |scale, zero_point| Quantization::per_tensor(scale, zero_point);
+            let input = Tensor::new("x", dtype, shape.clone()).with_quantization(quantized(0.5, 0));
+            let x = graph.add_input(input);
+            let weights = Tensor::constant("w", DType::I8, shape, Data::from_slice(&[1_i8, -2, 3, 4]));
+            let w = graph.add_tensor(weights.with_quantization(quantized(0.5, -3)));
+            let bias_type = if dtype == DType::I8 { DType::I32 } else { DType::I64 };
+            let b = graph
+                .add_tensor(Tensor::constant("b", bias_type, [1], bias.clone()).with_quantization(quantized(0.25, 0)));
+            let inputs = [Some(x), Some(w), Some(b)];
+            let y = match conv {
+                true => graph.add_node(Conv2d::default(), &inputs, "y"),
+                false => graph.add_node(FullyConnected::default(), &inputs, "y"),
+            };
+            let y = y.unwrap();
+            graph.tensor_mut(y).quantization = Some(quantized(0.25, 0));
+            graph.outputs = vec![y];
+            Model::from_graph(graph)
+        };
+        for numerics in [Numerics::Litert, Numerics::Reference] {
+            for isa in Isa::available() {
+                let options = SessionOptions { numerics, isa: Some(isa), ..options(1) };
+                let error = Session::new(&make(true), options.clone()).err().unwrap().to_string();
+                assert!(error.contains("zero point -3, expected 0"), "{error}");
+                let mut session = Session::new(&make(false), options).unwrap();
+                let expected = 4 + 2 - 2 * 6 + 3 * 7 + 8;
+                if dtype == DType::I8 {
+                    session.input_mut::<i8>(0).unwrap().copy_from_slice(&[1, 2, -2, 3]);
+                    session.run().unwrap();
+                    assert_eq!(session.output::<i8>(0).unwrap(), [expected], "{numerics:?} {isa}");
+                } else {
+                    session.input_mut::<i16>(0).unwrap().copy_from_slice(&[1, 2, -2, 3]);
+                    session.run().unwrap();
+                    assert_eq!(session.output::<i16>(0).unwrap(), [i16::from(expected)], "{numerics:?} {isa}");
+                }
+            }
+        }
+    }
+}

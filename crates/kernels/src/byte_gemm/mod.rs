@@ -47,7 +47,7 @@ pub(crate) struct Packed {
     bias_signed: Vec<i32>,
     /// Sums of the weights of each column.
     sums: Vec<i32>,
-    /// What is added to every weight as it is packed: 128 minus the zero point of unsigned weights, else 0.
+    /// What is added to every weight as it is packed: minus its zero point, and 128 more where unsigned ones became signed.
     weight_offset: i32,
     /// Whether a weight is -128, whose products the AVX2 and NEON kernels cannot sum in 16 bits.
     #[cfg_attr(

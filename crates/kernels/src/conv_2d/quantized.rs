@@ -22,7 +22,7 @@ pub struct QuantizedSpec<'a> {
     pub weights: Weights<'a>,
     /// One scale, or one for each output channel.
     pub weight_scales: &'a [f32],
-    /// Zero point of all weights; 0 unless they are `u8`.
+    /// Zero point of all weights, a number of their type.
     pub weight_zero_point: i32,
     /// Bias.
     pub bias: Bias<'a>,
@@ -364,7 +364,7 @@ mod tests {
             depth in 1usize..6,
             per_group in 1usize..40,
             groups in 1usize..3,
-            zero_points in (-128i32..128, -128i32..128, 0i32..256),
+            zero_points in (-128i32..128, -128i32..128, 0i32..256, prop_oneof![Just(0), -128i32..128]),
             least in prop_oneof![Just(i8::MIN), Just(-i8::MAX)],
             mut seed in any::<u64>(),
         ) {
@@ -381,7 +381,7 @@ mod tests {
                     input: QuantParams { scale: 0.1, zero_point: zero_points.0 },
                     weights: Weights::I8(&weights),
                     weight_scales: &scales,
-                    weight_zero_point: 0,
+                    weight_zero_point: zero_points.3,
                     bias: Bias::I32(&bias),
                     output: QuantParams { scale: 0.37, zero_point: zero_points.1 },
                     activation: Activation::Relu6,

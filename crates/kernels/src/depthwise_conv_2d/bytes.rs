@@ -65,7 +65,7 @@ pub(crate) struct ByteDepthwise {
     /// `block slot`: the channel, and the sum of its weights.
     channels: Vec<usize>,
     sums: Vec<i32>,
-    /// What is added to every weight: 128 minus the zero point of unsigned weights, else 0.
+    /// What is added to every weight: minus its zero point, and 128 more where unsigned ones became signed.
     weight_offset: i32,
     /// Whether a weight is -128, whose products the AVX2 and NEON kernels cannot sum in 16 bits.
     #[cfg_attr(
@@ -190,7 +190,7 @@ impl ByteDepthwise {
         let period = (1..=most).find(|pixels| (pixels * channels).is_multiple_of(BLOCK)).unwrap_or(most);
         let blocks = (period * channels).div_ceil(BLOCK);
         let weight_offset = match weights {
-            Weights::I8(_) => 0,
+            Weights::I8(_) => -weight_zero_point,
             Weights::U8(_) => 128 - weight_zero_point,
         };
         let activations = Activations { zero_point, signed: T::MIN < 0 };

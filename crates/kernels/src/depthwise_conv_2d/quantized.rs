@@ -265,7 +265,7 @@ mod tests {
             width in window(),
             in_channels in prop_oneof![1usize..10, 15usize..34, 60usize..140],
             multiplier in prop_oneof![4 => Just(1usize), 1 => 2usize..4],
-            zero_points in (-128i32..128, -128i32..128, 0i32..256),
+            zero_points in (-128i32..128, -128i32..128, 0i32..256, prop_oneof![Just(0), -128i32..128]),
             least in prop_oneof![Just(i8::MIN), Just(-i8::MAX)],
             mut seed in any::<u64>(),
         ) {
@@ -288,7 +288,7 @@ mod tests {
                     input: QuantParams { scale: 0.1, zero_point: zero_points.0 },
                     weights: Weights::I8(&weights),
                     weight_scales: &scales,
-                    weight_zero_point: 0,
+                    weight_zero_point: zero_points.3,
                     bias: Bias::I32(&bias),
                     output: QuantParams { scale: 0.37, zero_point: zero_points.1 },
                     activation: Activation::Relu6,

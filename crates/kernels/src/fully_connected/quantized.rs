@@ -29,7 +29,8 @@ impl FullyConnectedGeometry {
 /// A planned integer FULLY_CONNECTED on activations of type `T` (`i8`, `u8` or `i16`).
 ///
 /// Litert: 8-bit runs in XNNPACK ([`Rounding::Float`]), with or without a bias; int16 with an int32 bias or none in the
-/// optimized builtin ([`Rounding::UpTwice`]). Reference, and int16 with an int64 bias: [`Rounding::Double`].
+/// optimized builtin ([`Rounding::UpTwice`]) unless weights have a zero point. Reference, and other int16:
+/// [`Rounding::Double`].
 #[derive(Debug, Clone)]
 pub struct QuantizedFullyConnected<T> {
     body: Body<T>,
@@ -46,9 +47,11 @@ impl<T: Quantized> QuantizedFullyConnected<T> {
         spec.check::<T>(KERNEL)?;
         let scales = channel_scales(KERNEL, spec.weight_scales, geometry.out_features)?;
         let xnnpack = spec.takes_xnnpack::<T>();
+        // The optimized int16 builtin has no zero point of weights.
+        let reference_only = T::BITS == 16 && spec.weight_zero_point != 0;
         let rounding = if xnnpack {
             Rounding::Float(spec.float_scales(&scales))
-        } else if spec.numerics == Numerics::Litert && !matches!(spec.bias, Bias::I64(_)) {
+        } else if spec.numerics == Numerics::Litert && !matches!(spec.bias, Bias::I64(_)) && !reference_only {
             Rounding::UpTwice(spec.fixed_scales(&scales, spec.weight_scales.len() == 1))
         } else {
             Rounding::Double(spec.double_scales(&scales, false))

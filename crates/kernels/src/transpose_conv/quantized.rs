@@ -42,10 +42,13 @@ impl<T: Quantized> QuantizedTransposeConv<T> {
             }
         };
         let phases = match spec.weights {
-            Weights::I8(weights) => Phases::new(geometry, weights, 0, |geometry, part| {
-                let spec = QuantizedSpec { weights: Weights::I8(part), ..spec };
-                QuantizedConv2d::with_rounding(geometry, &spec, rounding)
-            })?,
+            Weights::I8(weights) => {
+                let zero = i8::try_from(spec.weight_zero_point).unwrap_or(0);
+                Phases::new(geometry, weights, zero, |geometry, part| {
+                    let spec = QuantizedSpec { weights: Weights::I8(part), ..spec };
+                    QuantizedConv2d::with_rounding(geometry, &spec, rounding)
+                })?
+            }
             Weights::U8(weights) => {
                 let zero = u8::try_from(spec.weight_zero_point).unwrap_or(0);
                 Phases::new(geometry, weights, zero, |geometry, part| {

@@ -19,8 +19,9 @@ fn replay<T: bytemuck::Pod + PartialEq + std::fmt::Debug>(
     let golden = Golden::load(op);
     let pools = [Pool::serial(), Pool::new(2)];
     let mut failures = Vec::new();
-    let mut compared = 0;
+    let (mut cases, mut compared) = (0, 0);
     for case in golden.cases().filter(|case| only(case)) {
+        cases += 1;
         for (numerics, mode) in [(Numerics::Litert, "litert"), (Numerics::Reference, "reference")] {
             let Some(expected) = case.expected::<T>(mode) else { continue };
             for &isa in Isa::ALL.iter().filter(|isa| isa.is_available()) {
@@ -48,4 +49,5 @@ fn replay<T: bytemuck::Pod + PartialEq + std::fmt::Debug>(
     }
     assert!(compared > 0 || file::elsewhere().is_some(), "{op}: no case was compared");
     assert!(failures.is_empty(), "{} of {compared} differ:\n{}", failures.len(), failures.join("\n"));
+    println!("{op}: {cases} cases in {compared} runs");
 }

@@ -138,7 +138,10 @@ fn is_delegated(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
         _ => false,
     };
     let takes_scales = weights.quantization.as_ref().is_none_or(|found| found.scales.iter().all(|&scale| scale > 0.0));
-    Ok(is_constant && takes_window && takes_type && takes_scales)
+    // The builtins run signed weights with a zero point, where LiteRT runs them.
+    let takes_zero_points = weights.dtype == DType::U8
+        || weights.quantization.as_ref().is_none_or(|found| found.zero_points.iter().all(|&point| point == 0));
+    Ok(is_constant && takes_window && takes_type && takes_scales && takes_zero_points)
 }
 
 fn weight_quantization(weights: &Tensor, axis: usize) -> Result<&Quantization> {
@@ -153,6 +156,34 @@ fn weight_quantization(weights: &Tensor, axis: usize) -> Result<&Quantization> {
         ));
     }
     Ok(quantization)
+}
+
+/// What is subtracted from integer weights before they are multiplied.
+///
+/// TensorFlow Lite's 8-bit specification has none but 0 for signed weights. Where LiteRT runs others, its bytes are what counts:
+/// FULLY_CONNECTED subtracts the zero point of all weights and reads no zero points of channels, DEPTHWISE_CONV_2D and
+/// TRANSPOSE_CONV read none. It refuses such a CONV_2D, and a FULLY_CONNECTED whose weights have less than 8 bits.
+fn weight_zero_point(op: &Op, weights: &Tensor, quantization: &Quantization) -> Result<i32> {
+    let unsigned = weights.dtype == DType::U8;
+    let (low, high) = if unsigned { (0, 255) } else { (-128, 127) };
+    let malformed = |found: i64, what: &str| {
+        Err(Error::malformed("", format!("weights \"{}\" have zero point {found}, {what}", weights.name)))
+    };
+    if let Some(&outside) = quantization.zero_points.iter().find(|found| !(low..=high).contains(*found)) {
+        return malformed(outside, &format!("which is outside {}", weights.dtype));
+    }
+    let first = quantization.zero_points.first().copied().unwrap_or(0);
+    let several = quantization.zero_points.iter().any(|&other| other != first);
+    match (op, quantization.zero_points.iter().find(|&&found| found != 0)) {
+        (_, None) => Ok(0),
+        _ if unsigned && several => Err(Error::unsupported("", "weights with several zero points")),
+        _ if unsigned => Ok(first as i32),
+        (Op::DepthwiseConv2d(_) | Op::TransposeConv(_), _) => Ok(0),
+        (Op::FullyConnected(_), _) if weights.dtype == DType::I8 => {
+            Ok(if quantization.scales.len() == 1 { first as i32 } else { 0 })
+        }
+        (_, Some(&found)) => malformed(found, &format!("expected 0 for {}", weights.dtype)),
+    }
 }
 
 /// Signed weights of at most 8 bits as they are, unpacked where they are narrower; zeros where they are computed.
@@ -285,23 +316,9 @@ pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
     check_size(cx, operands.weights)?;
     let weights = cx.input(operands.weights)?;
     let quantization = weight_quantization(weights, operands.axis)?;
-    let zero_point = quantization.zero_points.first().copied().unwrap_or(0);
-    if quantization.zero_points.iter().any(|&other| other != zero_point) {
-        return Err(Error::unsupported("", "weights with several zero points"));
-    }
+    let weight_zero_point = weight_zero_point(&cx.node.op, weights, quantization)?;
     let bias = IntegerBias::new(cx.optional(operands.bias))?;
     let unsigned = weights.dtype == DType::U8;
-    let weight_zero_point = match i32::try_from(zero_point) {
-        Ok(zero_point @ 0..=255) if unsigned => zero_point,
-        Ok(zero_point @ -128..=127) if !unsigned => zero_point,
-        _ => {
-            let message = format!(
-                "weights \"{}\" have zero point {zero_point}, which is outside {}",
-                weights.name, weights.dtype
-            );
-            return Err(Error::malformed("", message));
-        }
-    };
     let (signed, zeros);
     let view = if unsigned {
         zeros = match &weights.data {
