@@ -4,7 +4,7 @@
     python -m grid [--out ../testdata/grid] [FAMILY.OP ... | FAMILY ...]        (from the folder oracle/)
 
 Each module of this package but `model` and `record` is a family of ops. It has a table `OPS`: the snake_case name of an op to
-a function that yields its cases (`record.Case`). A run writes OUT/OP.zip, which crates/litesmith/tests/op_grid.rs replays on
+a function that yields its cases (`record.Case`). A run writes OUT/OP.zip, which crates/conformance/tests/op_grid.rs replays on
 every instruction set of the CPU in both modes: integers must be the same bytes, floats within the bound that
 crates/runtime/src/exactness.rs declares for the op.
 

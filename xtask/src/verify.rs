@@ -1,4 +1,4 @@
-//! The long tier: what takes an hour, or another framework. Run before a release; its record is committed.
+//! The long tier: what takes an hour, or another framework, or other CPUs. Run before a release; its record is committed.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,13 +9,53 @@ const SEEDS: [u64; 3] = [1, 2, 3];
 const TOOL: &str = "target/release/litesmith";
 const RECORD: &str = "benchmarks/record/verify.md";
 
-/// Runs every long check and writes the record.
-pub(crate) fn verify() -> Result<(), String> {
-    run(Command::new("cargo").args(["build", "--release"]))?;
-    let mut record = String::from(
-        "# The long tier\n\nWritten by `cargo xtask verify`.\n\n## mnist-cnn to 99.5 %\n\nThe documented command, with three \
-         seeds; the test images are read once, by the final evaluation.\n\n| seed | test accuracy | seconds of training |\n|---|---|---|\n",
+/// Does its work, adds to the record, and says whether it went well.
+type Part = fn(&mut String) -> Result<(), String>;
+
+const PARTS: [(&str, &str, Part); 4] = [
+    ("accuracy", "mnist-cnn to 99.5 %", accuracy),
+    ("oracle", "The oracle", oracle),
+    ("aarch64", "AArch64", aarch64),
+    ("wasm", "WebAssembly", wasm),
+];
+
+/// Runs the `wanted` parts, all by default, and writes the record of them.
+pub(crate) fn verify(wanted: &[String]) -> Result<(), String> {
+    let known = PARTS.map(|(name, ..)| name);
+    if let Some(unknown) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("no part '{unknown}': there are {}", known.join(", ")));
+    }
+    let commit = run(Command::new("git").args(["describe", "--always", "--dirty"]))?;
+    let compiler = run(Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version"))?;
+    let mut record = format!(
+        "# The long tier\n\nWritten by `{}`; commit {}, {}.\n",
+        [&["cargo xtask verify".to_owned()], wanted].concat().join(" "),
+        commit.trim(),
+        compiler.trim()
     );
+    for (name, title, part) in PARTS {
+        if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != name) {
+            continue;
+        }
+        record += &format!("\n## {title}\n\n");
+        let clock = Instant::now();
+        let result = part(&mut record);
+        record += &match &result {
+            Ok(()) => format!("\n{:.0} minutes.\n", clock.elapsed().as_secs_f64() / 60.0),
+            Err(message) => format!("\n**Failed.**\n\n```\n{message}\n```\n"),
+        };
+        // After each, so that what failed or was stopped leaves what came before.
+        std::fs::write(RECORD, &record).map_err(|error| format!("{RECORD}: {error}"))?;
+        eprintln!("wrote {RECORD}");
+        result?;
+    }
+    Ok(())
+}
+
+fn accuracy(record: &mut String) -> Result<(), String> {
+    run(Command::new("cargo").args(["build", "--release"]))?;
+    *record += "The documented command, with three seeds; the test images are read once, by the final evaluation.\n\n\
+                | seed | test accuracy | seconds of training |\n|---|---|---|\n";
     let folder = Path::new("target/verify");
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut accuracies = Vec::new();
@@ -30,20 +70,36 @@ pub(crate) fn verify() -> Result<(), String> {
         let seconds = clock.elapsed().as_secs_f64();
         let json = run(Command::new(TOOL).arg("eval").arg(&model).args(["--data", "mnist", "--json"]))?;
         let accuracy = number_after(&json, "\"accuracy\":").ok_or("eval printed no accuracy")?;
-        record += &format!("| {seed} | {:.2} % | {seconds:.0} |\n", accuracy * 100.0);
+        *record += &format!("| {seed} | {:.2} % | {seconds:.0} |\n", accuracy * 100.0);
         accuracies.push(accuracy);
     }
     accuracies.sort_by(f64::total_cmp);
     let median = accuracies[SEEDS.len() / 2];
-    record += &format!("\nMedian: {:.2} %.\n", median * 100.0);
-    record += "\n## The oracle\n\n```\n";
-    record += &run(Command::new("python3").args(["oracle/run.py", "--litesmith", TOOL]))?;
-    record += "```\n\n## WebAssembly\n\n`cargo xtask wasm`: each module, and what it said.\n\n```\n";
-    record += &crate::wasm::verify(&[])?;
-    record += "```\n";
-    std::fs::write(RECORD, record).map_err(|error| format!("{RECORD}: {error}"))?;
-    eprintln!("wrote {RECORD}");
+    *record += &format!("\nMedian: {:.2} %.\n", median * 100.0);
     if median < 0.995 { Err(format!("the median accuracy is {median}, expected at least 0.995")) } else { Ok(()) }
+}
+
+fn oracle(record: &mut String) -> Result<(), String> {
+    run(Command::new("cargo").args(["build", "--release"]))?;
+    *record += "```\n";
+    *record += &run(Command::new("python3").args(["oracle/run.py", "--litesmith", TOOL]))?;
+    *record += "```\n";
+    Ok(())
+}
+
+fn aarch64(record: &mut String) -> Result<(), String> {
+    *record += "`cargo xtask aarch64`: what LiteRT computed on x86-64, and every kernel against plain loops, on CPUs that \
+                QEMU emulates, with each instruction set that the CPU has.\n\n```\n";
+    *record += &crate::aarch64::verify(&[])?;
+    *record += "```\n";
+    Ok(())
+}
+
+fn wasm(record: &mut String) -> Result<(), String> {
+    *record += "`cargo xtask wasm`: each module, and what it said; scalar and simd128 in Node, relaxed_simd in Chromium.\n\n```\n";
+    *record += &crate::wasm::verify(&[])?;
+    *record += "```\n";
+    Ok(())
 }
 
 /// Runs a command to its end, its talk shown, and gives what it printed.

@@ -1,6 +1,6 @@
 //! What LiteRT computed, replayed: integers must be the same bytes, floats within the bound that the op declares.
 //!
-//! The tests of `litesmith` call this natively; `cargo xtask wasm` compiles it to WebAssembly, so that the same code judges
+//! The tests of this crate call it natively; `cargo xtask wasm` compiles it to WebAssembly, so that the same code judges
 //! there. It touches no file system: callers bring the bytes.
 #![forbid(unsafe_code)]
 

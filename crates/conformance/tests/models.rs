@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use litesmith::Isa;
 use litesmith_conformance::networks;
+use litesmith_runtime::Isa;
 
 fn compare(wanted: impl Fn(&str, bool) -> bool, runs_min: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models");
@@ -13,6 +13,7 @@ fn compare(wanted: impl Fn(&str, bool) -> bool, runs_min: usize) {
     let report = networks::replay(&|name| std::fs::read(folder.join(name)).ok(), wanted, &[1, 2, 3], &isas).unwrap();
     assert!(report.runs >= runs_min, "only {} comparisons were made", report.runs);
     assert!(report.failures.is_empty(), "\n{}", report.failures.join("\n"));
+    println!("{isas:?}: {} networks in {} runs", report.cases, report.runs);
 }
 
 #[test]

@@ -24,7 +24,8 @@ fn every_case_agrees_with_litert() {
         let op = path.file_stem().unwrap().to_string_lossy();
         report.merge(grid::replay(&op, &std::fs::read(&path).unwrap(), &isas));
     }
-    let Report { cases, failures, .. } = report;
+    let Report { cases, runs, failures } = report;
     assert!(failures.is_empty(), "{} of {cases} cases:\n{}", failures.len(), failures.join("\n"));
     assert!(cases >= 144, "only {cases} cases");
+    println!("{isas:?}: {cases} cases in {runs} runs");
 }
