@@ -9,6 +9,7 @@ from pathlib import Path
 
 import compare_mnist
 import compare_models
+import compare_zoo
 from compare_common import Report, Tools
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     parser.add_argument("--mnist", type=Path, required=True)
     parser.add_argument("--models", type=Path)
     parser.add_argument("--metadata-python", type=Path, required=True)
-    parser.add_argument("--only", choices=["mnist", "metadata", "models"])
+    parser.add_argument("--only", choices=["mnist", "metadata", "models", "zoo"])
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -31,6 +32,8 @@ def main() -> None:
             compare_mnist.check(report, tools, args.demo, args.mnist)
         if args.only in (None, "metadata"):
             compare_mnist.check_metadata(report, args.demo, args.metadata_python)
+        if args.only in (None, "zoo"):
+            compare_zoo.check(report, tools, args.mnist)
         if args.only in (None, "models") and args.models is not None:
             compare_models.check(report, tools, args.models)
     if args.json:

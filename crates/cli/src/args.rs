@@ -66,6 +66,7 @@ pub(crate) enum Command {
     Train(Box<TrainArgs>),
     Eval(EvalArgs),
     Quantize(QuantizeArgs),
+    Strip(StripArgs),
     Run(RunArgs),
     Summary(SummaryArgs),
     Inspect(InspectArgs),
@@ -464,6 +465,29 @@ pub(crate) struct QuantizeArgs {
     /// File with the names of the classes, one a line, to pack into the model
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) labels: Option<PathBuf>,
+    /// Write what running the model needs only, in as few bytes as possible, as `litesmith strip` does
+    #[arg(long, conflicts_with = "labels")]
+    pub(crate) strip: bool,
+}
+
+/// Make a .tflite file as small as the format allows: without names, description, signatures and metadata
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith strip digits-int8.tflite -o digits-small.tflite
+  litesmith strip digits-int4.tflite --derivable -o digits-tiny.tflite
+
+The new file computes the same, here and in LiteRT. Labels and the normalisation of the input are gone from it:
+keep the old one for them.")]
+pub(crate) struct StripArgs {
+    /// Model
+    #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub(crate) model: PathBuf,
+    /// Also leave out shapes and scales that LiteRT derives, where no result changes: around convolutions with int4
+    /// weights. TensorFlow Lite for Microcontrollers does not run such files
+    #[arg(long)]
+    pub(crate) derivable: bool,
+    #[command(flatten)]
+    pub(crate) out: OutArgs,
 }
 
 /// Run a model on images and print the best classes

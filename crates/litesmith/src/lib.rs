@@ -70,7 +70,29 @@ pub fn inspect_model(path: &Path) -> Result<tflite::Inspection> {
 /// # Errors
 /// Those of [`tflite::write`] and [`files::save`].
 pub fn save_model(path: &Path, model: &Model, existing: files::Existing) -> Result<u64> {
-    let bytes = tflite::write(model, &tflite::WriteOptions::default()).map_err(|error| error.at(path.display()))?;
+    save_model_as(path, model, &tflite::WriteOptions::default(), existing).map(|saved| saved.bytes)
+}
+
+/// How large a saved file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Saved {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes of the file as gzip packs it at its best.
+    pub gzip_bytes: u64,
+}
+
+/// Saves a model as a `.tflite` file written with `options`, whole or not at all.
+///
+/// # Errors
+/// Those of [`tflite::write`] and [`files::save`].
+pub fn save_model_as(
+    path: &Path,
+    model: &Model,
+    options: &tflite::WriteOptions,
+    existing: files::Existing,
+) -> Result<Saved> {
+    let bytes = tflite::write(model, options).map_err(|error| error.at(path.display()))?;
     files::save(path, &bytes, existing)?;
-    Ok(bytes.len() as u64)
+    Ok(Saved { bytes: bytes.len() as u64, gzip_bytes: tflite::gzip_bytes(&bytes) as u64 })
 }

@@ -20,6 +20,7 @@
 
 mod builtin_operators;
 mod flatbuffer;
+mod gzip;
 mod inspect;
 mod metadata;
 mod ops;
@@ -30,12 +31,13 @@ mod write;
 
 use litesmith_graph::{Error, Model, Result};
 
+pub use gzip::gzip_bytes;
 pub use inspect::{
     Attribute, AttributeValue, InspectedGraph, InspectedOp, InspectedQuantization, InspectedTensor, Inspection,
     OperatorCode, inspect,
 };
 pub use read::read;
-pub use write::{WriteOptions, write};
+pub use write::{Strip, WriteOptions, write};
 
 /// The highest version of the operator with this number that [`read`] takes; `None` for one that has no versions of its own
 /// or that is not implemented.

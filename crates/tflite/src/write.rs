@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use litesmith_graph::{Error, Graph, Model, Node, Op, Quantization, Result, Signature, Tensor, TensorId};
+use litesmith_graph::{DType, Error, Graph, Model, Node, Op, Quantization, Result, Signature, Tensor, TensorId};
 
 use crate::flatbuffer::{Builder, Fields, Offset};
 use crate::metadata;
@@ -12,8 +12,34 @@ use crate::schema::{self, buffer, operator, operator_code, quantization, signatu
 /// How a file is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// Whether tensors that are neither inputs nor outputs lose their names, for a smaller file.
-    pub strip_names: bool,
+    /// What is left out, for a smaller file.
+    pub strip: Strip,
+}
+
+/// What a file does without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strip {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The names of tensors that are neither inputs nor outputs.
+    Names,
+    /// Everything that running it does not need: all names, the description, signatures and metadata, labels and
+    /// normalization included, and that the size of a batch may change. What remains takes as few bytes as the format allows: equal tables and vectors stand once,
+    /// fields whose values agree share their bytes, and data is aligned to its elements instead of to 16 bytes.
+    Everything,
+    /// As [`Strip::Everything`], and what LiteRT finds out itself when it plans: the shapes of tensors between ops, and the
+    /// scales of biases. Only where that changes no result: around convolutions with int4 weights, which its XNNPACK
+    /// delegate does not take, and ops that give the same results in every kernel. TensorFlow Lite for Microcontrollers
+    /// does not run such files.
+    Derivable,
+}
+
+impl Strip {
+    /// Whether only what running the model needs is kept.
+    fn is_bare(self) -> bool {
+        matches!(self, Self::Everything | Self::Derivable)
+    }
 }
 
 /// Writes a `.tflite` file. The same model always gives the same bytes: op versions follow from types, equal constants
@@ -24,26 +50,69 @@ pub struct WriteOptions {
 /// training and for what the format cannot express, [`Error::Unsupported`] beyond 2 GiB.
 pub fn write(model: &Model, options: &WriteOptions) -> Result<Vec<u8>> {
     model.check()?;
-    let mut writer = Writer::default();
+    // What makes most files smaller makes some larger, so that the smallest is taken. A place among the op codes that an
+    // op's other numbers share saves four bytes for each such op, and costs as much for each empty place before it; and a
+    // tensor without its shape may no longer be equal to another.
+    let variants: &[(Strip, Codes)] = match options.strip {
+        Strip::Derivable => &[
+            (Strip::Derivable, Codes::AsUsed),
+            (Strip::Derivable, Codes::AsOptions),
+            (Strip::Everything, Codes::AsUsed),
+            (Strip::Everything, Codes::AsOptions),
+        ],
+        Strip::Everything => &[(Strip::Everything, Codes::AsUsed), (Strip::Everything, Codes::AsOptions)],
+        strip => return write_as(model, strip, Codes::AsUsed),
+    };
+    let mut smallest: Option<Vec<u8>> = None;
+    for &(strip, codes) in variants {
+        let bytes = write_as(model, strip, codes)?;
+        if smallest.as_ref().is_none_or(|smallest| bytes.len() < smallest.len()) {
+            smallest = Some(bytes);
+        }
+    }
+    Ok(smallest.unwrap_or_default())
+}
+
+/// In which order a file lists its op codes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Codes {
+    /// As the ops come.
+    #[default]
+    AsUsed,
+    /// At the number of the op's options, where that is free and small, so that both numbers of an operator are the same.
+    AsOptions,
+}
+
+/// Largest number of options that decides the place of an op code.
+const OPTIONS_PLACE_MAX: usize = 8;
+
+fn write_as(model: &Model, strip: Strip, codes: Codes) -> Result<Vec<u8>> {
+    let is_bare = strip.is_bare();
+    let mut writer = Writer { order: codes, ..Writer::default() };
+    if is_bare {
+        writer.builder = Builder::compact();
+    }
     // Data first: what is written first stands last, so that the tables lie together at the start of the file.
-    let associated = metadata::write(model)?;
+    let associated = if is_bare { None } else { metadata::write(model)? };
     let mut entries = Vec::new();
     let metadata = associated.as_ref().map(|packed| (schema::metadata::TFLITE_METADATA, packed.flatbuffer.as_slice()));
     let extra = model.extra_metadata.iter().map(|(name, data)| (name.as_str(), data.bytes()));
-    for (name, bytes) in extra.chain(metadata) {
-        entries.push((name, writer.add_buffer(bytes)));
+    for (name, bytes) in extra.chain(metadata).filter(|_| !is_bare) {
+        entries.push((name, writer.add_buffer(bytes, 1)));
     }
     let mut known = HashMap::new();
     let graphs = model.graphs.iter().map(|graph| writer.constants(graph, &mut known)).collect::<Vec<_>>();
 
     let mut subgraphs = Vec::with_capacity(model.graphs.len());
     for (index, (graph, buffers)) in model.graphs.iter().zip(&graphs).enumerate() {
-        let table = writer.graph(graph, buffers, options);
+        let table = writer.graph(graph, buffers, strip);
         subgraphs.push(table.map_err(|error| if index == 0 { error } else { error.at(format!("subgraph {index}")) })?);
     }
-    let mut runtime = [0_u8; 16];
-    runtime.iter_mut().zip(writer.since.bytes()).for_each(|(slot, byte)| *slot = byte);
-    entries.push((schema::metadata::MIN_RUNTIME_VERSION, writer.add_buffer(&runtime)));
+    if !is_bare {
+        let mut runtime = [0_u8; 16];
+        runtime.iter_mut().zip(writer.since.bytes()).for_each(|(slot, byte)| *slot = byte);
+        entries.push((schema::metadata::MIN_RUNTIME_VERSION, writer.add_buffer(&runtime, 1)));
+    }
     let flatbuffer = writer.finish(model, &subgraphs, &entries)?;
     match associated {
         Some(packed) => metadata::append(flatbuffer, &packed.files),
@@ -55,15 +124,16 @@ pub fn write(model: &Model, options: &WriteOptions) -> Result<Vec<u8>> {
 struct Writer {
     builder: Builder,
     buffers: Vec<Offset>,
-    /// Number, version, and the name of a custom op.
-    codes: Vec<(i32, i32, String)>,
+    /// Number, version, and the name of a custom op. `None` is a place that no op has.
+    codes: Vec<Option<(i32, i32, String)>>,
+    order: Codes,
     /// Release of the oldest runtime that knows every version used so far.
     since: &'static str,
 }
 
 impl Writer {
     /// Stores a buffer and returns its index. Buffer 0 is the empty one.
-    fn add_buffer(&mut self, bytes: &[u8]) -> u32 {
+    fn add_buffer(&mut self, bytes: &[u8], element_bytes: usize) -> u32 {
         if self.buffers.is_empty() {
             let empty = self.builder.table(Fields::default());
             self.buffers.push(empty);
@@ -71,7 +141,7 @@ impl Writer {
         if bytes.is_empty() {
             return 0;
         }
-        let data = self.builder.data(bytes);
+        let data = self.builder.data(bytes, element_bytes);
         let mut fields = Fields::default();
         fields.offset(buffer::DATA, data);
         let table = self.builder.table(fields);
@@ -80,21 +150,40 @@ impl Writer {
     }
 
     /// Stores the constants of a graph, unless equal ones are `known`, and returns the buffer of each tensor.
-    fn constants<'a>(&mut self, graph: &'a Graph, known: &mut HashMap<&'a [u8], u32>) -> Vec<u32> {
-        let data = graph.tensors.iter().map(|tensor| tensor.data.as_ref().map_or(&[][..], |data| data.bytes()));
-        data.map(|bytes| *known.entry(bytes).or_insert_with(|| self.add_buffer(bytes))).collect()
+    fn constants<'a>(&mut self, graph: &'a Graph, known: &mut HashMap<(&'a [u8], usize), u32>) -> Vec<u32> {
+        let data = graph.tensors.iter().map(|tensor| {
+            let bytes = tensor.data.as_ref().map_or(&[][..], |data| data.bytes());
+            (bytes, tensor.dtype.bits().div_ceil(8))
+        });
+        data.map(|(bytes, size)| *known.entry((bytes, size)).or_insert_with(|| self.add_buffer(bytes, size))).collect()
     }
 
-    fn graph(&mut self, graph: &Graph, buffers: &[u32], options: &WriteOptions) -> Result<Offset> {
+    fn graph(&mut self, graph: &Graph, buffers: &[u32], strip: Strip) -> Result<Offset> {
         let mut operators = Vec::with_capacity(graph.nodes.len());
         for (index, node) in graph.nodes.iter().enumerate() {
             operators.push(self.node(graph, node).map_err(|error| error.at(graph.place(index)))?);
         }
+        let derivable = match strip {
+            Strip::Derivable => Derivable::of(graph),
+            _ => Derivable::nothing(graph),
+        };
         let mut tensors = Vec::with_capacity(graph.tensors.len());
         for (index, (tensor, &buffer)) in graph.tensors.iter().zip(buffers).enumerate() {
             let id = TensorId(index);
-            let is_named = !options.strip_names || graph.inputs.contains(&id) || graph.outputs.contains(&id);
-            let table = self.tensor(tensor, buffer, is_named);
+            let is_named = match strip {
+                Strip::Nothing => true,
+                Strip::Names => graph.inputs.contains(&id) || graph.outputs.contains(&id),
+                Strip::Everything | Strip::Derivable => false,
+            };
+            // Which sizes vary follows from the inputs; that of a batch may be changed wherever it is.
+            let has_signature = !strip.is_bare() || (graph.inputs.contains(&id) && !varies_in_batch_only(tensor));
+            let kept = Kept {
+                name: is_named,
+                signature: has_signature,
+                shape: !derivable.shapes[index],
+                quantization: !derivable.quantizations[index],
+            };
+            let table = self.tensor(tensor, buffer, kept);
             tensors.push(table.map_err(|error| error.at(format!("tensor {index} \"{}\"", tensor.name)))?);
         }
         let ids = |ids: &[TensorId]| ids.iter().map(|id| stored(*id)).collect::<Vec<_>>();
@@ -105,7 +194,7 @@ impl Writer {
             .offset(subgraph::INPUTS, builder.scalars(&ids(&graph.inputs)))
             .offset(subgraph::OUTPUTS, builder.scalars(&ids(&graph.outputs)))
             .offset(subgraph::OPERATORS, builder.offsets(&operators))
-            .offset(subgraph::NAME, builder.optional_string(&graph.name));
+            .offset(subgraph::NAME, builder.optional_string(if builder.is_compact() { "" } else { &graph.name }));
         Ok(builder.table(fields))
     }
 
@@ -115,11 +204,7 @@ impl Writer {
             self.since = written.since;
         }
         let (name, custom_options) = written.custom.unwrap_or_default();
-        let code = (written.code, written.version, name);
-        let index = self.codes.iter().position(|known| *known == code).unwrap_or_else(|| {
-            self.codes.push(code);
-            self.codes.len() - 1
-        });
+        let index = self.code((written.code, written.version, name), written.options.map(|(tag, _)| tag));
         let inputs: Vec<_> = stored_inputs(node).iter().map(|id| id.map_or(-1, stored)).collect();
         let outputs: Vec<_> = node.outputs.iter().map(|id| stored(*id)).collect();
         let mut fields = Fields::default();
@@ -144,7 +229,24 @@ impl Writer {
         Ok(self.builder.table(fields))
     }
 
-    fn tensor(&mut self, tensor: &Tensor, buffer: u32, is_named: bool) -> Result<Offset> {
+    /// The place of an op code, whose options have the number `tag`.
+    fn code(&mut self, code: (i32, i32, String), tag: Option<u8>) -> usize {
+        let code = Some(code);
+        if let Some(index) = self.codes.iter().position(|known| *known == code) {
+            return index;
+        }
+        let place = tag.map(usize::from).filter(|&place| {
+            let is_free = self.codes.get(place).is_none_or(Option::is_none);
+            self.order == Codes::AsOptions && place <= OPTIONS_PLACE_MAX && is_free
+        });
+        let free = self.codes.iter().position(Option::is_none).unwrap_or(self.codes.len());
+        let index = place.unwrap_or(free);
+        self.codes.resize(self.codes.len().max(index + 1), None);
+        self.codes[index] = code;
+        index
+    }
+
+    fn tensor(&mut self, tensor: &Tensor, buffer: u32, kept: Kept) -> Result<Offset> {
         let size = |&size: &usize| {
             i32::try_from(size)
                 .map_err(|_| Error::invalid("", format!("size {size} in {:?} does not fit 32 bits", tensor.shape)))
@@ -152,20 +254,22 @@ impl Writer {
         let shape = tensor.shape.iter().map(size).collect::<Result<Vec<_>>>()?;
         let builder = &mut self.builder;
         let mut fields = Fields::default();
+        if kept.shape {
+            fields.offset(tensor::SHAPE, builder.scalars(&shape));
+        }
         fields
-            .offset(tensor::SHAPE, builder.scalars(&shape))
             .scalar(tensor::TYPE, tensor.dtype.code(), 0)
             .scalar(tensor::BUFFER, buffer, 0)
             .scalar(tensor::IS_VARIABLE, tensor.is_variable, false)
             // A scalar and a tensor of unknown rank look alike otherwise.
             .scalar(tensor::HAS_RANK, tensor.shape.is_empty(), false);
-        if is_named {
+        if kept.name {
             fields.offset(tensor::NAME, builder.optional_string(&tensor.name));
         }
-        if let Some(signature) = &tensor.signature {
+        if let Some(signature) = tensor.signature.as_ref().filter(|_| kept.signature) {
             fields.offset(tensor::SHAPE_SIGNATURE, builder.scalars(signature));
         }
-        if let Some(quantization) = &tensor.quantization {
+        if let Some(quantization) = tensor.quantization.as_ref().filter(|_| kept.quantization) {
             let table = self.quantization(quantization)?;
             fields.offset(tensor::QUANTIZATION, table);
         }
@@ -222,22 +326,29 @@ impl Writer {
                 self.builder.table(fields)
             })
             .collect();
-        let signatures: Vec<_> = model.signatures.iter().map(|signature| self.signature(signature)).collect();
+        let is_bare = self.builder.is_compact();
+        let signatures = model.signatures.iter().filter(|_| !is_bare);
+        let signatures: Vec<_> = signatures.map(|signature| self.signature(signature)).collect();
+        // A place that no op has repeats one that an op has.
+        let any = self.codes.iter().flatten().next().cloned();
         let codes: Vec<_> = self
             .codes
             .iter()
+            .filter_map(|code| code.as_ref().or(any.as_ref()))
             .map(|(code, version, name)| {
                 let (code, version) = (*code, *version);
                 let mut fields = Fields::default();
                 fields.offset(operator_code::CUSTOM_CODE, self.builder.optional_string(name));
-                fields
-                    .scalar(
-                        operator_code::DEPRECATED_BUILTIN_CODE,
-                        i8::try_from(code).unwrap_or(operator_code::PLACEHOLDER),
-                        0,
-                    )
-                    .scalar(operator_code::VERSION, version, 1)
-                    .scalar(operator_code::BUILTIN_CODE, code, 0);
+                let old = i8::try_from(code).unwrap_or(operator_code::PLACEHOLDER);
+                fields.scalar(operator_code::DEPRECATED_BUILTIN_CODE, old, 0).scalar(
+                    operator_code::VERSION,
+                    version,
+                    1,
+                );
+                // Readers take the larger of the two numbers.
+                if !self.builder.is_compact() || old == operator_code::PLACEHOLDER {
+                    fields.scalar(operator_code::BUILTIN_CODE, code, 0);
+                }
                 self.builder.table(fields)
             })
             .collect();
@@ -247,15 +358,68 @@ impl Writer {
             .scalar(schema::model::VERSION, schema::VERSION, 0)
             .offset(schema::model::OPERATOR_CODES, builder.offsets(&codes))
             .offset(schema::model::SUBGRAPHS, builder.offsets(subgraphs))
-            .offset(schema::model::DESCRIPTION, builder.optional_string(&model.description))
-            .offset(schema::model::BUFFERS, builder.offsets(&self.buffers))
-            .offset(schema::model::METADATA, builder.offsets(&entries));
+            .offset(schema::model::DESCRIPTION, builder.optional_string(if is_bare { "" } else { &model.description }))
+            .offset(schema::model::BUFFERS, builder.offsets(&self.buffers));
+        if !entries.is_empty() {
+            fields.offset(schema::model::METADATA, builder.offsets(&entries));
+        }
         if !signatures.is_empty() {
             fields.offset(schema::model::SIGNATURE_DEFS, builder.offsets(&signatures));
         }
         let root = builder.table(fields);
         self.builder.finish(root, schema::IDENTIFIER)
     }
+}
+
+/// What of a tensor is written.
+#[derive(Clone, Copy)]
+struct Kept {
+    name: bool,
+    signature: bool,
+    shape: bool,
+    quantization: bool,
+}
+
+/// The tensors whose shape, and whose quantization, LiteRT can do without.
+struct Derivable {
+    shapes: Vec<bool>,
+    quantizations: Vec<bool>,
+}
+
+impl Derivable {
+    fn nothing(graph: &Graph) -> Self {
+        Self { shapes: vec![false; graph.tensors.len()], quantizations: vec![false; graph.tensors.len()] }
+    }
+
+    fn of(graph: &Graph) -> Self {
+        let is_builtin = |node: &Node| {
+            let weights = node.inputs.get(1).copied().flatten();
+            matches!(node.op, Op::Conv2d(_) | Op::DepthwiseConv2d(_))
+                && weights.is_some_and(|id| graph.tensor(id).dtype == DType::I4)
+        };
+        let is_exact = |node: &Node| matches!(node.op, Op::MaxPool2d(_) | Op::AveragePool2d(_) | Op::Mean(_));
+        let mut found = Self::nothing(graph);
+        for index in 0..graph.tensors.len() {
+            let id = TensorId(index);
+            let tensor = graph.tensor(id);
+            if graph.inputs.contains(&id) || graph.outputs.contains(&id) {
+                continue;
+            }
+            let mut around =
+                graph.nodes.iter().filter(|node| node.outputs.contains(&id) || node.inputs.contains(&Some(id)));
+            if tensor.data.is_none() && !tensor.is_variable && tensor.dtype == DType::I8 {
+                found.shapes[index] = around.all(|node| is_builtin(node) || is_exact(node));
+            } else if tensor.data.is_some() && tensor.dtype == DType::I32 {
+                found.quantizations[index] =
+                    around.all(|node| is_builtin(node) && node.inputs.get(2) == Some(&Some(id)));
+            }
+        }
+        found
+    }
+}
+
+fn varies_in_batch_only(tensor: &Tensor) -> bool {
+    tensor.signature.as_ref().is_some_and(|signature| !signature.iter().skip(1).any(|&size| size == -1))
 }
 
 fn stored(id: TensorId) -> i32 {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use litesmith_graph::ops::{BatchNormalization, Dropout, FullyConnected, Reshape};
 use litesmith_graph::{DType, Data, Error, Graph, Model, Quantization, Tensor};
-use litesmith_tflite::{Limits, WriteOptions, read, write};
+use litesmith_tflite::{Limits, Strip, WriteOptions, read, write};
 
 fn golden(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../../testdata/tflite", name].iter().collect()
@@ -67,7 +67,7 @@ fn data_is_aligned_and_equal_constants_are_stored_once() {
 #[test]
 fn stripped_names_leave_those_of_inputs_and_outputs() {
     let model = common::float_cnn(&common::TINY);
-    let bytes = write(&model, &WriteOptions { strip_names: true }).unwrap();
+    let bytes = write(&model, &WriteOptions { strip: Strip::Names }).unwrap();
     assert!(bytes.len() < write(&model, &WriteOptions::default()).unwrap().len());
     let graph = &read(&bytes, &Limits::default()).unwrap().model.graphs[0];
     let named: Vec<_> =

@@ -8,6 +8,7 @@ pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod quantize;
 pub(crate) mod run;
+pub(crate) mod strip;
 pub(crate) mod summary;
 pub(crate) mod train;
 

@@ -1,13 +1,16 @@
 //! `quantize`.
 
+use std::path::Path;
+
 use litesmith::compress::{IoType, QuantizeOptions, Scheme, quantize};
 use litesmith::graph::{Normalization, TensorMetadata};
 use litesmith::measure::format;
-use litesmith::{CalibrateOptions, Error, Model, Result, SessionOptions, calibrate_on, files};
+use litesmith::tflite::{Strip, WriteOptions};
+use litesmith::{CalibrateOptions, Error, Model, Result, Saved, SessionOptions, calibrate_on, files};
 
 use super::{existing, load_model, open_data};
 use crate::Verdict;
-use crate::args::{IoArg, QuantizeArgs, SchemeArg};
+use crate::args::{IoArg, OutArgs, QuantizeArgs, SchemeArg};
 use crate::output::Output;
 
 impl From<SchemeArg> for Scheme {
@@ -74,26 +77,38 @@ pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
     for kept in &report.kept_float {
         output.warn(&format!("{} stays float32: {}", kept.op, kept.reason));
     }
-    let bytes = litesmith::save_model(&args.out.out, &quantized, existing(args.out.force))?;
+    let strip = if args.strip { Strip::Everything } else { Strip::Nothing };
+    let saved = save(&args.out, strip, &quantized)?;
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
     if output.json {
         let kept: Vec<_> =
             report.kept_float.iter().map(|kept| serde_json::json!({ "op": kept.op, "reason": kept.reason })).collect();
         return output
             .print_json(&serde_json::json!({
-                "model": args.out.out, "file_bytes": bytes, "file_bytes_before": before,
+                "model": args.out.out, "file_bytes": saved.bytes, "gzip_bytes": saved.gzip_bytes, "file_bytes_before": before,
                 "warnings": report.warnings, "kept_float": kept,
             }))
             .map(|()| Verdict::Good);
     }
-    output.print(&format!(
-        "{}: {} ({:.1} % of {})",
-        args.out.out.display(),
-        format::bytes(bytes),
-        bytes as f64 * 100.0 / before.max(1) as f64,
-        args.model.display(),
-    ))?;
+    output.print(&sizes(&args.out.out, saved, before, &args.model))?;
     Ok(Verdict::Good)
+}
+
+/// Saves what a command made.
+pub(super) fn save(out: &OutArgs, strip: Strip, model: &Model) -> Result<Saved> {
+    litesmith::save_model_as(&out.out, model, &WriteOptions { strip }, existing(out.force))
+}
+
+/// How large a new file is, beside the one that it was made from.
+pub(super) fn sizes(out: &Path, saved: Saved, before: u64, from: &Path) -> String {
+    format!(
+        "{}: {} ({:.1} % of {}), {} gzipped",
+        out.display(),
+        format::bytes(saved.bytes),
+        saved.bytes as f64 * 100.0 / before.max(1) as f64,
+        from.display(),
+        format::bytes(saved.gzip_bytes),
+    )
 }
 
 /// Packs the lines of a file as the names of the first output's classes.

@@ -21,6 +21,7 @@ fn from_digits_to_an_integer_model_that_reads_a_picture() {
         ("dynamic", "--type dynamic"),
         ("int8", "--type int8 --calibrate idx:digits --samples 100"),
         ("uint8", "--type int8 --io uint8 --mean 0 --std 255 --calibrate idx:digits"),
+        ("stripped", "--type int8 --io int8 --calibrate idx:digits --strip"),
         ("int16x8", "--type int16x8 --input-type int16 --calibrate idx:digits"),
     ] {
         place.run(&format!("quantize f32.tflite {options} -o {name}.tflite")).ends_with(0);

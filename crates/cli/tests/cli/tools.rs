@@ -82,3 +82,25 @@ fn explain_tells_of_every_op() {
     assert!(nodes[1]["kernel"].as_str().unwrap().starts_with("conv_2d/i8/"));
     assert!(nodes.iter().any(|node| node["folded"] == true) && nodes.iter().any(|node| node["view_of"].is_string()));
 }
+
+#[test]
+fn strip_makes_a_smaller_file_with_the_same_outputs() {
+    let place = Workplace::new();
+    let (before, input) = (model("digits-int8.tflite"), model("digits.x.npy"));
+    let said = place.run(&format!("strip {before} -o small.tflite")).ends_with(0).stdout();
+    assert!(said.starts_with("small.tflite: ") && said.trim_end().ends_with(" gzipped"), "{said}");
+    place.run(&format!("strip {before} -o small.tflite")).ends_with(2);
+    let json = place.run(&format!("strip {before} -o small.tflite --force --json")).ends_with(0).json();
+    let size = |path: &std::path::Path| std::fs::metadata(path).unwrap().len();
+    let small = size(&place.path("small.tflite"));
+    assert_eq!(json["file_bytes"], small);
+    assert!(json["gzip_bytes"].as_u64().unwrap() < small);
+    assert!(small * 10 < json["file_bytes_before"].as_u64().unwrap() * 9, "{json}");
+    let outputs = [before.as_str(), "small.tflite"].map(|model| {
+        place.run(&format!("run {model} --input {input} --output-raw y.npy -q")).ends_with(0);
+        std::fs::read(place.path("y.npy")).unwrap()
+    });
+    assert!(outputs[0] == outputs[1], "the outputs differ");
+    let text = place.run("inspect small.tflite").ends_with(0).stdout();
+    assert!(text.contains("gzipped"), "{text}");
+}

@@ -83,8 +83,9 @@ fn head(m: &mut Markup, found: &Inspection, title: &str) {
     let (macs, unknown) = macs(found);
     m.el("p", &[("class", "lead")], |m| {
         m.prose(&format!(
-            "{}, {}, {}{} MACs{}, {} of constants.",
+            "{}{}, {}, {}{} MACs{}, {} of constants.",
             bytes(found.file_bytes as u64),
+            found.gzip_bytes.map_or_else(String::new, |packed| format!(" ({} gzipped)", bytes(packed as u64))),
             plural(ops as u64, "op"),
             if unknown > 0 { "at least " } else { "" },
             quantity(macs),

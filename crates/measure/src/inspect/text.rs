@@ -41,8 +41,9 @@ fn totals(found: &Inspection) -> String {
     let tensors = found.subgraphs.iter().map(|graph| graph.tensors.len()).sum::<usize>();
     let (macs, unknown) = macs(found);
     let mut text = format!(
-        "{}, schema {}{}\n{}, {}, {}, {} of constants, {}{} MACs{}\n",
+        "{}{}, schema {}{}\n{}, {}, {}, {} of constants, {}{} MACs{}\n",
         bytes(found.file_bytes as u64),
+        found.gzip_bytes.map_or_else(String::new, |packed| format!(" ({} gzipped)", bytes(packed as u64))),
         found.schema_version,
         found
             .min_runtime_version

@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use litesmith_graph::{Error, Result};
 
 use super::Scalar;
+use super::compact::Compact;
+use super::vtables::{Slot, TableFields};
 
-/// Something already written: the distance of its first byte from the end of the file.
+/// Something already written: the distance of its first byte from the end of the file, or the number of an object that is
+/// still to be laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offset(usize);
 
@@ -22,9 +25,21 @@ pub(crate) struct Builder {
     alignment: usize,
     vectors: HashMap<Vec<u8>, Offset>,
     vtables: HashMap<Vec<u8>, Offset>,
+    /// Objects to be laid out at the end in as few bytes as possible, instead of all of the above.
+    compact: Option<Compact>,
 }
 
 impl Builder {
+    /// A builder that lays the file out in as few bytes as possible.
+    pub(crate) fn compact() -> Self {
+        Self { compact: Some(Compact::default()), ..Self::default() }
+    }
+
+    /// Whether every byte counts.
+    pub(crate) fn is_compact(&self) -> bool {
+        self.compact.is_some()
+    }
+
     /// Puts zeros so that, after `size` more bytes, the position is a multiple of `alignment`.
     fn align(&mut self, size: usize, alignment: usize) {
         self.alignment = self.alignment.max(alignment);
@@ -44,6 +59,9 @@ impl Builder {
     }
 
     fn counted(&mut self, count: usize, content: &[u8], alignment: usize) -> Offset {
+        if let Some(compact) = &mut self.compact {
+            return Offset(compact.vector(count, content, alignment));
+        }
         self.align(content.len(), alignment.max(4));
         self.prepend(content);
         self.prepend(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes())
@@ -79,12 +97,17 @@ impl Builder {
         self.shared(u8::try_from(T::SIZE).unwrap_or(0), elements.len(), &content, T::SIZE)
     }
 
-    /// A `[ubyte]` vector whose first byte is aligned to 16 in the file, as tensor data must be.
-    pub(crate) fn data(&mut self, bytes: &[u8]) -> Offset {
-        self.counted(bytes.len(), bytes, 16)
+    /// A `[ubyte]` vector whose first byte is aligned to 16 in the file, as tensor data is; in a compact file to the
+    /// `element_bytes`, of which it consists.
+    pub(crate) fn data(&mut self, bytes: &[u8], element_bytes: usize) -> Offset {
+        let alignment = if self.is_compact() { element_bytes } else { 16 };
+        self.counted(bytes.len(), bytes, alignment)
     }
 
     pub(crate) fn offsets(&mut self, targets: &[Offset]) -> Offset {
+        if let Some(compact) = &mut self.compact {
+            return Offset(compact.offsets(targets.iter().map(|target| target.0).collect()));
+        }
         let size = 4 * targets.len();
         self.align(size, 4);
         let first = self.reversed.len() + size;
@@ -98,7 +121,15 @@ impl Builder {
 
     /// A table of `fields`. Wide fields come first, so that little is lost to alignment.
     pub(crate) fn table(&mut self, fields: Fields) -> Offset {
-        let mut fields = fields.0;
+        if let Some(compact) = &mut self.compact {
+            let slot = |field: Field| match field.value {
+                Value::Scalar(bytes) => (field.number, Slot::Scalar(bytes)),
+                Value::Offset(target) => (field.number, Slot::Offset(target.0)),
+            };
+            let stored = fields.stored.into_iter().map(slot).collect();
+            return Offset(compact.table(TableFields { stored, defaults: fields.defaults }));
+        }
+        let mut fields = fields.stored;
         fields.sort_by_key(|field| (std::cmp::Reverse(field.value.size()), field.number));
         let alignment = fields.first().map_or(4, |field| field.value.size().max(4));
         let mut size = 4_usize;
@@ -150,19 +181,24 @@ impl Builder {
     /// # Errors
     /// [`Error::Unsupported`] when it is larger than 32-bit offsets reach.
     pub(crate) fn finish(mut self, root: Offset, identifier: [u8; 4]) -> Result<Vec<u8>> {
-        let alignment = self.alignment.max(4);
-        self.align(8, alignment);
-        self.prepend(&identifier);
-        let at = self.reversed.len() + 4;
-        self.prepend(&Self::relative(at, root).to_le_bytes());
-        if self.reversed.len() > MAX_BYTES {
+        let bytes = if let Some(compact) = &self.compact {
+            compact.finish(root.0, identifier)?
+        } else {
+            let alignment = self.alignment.max(4);
+            self.align(8, alignment);
+            self.prepend(&identifier);
+            let at = self.reversed.len() + 4;
+            self.prepend(&Self::relative(at, root).to_le_bytes());
+            self.reversed.reverse();
+            self.reversed
+        };
+        if bytes.len() > MAX_BYTES {
             return Err(Error::unsupported(
                 "",
-                format!("the model takes {} bytes, a .tflite file at most {MAX_BYTES}", self.reversed.len()),
+                format!("the model takes {} bytes, a .tflite file at most {MAX_BYTES}", bytes.len()),
             ));
         }
-        self.reversed.reverse();
-        Ok(self.reversed)
+        Ok(bytes)
     }
 }
 
@@ -187,21 +223,32 @@ struct Field {
 
 /// The fields of a table to be written; those equal to their default are left out.
 #[derive(Default)]
-pub(crate) struct Fields(Vec<Field>);
+pub(crate) struct Fields {
+    stored: Vec<Field>,
+    /// Numbers and values of those left out.
+    defaults: Vec<(usize, Vec<u8>)>,
+}
 
 impl Fields {
+    /// Whether nothing is to be stored.
+    pub(crate) fn is_default(&self) -> bool {
+        self.stored.is_empty()
+    }
+
     pub(crate) fn scalar<T: Scalar>(&mut self, number: usize, value: T, default: T) -> &mut Self {
-        if value != default {
-            let mut bytes = Vec::with_capacity(T::SIZE);
-            value.encode(&mut bytes);
-            self.0.push(Field { number, value: Value::Scalar(bytes) });
+        let mut bytes = Vec::with_capacity(T::SIZE);
+        value.encode(&mut bytes);
+        if value == default {
+            self.defaults.push((number, bytes));
+        } else {
+            self.stored.push(Field { number, value: Value::Scalar(bytes) });
         }
         self
     }
 
     pub(crate) fn offset(&mut self, number: usize, target: impl Into<Option<Offset>>) -> &mut Self {
         if let Some(target) = target.into() {
-            self.0.push(Field { number, value: Value::Offset(target) });
+            self.stored.push(Field { number, value: Value::Offset(target) });
         }
         self
     }
@@ -214,8 +261,12 @@ mod tests {
 
     #[test]
     fn what_is_built_reads_back_aligned_and_shared() {
-        let mut builder = Builder::default();
-        let data = builder.data(&[7; 5]);
+        read_back(Builder::default(), 16);
+        read_back(Builder::compact(), 4);
+    }
+
+    fn read_back(mut builder: Builder, alignment: usize) {
+        let data = builder.data(&[7; 5], 1);
         let numbers = builder.scalars(&[1_i64, -2]);
         assert_eq!(builder.scalars(&[1_i64, -2]), numbers);
         let name = builder.string("name");
@@ -232,7 +283,7 @@ mod tests {
         let root = file.root(*b"TEST").unwrap();
         let data = root.bytes(0).unwrap().unwrap();
         assert_eq!(data, [7; 5]);
-        assert_eq!((data.as_ptr() as usize - bytes.as_ptr() as usize) % 16, 0);
+        assert_eq!((data.as_ptr() as usize - bytes.as_ptr() as usize) % alignment, 0);
         assert_eq!(root.scalars::<i64>(1).unwrap().unwrap(), [1, -2]);
         assert_eq!(root.string(2).unwrap(), "name");
         assert_eq!(root.string(3).unwrap(), "");

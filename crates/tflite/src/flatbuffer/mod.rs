@@ -4,7 +4,10 @@
 //! bounds-checked with its offset in the message, and the builder can align data to 16 bytes and share equal vectors.
 
 mod builder;
+mod compact;
+mod overlap;
 mod reader;
+mod vtables;
 
 pub(crate) use builder::{Builder, Fields, Offset};
 pub(crate) use reader::{File, Table};

@@ -24,7 +24,7 @@ pub(crate) fn read(table: &Table<'_>, name: &str, version: i32) -> Result<Custom
 }
 
 pub(super) fn write(op: &Custom, builder: &mut Builder) -> Written {
-    let options = (!op.options.is_empty()).then(|| builder.data(op.options.bytes()));
+    let options = (!op.options.is_empty()).then(|| builder.data(op.options.bytes(), 1));
     Written {
         code: operator_code::CUSTOM,
         version: op.version,

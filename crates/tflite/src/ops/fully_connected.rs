@@ -37,6 +37,11 @@ impl Format for FullyConnected {
         Ok(())
     }
 
+    fn runs_without_options(node: &Tensors<'_>) -> bool {
+        // With int16 activations LiteRT insists on a type of the bias, whose default is stored in a table only.
+        node.input_dtype(0) != Some(DType::I16)
+    }
+
     fn version(&self, node: &Tensors<'_>) -> usize {
         let (input, weights) = (node.input_dtype(0), node.input_dtype(1));
         match (input, weights) {

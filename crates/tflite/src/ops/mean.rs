@@ -18,6 +18,10 @@ impl Format for Mean {
         Ok(())
     }
 
+    fn runs_without_options(_: &Tensors<'_>) -> bool {
+        true
+    }
+
     fn version(&self, node: &Tensors<'_>) -> usize {
         node.version_by_first_input()
     }

@@ -92,6 +92,11 @@ trait Format: Sized {
         true
     }
 
+    /// Whether LiteRT, when there is no table of options, does as with a table of defaults.
+    fn runs_without_options(_node: &Tensors<'_>) -> bool {
+        false
+    }
+
     /// The version that the file asks for (`op_version.cc` of LiteRT).
     fn version(&self, node: &Tensors<'_>) -> usize;
 }
@@ -307,12 +312,16 @@ fn write_one<F: Format>(op: &F, code: i32, node: &Tensors<'_>, builder: &mut Bui
     let version = op.version(node);
     let since = version.checked_sub(1).and_then(|index| F::VERSIONS.get(index)).copied().unwrap_or_default();
     let version = i32::try_from(version).unwrap_or(i32::MAX);
+    let is_optional = builder.is_compact() && F::runs_without_options(node);
     if F::OPTIONS == 0 || !op.has_options() {
         return Ok(Written { code, version, since, options: None, custom: None });
     }
     let mut options = OptionsBuilder { builder, fields: Fields::default() };
     op.write(&mut options, node)?;
     let OptionsBuilder { fields, .. } = options;
+    if is_optional && fields.is_default() {
+        return Ok(Written { code, version, since, options: None, custom: None });
+    }
     Ok(Written { code, version, since, options: Some((F::OPTIONS, builder.table(fields))), custom: None })
 }
 
