@@ -29,9 +29,11 @@
 mod calibrate;
 mod edit;
 mod quantize;
+mod simplify;
 
 pub use calibrate::{Calibrator, FloatRunner, MinMax, Range, Ranges, calibrate, calibration_samples};
 pub use edit::{Edit, Form, apply};
 pub use quantize::{
     Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Scheme, TensorReport, decide, quantize,
 };
+pub use simplify::simplify;

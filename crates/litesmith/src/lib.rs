@@ -82,7 +82,8 @@ pub struct Saved {
     pub gzip_bytes: u64,
 }
 
-/// Saves a model as a `.tflite` file written with `options`, whole or not at all.
+/// Saves a model as a `.tflite` file written with `options`, whole or not at all. One that is stripped is simplified before
+/// ([`compress::simplify`]).
 ///
 /// # Errors
 /// Those of [`tflite::write`] and [`files::save`].
@@ -92,7 +93,9 @@ pub fn save_model_as(
     options: &tflite::WriteOptions,
     existing: files::Existing,
 ) -> Result<Saved> {
-    let bytes = tflite::write(model, options).map_err(|error| error.at(path.display()))?;
+    let is_bare = matches!(options.strip, tflite::Strip::Everything | tflite::Strip::Derivable);
+    let simple = is_bare.then(|| compress::simplify(model));
+    let bytes = tflite::write(simple.as_ref().unwrap_or(model), options).map_err(|error| error.at(path.display()))?;
     files::save(path, &bytes, existing)?;
     Ok(Saved { bytes: bytes.len() as u64, gzip_bytes: tflite::gzip_bytes(&bytes) as u64 })
 }

@@ -77,6 +77,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
             checkpoint_every: args.checkpoint_every,
             cancel: Some(cancel_on_interrupt()?),
             source: source.clone(),
+            ..TrainOptions::default()
         },
         data: &data,
         resume: args.resume.as_deref(),

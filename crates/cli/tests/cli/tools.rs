@@ -97,7 +97,7 @@ fn strip_makes_a_smaller_file_with_the_same_outputs() {
     assert!(json["gzip_bytes"].as_u64().unwrap() < small);
     assert!(small * 10 < json["file_bytes_before"].as_u64().unwrap() * 9, "{json}");
     let outputs = [before.as_str(), "small.tflite"].map(|model| {
-        place.run(&format!("run {model} --input {input} --output-raw y.npy -q")).ends_with(0);
+        place.run(&format!("run {model} --input {input} --output-raw y.npy --force -q")).ends_with(0);
         std::fs::read(place.path("y.npy")).unwrap()
     });
     assert!(outputs[0] == outputs[1], "the outputs differ");
