@@ -399,6 +399,8 @@ pub(crate) enum SchemeArg {
     Float16,
     /// 8-bit weights, activations quantized while running: a quarter of the size, no calibration
     Dynamic,
+    /// Integer weights, made floats again before use: a quarter of the size, float arithmetic, no calibration
+    WeightOnly,
     /// 8-bit weights and activations: a quarter of the size, integer arithmetic, needs calibration
     Int8,
     /// 8-bit weights, 16-bit activations: finer steps, needs calibration
@@ -418,10 +420,70 @@ pub(crate) enum IoArg {
     Int16,
 }
 
+/// Bits of quantized weights
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightsArg {
+    /// One byte each
+    Int8,
+    /// Half a byte each
+    Int4,
+}
+
+/// How many scales quantized weights have
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GranularityArg {
+    /// One for each output channel: more accurate
+    PerChannel,
+    /// One for each layer: smaller
+    PerTensor,
+}
+
+/// How activation values become the range that is quantized
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum CalibratorArg {
+    /// Smallest to largest value: nothing is clipped
+    #[value(name = "minmax")]
+    MinMax,
+    /// Smallest and largest value of each sample, averaged
+    MovingAverage,
+    /// All but the rarest values
+    Percentile,
+    /// What keeps most information: smallest KL divergence
+    #[value(alias = "entropy")]
+    Kl,
+    /// Smallest squared error
+    Mse,
+}
+
+fn percentile(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percentile) if percentile > 50.0 && percentile <= 100.0 => Ok(percentile),
+        _ => Err("expected more than 50 and at most 100".into()),
+    }
+}
+
+fn rule(text: &str) -> Result<litesmith::compress::Rule, String> {
+    text.parse().map_err(explained)
+}
+
+fn selector(text: &str) -> Result<litesmith::compress::Selector, String> {
+    text.parse().map_err(explained)
+}
+
+fn explained(error: litesmith::Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
 /// Quantize a float model, or store its weights as float16
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   litesmith quantize digits.tflite --type int8 --calibrate mnist -o digits-int8.tflite
+  litesmith quantize digits.tflite --calibrate mnist --weights int4 --adaround -o digits-int4.tflite
+  litesmith quantize digits.tflite --calibrate mnist --keep-float 'dense_1*' -o mixed.tflite
   litesmith quantize digits.tflite --io uint8 --calibrate mnist --mean 0 --std 255 -o u8.tflite
   litesmith quantize digits.tflite --type dynamic -o digits-dynamic.tflite
 
@@ -435,9 +497,46 @@ pub(crate) struct QuantizeArgs {
     pub(crate) scheme: SchemeArg,
     #[command(flatten)]
     pub(crate) out: OutArgs,
+    /// Bits of the weights
+    #[arg(long, value_enum, default_value_t = WeightsArg::Int8)]
+    pub(crate) weights: WeightsArg,
+    /// Scales of the weights
+    #[arg(long, value_enum, default_value_t = GranularityArg::PerChannel)]
+    pub(crate) granularity: GranularityArg,
+    /// Ops that stay float32: by name as 'dense*', by type as op:CONV_2D, by index as node:3. May be repeated
+    #[arg(long, value_name = "OPS", value_parser = selector)]
+    pub(crate) keep_float: Vec<litesmith::compress::Selector>,
+    /// What single ops become, as 'dense*=int16x8' or op:CONV_2D=w4,per-tensor. May be repeated; later ones add to earlier
+    /// ones
+    #[arg(long, value_name = "OPS=WHAT", value_parser = rule)]
+    pub(crate) rule: Vec<litesmith::compress::Rule>,
     /// Data set to measure activation ranges on; its training samples are used
     #[arg(long, value_name = "DATA")]
     pub(crate) calibrate: Option<String>,
+    /// From values to ranges
+    #[arg(long, value_enum, default_value_t = CalibratorArg::MinMax)]
+    pub(crate) calibrator: CalibratorArg,
+    /// Percentage of the values that the percentile calibrator keeps [default: 99.99]
+    #[arg(long, value_name = "PERCENT", value_parser = percentile)]
+    pub(crate) percentile: Option<f64>,
+    /// Cross-layer equalization: give the channels between two layers like ranges
+    #[arg(long)]
+    pub(crate) equalize: bool,
+    /// Equalize across RELU6 too, which becomes RELU
+    #[arg(long, requires = "equalize")]
+    pub(crate) replace_relu6: bool,
+    /// AdaRound: learn for each weight whether to round it up or down
+    #[arg(long)]
+    pub(crate) adaround: bool,
+    /// Steps of AdaRound for each layer [default: 1000]
+    #[arg(long, value_name = "N", requires = "adaround", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) adaround_iterations: Option<u32>,
+    /// Re-estimate mean and variance of each channel behind rounded weights
+    #[arg(long)]
+    pub(crate) bn_reestimation: bool,
+    /// Correct biases for the mean error of rounded weights
+    #[arg(long)]
+    pub(crate) bias_correction: bool,
     /// Samples to calibrate with, the same number of each class
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: u32,

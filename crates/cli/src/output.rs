@@ -110,6 +110,7 @@ impl Progress for Bars {
         let name = match stage {
             Stage::Train { epoch, epochs } => format!("epoch {epoch}/{epochs}"),
             Stage::Calibrate => "calibrate".into(),
+            Stage::Round => "round weights".into(),
             Stage::Evaluate => "evaluate".into(),
             _ => "work".into(),
         };

@@ -112,6 +112,36 @@ pub fn apply(graph: &Graph, edits: &[Edit]) -> Result<Graph> {
     Ok(result)
 }
 
+/// `graph` with other constants and attributes: edits of the kinds [`Edit::Constant`] and [`Edit::Op`]. Nodes and tensors keep
+/// their numbers, so that more can be decided about the result, and what was calibrated still belongs to it.
+///
+/// # Errors
+/// [`Error::Invalid`] for other edits, and for nodes that the graph does not have.
+pub fn amend(graph: &Graph, edits: &[Edit]) -> Result<Graph> {
+    let mut result = graph.clone();
+    for edit in edits {
+        let (Edit::Constant { node, .. } | Edit::Op { node, .. }) = edit else {
+            return Err(Error::invalid("edit", format!("{edit:?} changes more than constants and attributes")));
+        };
+        if *node >= graph.nodes.len() {
+            return Err(Error::invalid("edit", format!("the graph \"{}\" has no node {node}", graph.name)));
+        }
+        match edit {
+            Edit::Constant { node, input, constant } => {
+                let id = result.add_tensor(constant.clone());
+                let inputs = &mut result.nodes[*node].inputs;
+                if inputs.len() <= *input {
+                    inputs.resize(input + 1, None);
+                }
+                inputs[*input] = Some(id);
+            }
+            Edit::Op { node, op } => result.nodes[*node].op = op.clone(),
+            _ => {}
+        }
+    }
+    Ok(result)
+}
+
 /// Edits, sorted by what they belong to.
 struct Plan<'a> {
     stored: Vec<Form>,

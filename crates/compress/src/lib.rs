@@ -1,4 +1,4 @@
-//! Makes models smaller and faster: today post-training quantization.
+//! Makes models smaller and faster: post-training quantization, and what makes it more accurate.
 //!
 //! Every algorithm *decides* without changing anything: a pure function from a graph to a list of [`Edit`]s and a
 //! report. [`apply`] carries edits out. What was decided can so be shown, tested and combined before it is done.
@@ -26,14 +26,30 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adaround;
+mod batch_norm;
+mod bias_correction;
 mod calibrate;
 mod edit;
+mod equalize;
+mod layers;
+mod post_training;
 mod quantize;
 mod simplify;
 
-pub use calibrate::{Calibrator, FloatRunner, MinMax, Range, Ranges, calibrate, calibration_samples};
-pub use edit::{Edit, Form, apply};
+pub use adaround::{AdaRoundConfig, AdaRoundLayer, adaround};
+pub use batch_norm::{BatchNormConfig, batch_norm_reestimation};
+pub use bias_correction::bias_correction;
+pub use calibrate::{
+    CalibrationConfig, Calibrator, CalibratorKind, FloatRunner, Grid, Histogram, Kl, MinMax, MovingAverage, Mse,
+    Percentile, Range, Ranges, calibrate, calibration_samples,
+};
+pub use edit::{Edit, Form, amend, apply};
+pub use equalize::{EqualizationConfig, EqualizationReport, equalize};
+pub use layers::Sample;
+pub use post_training::{PostTrainingReport, QuantizationConfig, Step, post_training};
 pub use quantize::{
-    Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Scheme, TensorReport, decide, quantize,
+    Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Rounded, RoundedWeights, Rule, Scheme,
+    Selector, TensorReport, WeightBits, decide, quantize,
 };
 pub use simplify::simplify;

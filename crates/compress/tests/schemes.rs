@@ -1,6 +1,8 @@
 //! Every scheme on the zoo's architectures and on graphs that mix what is hard to quantize.
 
-use litesmith_compress::{Granularity, IoType, QuantizeOptions, QuantizeReport, Range, Ranges, Scheme, quantize};
+use litesmith_compress::{
+    Granularity, IoType, QuantizeOptions, QuantizeReport, Range, Ranges, Scheme, WeightBits, quantize,
+};
 use litesmith_graph::{
     DType, Data, Graph, Model, Normalization, Tensor, TensorId, TensorMetadata,
     ops::{
@@ -108,12 +110,133 @@ fn dynamic_range_leaves_small_weights_and_every_bias_in_float() {
         assert_eq!(dense.quantization.as_ref().unwrap().scales.len(), dense.shape[0]);
     }
     assert_eq!(report.tensors.len(), 3);
-    let options =
-        QuantizeOptions { fully_connected: Granularity::PerTensor, ..QuantizeOptions::new(Scheme::DynamicRange) };
+    let options = QuantizeOptions { granularity: Granularity::PerTensor, ..QuantizeOptions::new(Scheme::DynamicRange) };
     let (quantized, _) = run(model, &options);
     let graph = quantized.main().unwrap();
     let dense = graph.nodes.iter().find(|node| node.op.name() == "FULLY_CONNECTED").unwrap();
     assert_eq!(graph.tensor(dense.inputs[1].unwrap()).quantization.as_ref().unwrap().scales.len(), 1);
+}
+
+/// The types of the activations that each op of a kind reads.
+fn reads(model: &Model, name: &str) -> Vec<DType> {
+    let graph = model.main().unwrap();
+    let nodes = graph.nodes.iter().filter(|node| node.op.name() == name);
+    nodes.map(|node| graph.tensor(node.inputs[0].unwrap()).dtype).collect()
+}
+
+fn count(model: &Model, name: &str) -> usize {
+    op_names(model).iter().filter(|op| **op == name).count()
+}
+
+fn with_rules(scheme: Scheme, rules: &[&str]) -> QuantizeOptions {
+    let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+    QuantizeOptions { rules, ..QuantizeOptions::new(scheme) }
+}
+
+#[test]
+fn every_scheme_takes_int4_weights_where_litert_has_them() {
+    for model in zoo_models() {
+        let depthwise = count(&model, "DEPTHWISE_CONV_2D");
+        let weighted = depthwise + count(&model, "CONV_2D") + count(&model, "FULLY_CONNECTED");
+        for (scheme, without) in [
+            (Scheme::Int8, 0),
+            (Scheme::Int16x8, depthwise),
+            (Scheme::DynamicRange, depthwise),
+            (Scheme::WeightOnly, 0),
+        ] {
+            for granularity in [Granularity::PerChannel, Granularity::PerTensor] {
+                let options = QuantizeOptions {
+                    weights: WeightBits::Int4,
+                    granularity,
+                    min_elements: Some(0),
+                    ..QuantizeOptions::new(scheme)
+                };
+                let (quantized, report) = run(&model, &options);
+                assert_eq!(report.warnings.len(), without, "{:?}", report.warnings);
+                let tensors = &quantized.main().unwrap().tensors;
+                let narrow: Vec<_> = tensors.iter().filter(|tensor| tensor.dtype == DType::I4).collect();
+                assert_eq!(narrow.len(), weighted - without);
+                for tensor in narrow {
+                    let scales = tensor.quantization.as_ref().unwrap().scales.len();
+                    assert_eq!(scales > 1, granularity == Granularity::PerChannel, "{}", tensor.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weight_only_keeps_the_arithmetic_and_dequantizes() {
+    let model = &zoo_models()[0];
+    let (quantized, _) = run(model, &QuantizeOptions::new(Scheme::WeightOnly));
+    assert_eq!(count(&quantized, "DEQUANTIZE"), 4);
+    assert!(reads(&quantized, "CONV_2D").iter().all(|dtype| *dtype == DType::F32));
+    assert!(constant_bytes(&quantized) * 100 < constant_bytes(model) * 27);
+}
+
+#[test]
+fn conversions_stand_only_around_ops_of_another_kind() {
+    // conv2d, pool, conv2d_1, pool, flatten, dense, dense_1, softmax.
+    let model = &zoo_models()[0];
+    let names = |rules: &[&str]| {
+        let (quantized, report) = run(model, &with_rules(Scheme::Int8, rules));
+        assert_eq!(report.kept_float, [], "what was asked for is no news");
+        quantized
+    };
+    // The first layers and the pooling behind them stay float: one conversion before the second convolution.
+    let first = names(&["node:0=float32"]);
+    assert_eq!(op_names(&first)[..4], ["CONV_2D", "MAX_POOL_2D", "QUANTIZE", "CONV_2D"]);
+    assert_eq!((count(&first, "QUANTIZE"), count(&first, "DEQUANTIZE")), (1, 1));
+    // The pooling behind an int16 convolution is int16, too.
+    let wide = names(&["op:CONV_2D=int16x8"]);
+    assert_eq!(reads(&wide, "CONV_2D"), [DType::I16; 2]);
+    assert_eq!(reads(&wide, "MAX_POOL_2D"), [DType::I16; 2]);
+    assert_eq!(reads(&wide, "FULLY_CONNECTED"), [DType::I8; 2]);
+    assert_eq!((count(&wide, "QUANTIZE"), count(&wide, "DEQUANTIZE")), (2, 1));
+    // By name, and float32 arithmetic with integer weights between integers.
+    let name = model.main().unwrap().tensor(model.main().unwrap().nodes[2].outputs[0]).name.clone();
+    let inner = names(&[&format!("{name}=dynamic"), "op:FULLY_CONNECTED=w4"]);
+    assert_eq!(reads(&inner, "CONV_2D"), [DType::I8, DType::F32]);
+    let graph = inner.main().unwrap();
+    let weights = |name: &str| {
+        let nodes = graph.nodes.iter().filter(|node| node.op.name() == name);
+        nodes.map(|node| graph.tensor(node.inputs[1].unwrap()).dtype).collect::<Vec<_>>()
+    };
+    assert_eq!(weights("CONV_2D"), [DType::I8; 2]);
+    assert_eq!(weights("FULLY_CONNECTED"), [DType::I4; 2]);
+    // All of them, one op in integers only.
+    let alone = run(model, &with_rules(Scheme::Float32, &["op:SOFTMAX=int8"])).0;
+    assert_eq!((count(&alone, "QUANTIZE"), count(&alone, "DEQUANTIZE")), (1, 1));
+}
+
+#[test]
+fn an_input_that_ops_of_several_kinds_read_stays_float() {
+    let mut build = Build::new();
+    let (a, b) = (build.conv(build.x, "a"), build.conv(build.x, "b"));
+    let c = build.conv(build.x, "c");
+    let sum = build.graph.add_node(Add::default(), &[Some(a), Some(b)], "sum").unwrap();
+    let all = build.graph.add_node(Add::default(), &[Some(sum), Some(c)], "all").unwrap();
+    let model = build.model(&[all]);
+    let (quantized, _) = run(&model, &with_rules(Scheme::Int8, &["b=int16x8", "c=float32"]));
+    assert_eq!(reads(&quantized, "CONV_2D"), [DType::I8, DType::I16, DType::F32]);
+    // In: int8 and int16. Between: int16 to int8 for the sum, and float to int8.
+    assert_eq!((count(&quantized, "QUANTIZE"), count(&quantized, "DEQUANTIZE")), (4, 1));
+    // Given as bytes it is converted from those.
+    let bytes = with_rules(Scheme::Int8, &["b=int16x8", "c=float32"]).with_io(IoType::Int8, IoType::Int8);
+    let (quantized, _) = run(&model, &bytes);
+    assert_eq!(quantized.main().unwrap().tensor(quantized.main().unwrap().inputs[0]).dtype, DType::I8);
+    assert_eq!((count(&quantized, "QUANTIZE"), count(&quantized, "DEQUANTIZE")), (3, 1));
+}
+
+#[test]
+fn a_rule_that_selects_nothing_is_an_error_that_names_the_ops() {
+    let model = &zoo_models()[0];
+    let ranges = ranges(model.main().unwrap());
+    let error = quantize(model, &with_rules(Scheme::Int8, &["dence*=float32"]), Some(&ranges)).unwrap_err();
+    assert!(error.to_string().contains("rule \"dence*=float32\": it selects no op"), "{error}");
+    assert!(error.hint().unwrap().contains("op 0 CONV_2D"), "{error}");
+    let error = quantize(model, &with_rules(Scheme::Float16, &["node:0=int8"]), None).unwrap_err();
+    assert!(error.to_string().contains("needs calibrated ranges"), "{error}");
 }
 
 /// A graph builder for what the zoo does not hold.

@@ -40,7 +40,7 @@ pub use litesmith_graph::{Error, Model, Result};
 pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
 pub use pictures::report_evaluation;
 pub use predictor::Predictor;
-pub use quantize::{CalibrateOptions, calibrate_on};
+pub use quantize::{CalibrateOptions, calibrate_on, quantize_on};
 /// What serialises to JSON.
 pub use serde::Serialize;
 pub use training::{TrainJob, Trained, load_architecture, preprocess_for, train_data, train_model};

@@ -13,6 +13,8 @@ pub enum Stage {
     },
     /// Gathering activation ranges; progress counts images.
     Calibrate,
+    /// Learning how weights are rounded; progress counts layers.
+    Round,
     /// Running a model on a data set; progress counts images.
     Evaluate,
 }

@@ -1,8 +1,11 @@
-//! Calibrating a float model on a data set.
+//! Calibrating and quantizing a float model on a data set.
 
-use litesmith_compress::{MinMax, Ranges, calibrate, calibration_samples};
+use litesmith_compress::{
+    CalibrationConfig, CalibratorKind, PostTrainingReport, QuantizationConfig, Ranges, Sample, Step, calibrate,
+    calibration_samples, post_training,
+};
 use litesmith_data::Split;
-use litesmith_graph::{Model, Result};
+use litesmith_graph::{Error, Model, Normalization, Result};
 use litesmith_runtime::{Session, SessionOptions};
 
 use crate::predictor::Predictor;
@@ -29,15 +32,76 @@ pub fn calibrate_on(
     options: &CalibrateOptions,
     progress: &mut dyn Progress,
 ) -> Result<Ranges> {
-    let predictor = Predictor::new(model, options.session.clone(), split.shape())?;
+    let config = CalibrationConfig {
+        calibrator: CalibratorKind::MinMax,
+        samples: options.samples,
+        seed: options.seed,
+        ..CalibrationConfig::default()
+    };
+    let samples = samples_of(model, split, &config, &options.session)?;
     let mut session = Session::new(model, options.session.clone())?;
-    let samples = calibration_samples(split, predictor.preprocess(), options.samples, options.seed)?;
     progress.start(Stage::Calibrate, options.samples.min(split.len()) as u64);
     let counted = (1..).zip(samples).map(|(done, sample)| {
         progress.advance(done);
         sample
     });
-    let ranges = calibrate(model.main()?, &mut session, counted, &|| Box::new(MinMax::default()));
+    let ranges = calibrate(model.main()?, &mut session, counted, &|| config.calibrator());
     progress.finish();
     ranges
+}
+
+/// Samples of `split` as the model takes them.
+fn samples_of(
+    model: &Model,
+    split: &Split,
+    config: &CalibrationConfig,
+    session: &SessionOptions,
+) -> Result<impl Iterator<Item = Result<Sample>> + use<>> {
+    let predictor = Predictor::new(model, session.clone(), split.shape())?;
+    calibration_samples(split, predictor.preprocess(), config.samples, config.seed)
+}
+
+/// Quantizes a float32 model as `config` says, with samples of `split`, which may be left out where
+/// [`QuantizationConfig::needs_samples`] is false; `normalization` is that of each input. See [`post_training`].
+///
+/// # Errors
+/// Those of reading samples and of [`post_training`].
+pub fn quantize_on(
+    model: &Model,
+    split: Option<&Split>,
+    config: &QuantizationConfig,
+    normalization: Vec<Option<Normalization>>,
+    session: &SessionOptions,
+    progress: &mut dyn Progress,
+) -> Result<(Model, PostTrainingReport)> {
+    config.check()?;
+    let samples = match split {
+        Some(split) if config.needs_samples() => {
+            samples_of(model, split, &config.calibration, session)?.collect::<Result<Vec<_>>>()?
+        }
+        None if config.needs_samples() => {
+            return Err(Error::invalid("quantize", "got no data, but the activations must be seen")
+                .with_hint("give a data set to calibrate with, or choose float16, dynamic or weight-only"));
+        }
+        _ => Vec::new(),
+    };
+    let mut running = None;
+    let result = post_training(model, config, normalization, &samples, session, &mut |step, done, of| {
+        if running != Some(step) {
+            if running.is_some() {
+                progress.finish();
+            }
+            running = Some(step);
+            let stage = match step {
+                Step::Calibrate => Stage::Calibrate,
+                Step::Round => Stage::Round,
+            };
+            progress.start(stage, of as u64);
+        }
+        progress.advance(done as u64);
+    });
+    if running.is_some() {
+        progress.finish();
+    }
+    result
 }

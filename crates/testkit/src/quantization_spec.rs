@@ -174,7 +174,11 @@ fn weighted(
     if input.dtype != output.dtype || !matches!(input.dtype, DType::I8 | DType::I16) {
         return Err(format!("input is {}, output {}", input.dtype, output.dtype));
     }
-    let weights = weights.filter(|weights| weights.dtype == DType::I8).ok_or("the weights are not int8")?;
+    let weights = weights.filter(|weights| matches!(weights.dtype, DType::I8 | DType::I4));
+    let weights = weights.ok_or("the weights are not int8 or int4")?;
+    if (weights.dtype, input.dtype, axis) == (DType::I4, DType::I16, 3) {
+        return Err("LiteRT reads int4 weights of a DEPTHWISE_CONV_2D as int8 where activations are int16".into());
+    }
     let quantization = weights.quantization.as_ref().ok_or("the weights have no scales")?;
     if quantization.zero_points.iter().any(|&zero_point| zero_point != 0) {
         return Err("the weights must have zero point 0".into());
@@ -185,9 +189,11 @@ fn weighted(
     if let Some(scale) = quantization.scales.iter().find(|scale| !scale.is_normal()) {
         return Err(format!("the weights have a scale of {scale}"));
     }
-    let elements = weights.data.as_ref().ok_or("the weights are computed")?.elements::<i8>();
-    if elements.map_err(|error| error.to_string())?.contains(&-128) {
-        return Err("the weights hold -128, outside the narrow range".into());
+    let count = weights.elements().map_err(|error| error.to_string())?;
+    let elements = weights.data.as_ref().ok_or("the weights are computed")?.narrow_integers(weights.dtype, count);
+    let lowest = if weights.dtype == DType::I4 { -8 } else { -128 };
+    if elements.map_err(|error| error.to_string())?.contains(&lowest) {
+        return Err(format!("the weights hold {lowest}, outside the narrow range"));
     }
     let Some(bias) = bias else { return Ok(()) };
     let expected = if input.dtype == DType::I8 { DType::I32 } else { DType::I64 };

@@ -381,7 +381,12 @@ fn read_quantization(
     match table.scalar(quantization::DETAILS_TYPE, 0_u8)? {
         0 => {}
         1 => return Err(Error::unsupported("", "custom quantization")),
-        2 => return Err(Error::unsupported("", "blockwise quantization")),
+        2 => {
+            return Err(Error::unsupported("", "blockwise quantization").with_hint(
+                "LiteRT runs it in one of its two resolvers and with float activations only; quantize with a scale for each \
+                 channel instead",
+            ));
+        }
         3 => return Err(Error::unsupported("", "multi-axis quantization")),
         kind => return Err(Error::unsupported("", format!("quantization details of kind {kind}"))),
     }

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
-use litesmith::compress::{IoType, QuantizeOptions, Scheme, quantize};
+use litesmith::compress::{
+    AdaRoundConfig, BatchNormConfig, CalibrationConfig, CalibratorKind, EqualizationConfig, Granularity, IoType,
+    PostTrainingReport, QuantizationConfig, Rule, Scheme, WeightBits,
+};
 use litesmith::graph::{Normalization, TensorMetadata};
 use litesmith::measure::format;
 use litesmith::tflite::{Strip, WriteOptions};
-use litesmith::{CalibrateOptions, Error, Model, Result, Saved, SessionOptions, calibrate_on, files};
+use litesmith::{Error, Model, Result, Saved, SessionOptions, files, quantize_on};
 
 use super::{existing, load_model, open_data};
 use crate::Verdict;
-use crate::args::{IoArg, OutArgs, QuantizeArgs, SchemeArg};
+use crate::args::{CalibratorArg, GranularityArg, IoArg, OutArgs, QuantizeArgs, SchemeArg, WeightsArg};
 use crate::output::Output;
 
 impl From<SchemeArg> for Scheme {
@@ -19,6 +22,7 @@ impl From<SchemeArg> for Scheme {
             SchemeArg::Float32 => Self::Float32,
             SchemeArg::Float16 => Self::Float16,
             SchemeArg::Dynamic => Self::DynamicRange,
+            SchemeArg::WeightOnly => Self::WeightOnly,
             SchemeArg::Int8 => Self::Int8,
             SchemeArg::Int16x8 => Self::Int16x8,
         }
@@ -36,59 +40,134 @@ impl From<IoArg> for IoType {
     }
 }
 
+impl From<CalibratorArg> for CalibratorKind {
+    fn from(calibrator: CalibratorArg) -> Self {
+        match calibrator {
+            CalibratorArg::MinMax => Self::MinMax,
+            CalibratorArg::MovingAverage => Self::MovingAverage,
+            CalibratorArg::Percentile => Self::Percentile,
+            CalibratorArg::Kl => Self::Kl,
+            CalibratorArg::Mse => Self::Mse,
+        }
+    }
+}
+
+/// What the flags say.
+fn config(args: &QuantizeArgs) -> Result<QuantizationConfig> {
+    let io = |own: Option<IoArg>| own.or(args.io).map_or(IoType::Float32, IoType::from);
+    let mut calibration = CalibrationConfig {
+        calibrator: args.calibrator.into(),
+        samples: args.samples as usize,
+        seed: args.seed,
+        ..CalibrationConfig::default()
+    };
+    if let Some(percentile) = args.percentile {
+        if calibration.calibrator != CalibratorKind::Percentile {
+            return Err(Error::invalid(
+                "--percentile",
+                format!("it does not go with --calibrator {}", calibration.calibrator),
+            )
+            .with_hint("pass --calibrator percentile"));
+        }
+        calibration.percentile = percentile;
+    }
+    let kept = args.keep_float.iter().cloned().map(Rule::keep_float);
+    let adaround = || {
+        let mut config = AdaRoundConfig { seed: args.seed, ..AdaRoundConfig::default() };
+        config.iterations = args.adaround_iterations.map_or(config.iterations, |iterations| iterations as usize);
+        config
+    };
+    Ok(QuantizationConfig {
+        scheme: args.scheme.into(),
+        input_type: io(args.input_type),
+        output_type: io(args.output_type),
+        weights: match args.weights {
+            WeightsArg::Int8 => WeightBits::Int8,
+            WeightsArg::Int4 => WeightBits::Int4,
+        },
+        granularity: match args.granularity {
+            GranularityArg::PerChannel => Granularity::PerChannel,
+            GranularityArg::PerTensor => Granularity::PerTensor,
+        },
+        rules: args.rule.iter().cloned().chain(kept).collect(),
+        min_elements: None,
+        calibration,
+        equalization: args
+            .equalize
+            .then(|| EqualizationConfig { replace_relu6: args.replace_relu6, ..EqualizationConfig::default() }),
+        adaround: args.adaround.then(adaround),
+        batch_norm: args.bn_reestimation.then(BatchNormConfig::default),
+        bias_correction: args.bias_correction,
+    })
+}
+
 pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
     let mut model = load_model(&args.model, output)?;
     if let Some(path) = &args.labels {
         add_labels(&mut model, path)?;
     }
-    let io = |own: Option<IoArg>| own.or(args.io).map_or(IoType::Float32, IoType::from);
-    let mut options = QuantizeOptions::new(args.scheme.into()).with_io(io(args.input_type), io(args.output_type));
+    let config = config(args)?;
+    let mut normalization = Vec::new();
     if !args.mean.is_empty() {
-        let normalization = Normalization { mean: args.mean.clone(), std: args.std.clone() };
-        options = options.with_normalization(vec![Some(normalization)]);
+        normalization.push(Some(Normalization { mean: args.mean.clone(), std: args.std.clone() }));
     }
-    let ranges = match (&args.calibrate, options.scheme.needs_ranges()) {
-        (Some(spec), true) => {
-            let dataset = open_data(spec, args.skip_bad, output)?;
-            // Never the test samples: what is measured on them must not have shaped the model.
-            let split = dataset.require(litesmith::data::SplitKind::Train)?;
-            let calibration = CalibrateOptions {
-                samples: args.samples as usize,
-                seed: args.seed,
-                session: SessionOptions { threads: output.threads, ..SessionOptions::default() },
-            };
-            Some(calibrate_on(&model, split, &calibration, &mut output.progress())?)
-        }
+    let dataset = match (&args.calibrate, config.needs_samples()) {
+        (Some(spec), true) => Some(open_data(spec, args.skip_bad, output)?),
         (None, true) => {
-            return Err(Error::invalid("--type", "int8 and int16x8 need the ranges of the activations")
-                .with_hint("pass --calibrate DATA, as --calibrate mnist, or choose --type float16 or dynamic"));
+            return Err(Error::invalid("--calibrate", "what is asked for needs to see the activations").with_hint(
+                "pass --calibrate DATA, as --calibrate mnist, or choose --type float16, dynamic or weight-only",
+            ));
         }
         (Some(_), false) => {
-            output.warn("--calibrate has no effect: this type needs no ranges");
+            output.warn("--calibrate has no effect: nothing that is asked for needs to see the activations");
             None
         }
         (None, false) => None,
     };
-    let (quantized, report) = quantize(&model, &options, ranges.as_ref())?;
-    for warning in &report.warnings {
+    // Never the test samples: what is measured on them must not have shaped the model.
+    let split = dataset.as_ref().map(|dataset| dataset.require(litesmith::data::SplitKind::Train)).transpose()?;
+    let session = SessionOptions { threads: output.threads, ..SessionOptions::default() };
+    let (quantized, report) = quantize_on(&model, split, &config, normalization, &session, &mut output.progress())?;
+    for warning in &report.quantization.warnings {
         output.warn(warning);
     }
-    for kept in &report.kept_float {
+    for kept in &report.quantization.kept_float {
         output.warn(&format!("{} stays float32: {}", kept.op, kept.reason));
     }
     let strip = if args.strip { Strip::Everything } else { Strip::Nothing };
     let saved = save(&args.out, strip, &quantized)?;
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
     if output.json {
-        let kept: Vec<_> =
-            report.kept_float.iter().map(|kept| serde_json::json!({ "op": kept.op, "reason": kept.reason })).collect();
+        let kept: Vec<_> = report
+            .quantization
+            .kept_float
+            .iter()
+            .map(|kept| serde_json::json!({ "op": kept.op, "reason": kept.reason }))
+            .collect();
         return output
             .print_json(&serde_json::json!({
                 "model": args.out.out, "file_bytes": saved.bytes, "gzip_bytes": saved.gzip_bytes, "file_bytes_before": before,
-                "warnings": report.warnings, "kept_float": kept,
+                "warnings": report.quantization.warnings, "kept_float": kept,
+                "equalization": equalization_json(&report), "adaround": adaround_json(&model, &report)?,
             }))
             .map(|()| Verdict::Good);
+    }
+    if let Some(equalization) = &report.equalization {
+        output.print(&format!(
+            "equalized {} pairs of layers, channels by up to {:.3}",
+            equalization.pairs.len(),
+            equalization.largest_factor
+        ))?;
+    }
+    for layer in &report.adaround {
+        output.print(&format!(
+            "{}: {} weights rounded to the farther side, squared error {:.3e}, to the nearest {:.3e}",
+            model.main()?.place(layer.node),
+            layer.changed,
+            layer.learned,
+            layer.nearest
+        ))?;
     }
     output.print(&sizes(&args.out.out, saved, before, &args.model))?;
     Ok(Verdict::Good)
@@ -109,6 +188,26 @@ pub(super) fn sizes(out: &Path, saved: Saved, before: u64, from: &Path) -> Strin
         from.display(),
         format::bytes(saved.gzip_bytes),
     )
+}
+
+fn equalization_json(report: &PostTrainingReport) -> serde_json::Value {
+    report.equalization.as_ref().map_or(serde_json::Value::Null, |equalization| {
+        serde_json::json!({
+            "pairs": equalization.pairs, "largest_factor": equalization.largest_factor,
+            "replaced_relu6": equalization.replaced_relu6,
+        })
+    })
+}
+
+fn adaround_json(model: &Model, report: &PostTrainingReport) -> Result<Vec<serde_json::Value>> {
+    let graph = model.main()?;
+    let layer = |layer: &litesmith::compress::AdaRoundLayer| {
+        serde_json::json!({
+            "op": graph.place(layer.node), "changed": layer.changed, "squared_error": layer.learned,
+            "squared_error_nearest": layer.nearest,
+        })
+    };
+    Ok(report.adaround.iter().map(layer).collect())
 }
 
 /// Packs the lines of a file as the names of the first output's classes.

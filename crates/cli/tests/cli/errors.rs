@@ -52,6 +52,12 @@ fn what_cannot_be_read_is_named() {
         ("train --arch mnist-cnn --data idx:digits -o nowhere/m.tflite --epochs 1".to_owned(), "nowhere"),
         (format!("quantize {model} --type int8 -o m.tflite"), "--calibrate"),
         (format!("quantize {model} --type float16 --io uint8 -o m.tflite"), "uint8"),
+        (format!("quantize {model} --type float16 --bias-correction -o m.tflite"), "--calibrate"),
+        (format!("quantize {model} --type float16 --weights int4 -o m.tflite"), "int4 weights"),
+        (format!("quantize {model} --type weight-only --keep-float nothing* -o m.tflite"), "selects no op"),
+        (format!("quantize {model} --type weight-only --rule x=int9 -o m.tflite"), "int9"),
+        (format!("quantize {model} --percentile 99 --calibrate idx:digits -o m.tflite"), "--calibrator percentile"),
+        (format!("quantize {model} --replace-relu6 --type weight-only -o m.tflite"), "--equalize"),
         ("bench train --data idx:digits --isa neon9".to_owned(), "neon9"),
     ] {
         let ran = place.run(&arguments).ends_with(2);

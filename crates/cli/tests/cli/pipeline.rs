@@ -23,6 +23,11 @@ fn from_digits_to_an_integer_model_that_reads_a_picture() {
         ("uint8", "--type int8 --io uint8 --mean 0 --std 255 --calibrate idx:digits"),
         ("stripped", "--type int8 --io int8 --calibrate idx:digits --strip"),
         ("int16x8", "--type int16x8 --input-type int16 --calibrate idx:digits"),
+        ("weight-only", "--type weight-only --weights int4"),
+        ("adaround", "--weights int4 --adaround --adaround-iterations 20 --bn-reestimation --calibrate idx:digits"),
+        ("mixed", "--keep-float node:0 --rule op:FULLY_CONNECTED=w4 --calibrator kl --calibrate idx:digits"),
+        ("equalized", "--granularity per-tensor --equalize --bias-correction --calibrator mse --calibrate idx:digits"),
+        ("percentile", "--calibrator percentile --percentile 99.9 --calibrate idx:digits --samples 50"),
     ] {
         place.run(&format!("quantize f32.tflite {options} -o {name}.tflite")).ends_with(0);
         let accuracy = eval(&format!("{name}.tflite"))["metrics"]["accuracy"].as_f64().unwrap();
@@ -31,6 +36,15 @@ fn from_digits_to_an_integer_model_that_reads_a_picture() {
         assert_eq!(read[0]["top"][0]["label"], "7", "{name}: {read}");
         assert_eq!(read[0]["top"].as_array().unwrap().len(), 2);
     }
+    let size = |name: &str| std::fs::metadata(place.path(&format!("{name}.tflite"))).unwrap().len();
+    assert!(size("adaround") * 100 < size("int8") * 53, "{} {}", size("adaround"), size("int8"));
+    assert!(size("mixed") * 100 < size("int8") * 55, "{} {}", size("mixed"), size("int8"));
+    let report = place
+        .run("quantize f32.tflite --weights int4 --equalize --adaround --adaround-iterations 5 --calibrate idx:digits --json -o o.tflite")
+        .ends_with(0)
+        .json();
+    assert_eq!(report["equalization"]["pairs"].as_array().unwrap().len(), 3, "{report}");
+    assert_eq!(report["adaround"].as_array().unwrap().len(), 4, "{report}");
     let against = place.run("eval int8.tflite --data idx:digits --against f32.tflite").ends_with(0).stdout();
     assert!(against.contains("against f32.tflite\nsame prediction on"), "{against}");
     place.run("eval int8.tflite --data idx:digits --floor 100").ends_with(1);

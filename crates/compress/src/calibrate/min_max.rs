@@ -1,6 +1,6 @@
 //! Min-max calibration: nothing that was seen is clipped.
 
-use super::{Calibrator, Range};
+use super::{Calibrator, Grid, Range};
 
 /// The range of every value that was seen: TensorFlow Lite's default. One outlier widens it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,7 +15,7 @@ impl Calibrator for MinMax {
         }
     }
 
-    fn range(&self) -> Option<Range> {
+    fn range(&self, _: Grid) -> Option<Range> {
         self.range
     }
 }

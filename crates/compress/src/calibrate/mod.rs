@@ -2,12 +2,68 @@
 
 use litesmith_graph::{DType, Error, Graph, Result, TensorId};
 
+mod config;
+mod histogram;
+mod kl;
 mod min_max;
+mod moving_average;
+mod mse;
+mod percentile;
 mod samples;
 mod session;
 
+pub use config::{CalibrationConfig, CalibratorKind};
+pub use histogram::Histogram;
+pub use kl::Kl;
 pub use min_max::MinMax;
+pub use moving_average::MovingAverage;
+pub use mse::Mse;
+pub use percentile::Percentile;
 pub use samples::calibration_samples;
+
+/// The integers that a range is to be divided into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Grid {
+    /// 256 steps from the lower end to the upper, as int8 activations have.
+    Int8,
+    /// 65,535 steps, as many below zero as above, as int16 activations have.
+    Int16,
+}
+
+impl Grid {
+    /// That of activations of type `dtype`.
+    #[must_use]
+    pub fn of(dtype: DType) -> Self {
+        if dtype == DType::I16 { Self::Int16 } else { Self::Int8 }
+    }
+
+    /// The element type.
+    #[must_use]
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Int8 => DType::I8,
+            Self::Int16 => DType::I16,
+        }
+    }
+
+    /// How many integers there are.
+    #[must_use]
+    pub fn levels(self) -> usize {
+        match self {
+            Self::Int8 => 256,
+            Self::Int16 => 65_535,
+        }
+    }
+
+    /// The lowest and highest integer, less the zero point.
+    #[expect(clippy::cast_precision_loss, reason = "a zero point of at most 16 bits")]
+    fn steps(self, zero_point: i64) -> (f64, f64) {
+        match self {
+            Self::Int8 => ((-128 - zero_point) as f64, (127 - zero_point) as f64),
+            Self::Int16 => (-32_767.0, 32_767.0),
+        }
+    }
+}
 
 /// The real values that a tensor takes, from `min` to `max`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,30 +104,41 @@ impl Range {
     }
 }
 
-/// Ranges of tensors, by tensor of the graph that was calibrated.
+/// Ranges of tensors, by tensor of the graph that was calibrated: those to quantize to int8, and those to quantize to int16,
+/// which may be wider, as its steps are finer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ranges {
-    ranges: Vec<Option<Range>>,
+    ranges: Vec<Option<[Range; 2]>>,
 }
 
 impl Ranges {
-    /// The range of `tensor`, when it is known.
+    /// The range of `tensor` for int8, when it is known.
     #[must_use]
     pub fn get(&self, tensor: TensorId) -> Option<Range> {
-        self.ranges.get(tensor.0).copied().flatten()
+        self.get_for(tensor, Grid::Int8)
     }
 
-    /// Sets the range of `tensor`.
+    /// The range of `tensor` for `grid`, when it is known.
+    #[must_use]
+    pub fn get_for(&self, tensor: TensorId, grid: Grid) -> Option<Range> {
+        self.ranges.get(tensor.0).copied().flatten().map(|ranges| ranges[grid as usize])
+    }
+
+    /// Sets the range of `tensor`, whatever it is quantized to.
     pub fn insert(&mut self, tensor: TensorId, range: Range) {
+        self.insert_both(tensor, [range; 2]);
+    }
+
+    fn insert_both(&mut self, tensor: TensorId, ranges: [Range; 2]) {
         if self.ranges.len() <= tensor.0 {
             self.ranges.resize(tensor.0 + 1, None);
         }
-        self.ranges[tensor.0] = Some(range);
+        self.ranges[tensor.0] = Some(ranges);
     }
 
-    /// Tensors with a known range, ascending, and their ranges.
+    /// Tensors with a known range, ascending, and their ranges for int8.
     pub fn iter(&self) -> impl Iterator<Item = (TensorId, Range)> + '_ {
-        self.ranges.iter().enumerate().filter_map(|(index, range)| range.map(|range| (TensorId(index), range)))
+        self.ranges.iter().enumerate().filter_map(|(index, ranges)| ranges.map(|ranges| (TensorId(index), ranges[0])))
     }
 }
 
@@ -90,8 +157,8 @@ pub trait Calibrator {
     /// Takes in the values of one run; they are finite.
     fn observe(&mut self, values: &[f32]);
 
-    /// The range; `None` when nothing was observed.
-    fn range(&self) -> Option<Range>;
+    /// The range to divide into the integers of `grid`; `None` when nothing was observed.
+    fn range(&self, grid: Grid) -> Option<Range>;
 }
 
 /// Runs `graph` on `samples` and gives the range of each float32 tensor that is not constant. A sample is the elements
@@ -148,8 +215,9 @@ pub fn calibrate(
     }
     let mut ranges = Ranges::default();
     for (index, calibrator) in calibrators.iter().enumerate() {
-        if let Some(range) = calibrator.as_ref().and_then(|calibrator| calibrator.range()) {
-            ranges.insert(TensorId(index), range);
+        let range = |grid| calibrator.as_ref().and_then(|calibrator| calibrator.range(grid));
+        if let (Some(int8), Some(int16)) = (range(Grid::Int8), range(Grid::Int16)) {
+            ranges.insert_both(TensorId(index), [int8, int16]);
         }
     }
     Ok(ranges)

@@ -1,33 +1,34 @@
-//! Dynamic range quantization: weights in int8, activations in float32. LiteRT's kernels quantize each row of an input
+//! Dynamic range quantization: weights as integers, activations in float32. LiteRT's kernels quantize each row of an input
 //! by its own range when they run.
 
 use litesmith_graph::{Graph, Op, Result, ops::FullyConnected};
 
-use super::{Decision, QuantizeOptions, TensorReport, constant_weights, params, scale_axis};
+use super::{Decision, QuantizeOptions, Scheme, TensorReport, constant_weights, rules::Choice, weights};
 use crate::Edit;
 
 /// TensorFlow's converter leaves smaller weights in float32, too.
 pub(super) const MIN_ELEMENTS: usize = 1024;
 
-/// Decides which weights become int8: those of convolutions and FULLY_CONNECTED of at least `min_elements`.
-pub(super) fn decide(graph: &Graph, options: &QuantizeOptions) -> Result<Decision> {
-    let mut decision = Decision::default();
-    for (index, node) in graph.nodes.iter().enumerate() {
-        let Some((id, axis)) = constant_weights(graph, index) else { continue };
-        let tensor = graph.tensor(id);
-        if tensor.elements()? < options.min_elements {
+/// Decides which weights become integers: those of convolutions and FULLY_CONNECTED of at least `min_elements`.
+pub(super) fn decide(
+    graph: &Graph,
+    options: &QuantizeOptions,
+    choices: &[Choice],
+    decision: &mut Decision,
+) -> Result<()> {
+    for (node, choice) in choices.iter().enumerate().filter(|(_, choice)| choice.scheme == Scheme::DynamicRange) {
+        let Some((id, _)) = constant_weights(graph, node) else { continue };
+        if graph.tensor(id).elements()? < options.min_elements(choice) {
             continue;
         }
-        let values = params::finite_elements(tensor)?;
-        let axis = scale_axis(&node.op, axis, options);
-        let scales = params::weight_scales(values, params::Channels::new(&tensor.shape, axis), 127.0);
-        let constant = params::int8_weights(tensor, values, scales, axis);
+        let encoded = weights::encode(graph, node, choice, &options.rounded, |_| {});
+        let (constant, _) = encoded.map_err(|error| error.at(graph.place(node)))?;
         decision.report.tensors.push(TensorReport::of_constant(&constant));
-        decision.edits.push(Edit::Constant { node: index, input: 1, constant });
-        if let Op::FullyConnected(attributes) = &node.op {
+        decision.edits.push(Edit::Constant { node, input: 1, constant });
+        if let Op::FullyConnected(attributes) = &graph.nodes[node].op {
             let op = FullyConnected { asymmetric_quantize_inputs: true, ..attributes.clone() };
-            decision.edits.push(Edit::Op { node: index, op: op.into() });
+            decision.edits.push(Edit::Op { node, op: op.into() });
         }
     }
-    Ok(decision)
+    Ok(())
 }

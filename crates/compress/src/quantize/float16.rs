@@ -3,25 +3,30 @@
 use half::f16;
 use litesmith_graph::{DType, Data, Result, Tensor, TensorId};
 
-use super::{Decision, QuantizeOptions, TensorReport, params};
+use super::{Decision, QuantizeOptions, Scheme, TensorReport, params, rules::Choice};
 use crate::{Edit, Form};
 
 /// Under this many elements, the DEQUANTIZE and its tensor take more room in the file than half precision saves.
 pub(super) const MIN_ELEMENTS: usize = 64;
 
 /// Decides which constants become float16: every float32 one of at least `min_elements` whose elements fit.
-pub(super) fn decide(graph: &litesmith_graph::Graph, options: &QuantizeOptions) -> Result<Decision> {
-    let mut decision = Decision::default();
+pub(super) fn decide(
+    graph: &litesmith_graph::Graph,
+    options: &QuantizeOptions,
+    choices: &[Choice],
+    decision: &mut Decision,
+) -> Result<()> {
     let mut encoded: Vec<Option<Option<Tensor>>> = vec![None; graph.tensors.len()];
-    for (node, inputs) in graph.nodes.iter().map(|node| &node.inputs).enumerate() {
-        for (input, id) in inputs.iter().enumerate() {
+    for (node, choice) in choices.iter().enumerate().filter(|(_, choice)| choice.scheme == Scheme::Float16) {
+        for (input, id) in graph.nodes[node].inputs.iter().enumerate() {
             let Some(TensorId(id)) = *id else { continue };
             let tensor = &graph.tensors[id];
-            if tensor.dtype != DType::F32 || tensor.data.is_none() || tensor.elements()? < options.min_elements {
+            if tensor.dtype != DType::F32 || tensor.data.is_none() || tensor.elements()? < options.min_elements(choice)
+            {
                 continue;
             }
             if encoded[id].is_none() {
-                encoded[id] = Some(encode(tensor, &mut decision)?);
+                encoded[id] = Some(encode(tensor, decision)?);
             }
             if let Some(Some(constant)) = &encoded[id] {
                 decision.edits.push(Edit::Constant { node, input, constant: constant.clone() });
@@ -29,7 +34,7 @@ pub(super) fn decide(graph: &litesmith_graph::Graph, options: &QuantizeOptions) 
             }
         }
     }
-    Ok(decision)
+    Ok(())
 }
 
 /// The tensor in float16, rounded to nearest even; `None`, with a warning, when an element is too large for it.

@@ -1,47 +1,89 @@
-//! Full integer quantization: int8 weights, int8 or int16 activations, bias in the scale of the products.
+//! Full integer quantization: integer weights, int8 or int16 activations, bias in the scale of the products. Each op may be of
+//! either activation type, or compute with floats.
 
 use litesmith_graph::{DType, Error, Graph, Quantization, Result, Tensor, TensorId, ops::QuantizationRule as Rule};
 
 use super::{
     Decision, IoType, KeptFloat, QuantizeOptions, Scheme, TensorReport, constant_weights,
     groups::{Groups, Parameters, parameters_of},
-    missing_bias, normalization, params, scale_axis,
+    missing_bias, normalization, params,
+    rules::Choice,
+    weights,
 };
 use crate::{Edit, Form, Range, Ranges};
 
 /// How a node computes.
 #[derive(Debug, Clone, PartialEq)]
 enum Role {
-    /// In integers.
-    Integer,
-    /// In float32, for a reason.
-    Float(String),
+    /// In integers, with activations of this type.
+    Integer(DType),
+    /// In float32, for a reason; as it was asked for, without.
+    Float(Option<String>),
     /// It does not look at real-valued elements: shapes and indices.
     Passive,
 }
 
-/// Decides the integer form of every tensor.
-pub(super) fn decide(graph: &Graph, options: &QuantizeOptions, ranges: &Ranges) -> Result<Decision> {
-    let dtype = if options.scheme == Scheme::Int16x8 { DType::I16 } else { DType::I8 };
-    let roles = roles(graph, dtype);
-    let mut decision = Decision::default();
+impl Role {
+    fn dtype(&self) -> Option<DType> {
+        match self {
+            Self::Integer(dtype) => Some(*dtype),
+            Self::Float(_) | Self::Passive => None,
+        }
+    }
+}
+
+/// The groups of int8 tensors, and of int16 tensors. A tensor that ops of both types use is in both.
+struct BothGroups<'a> {
+    int8: Groups<'a>,
+    int16: Groups<'a>,
+}
+
+impl<'a> BothGroups<'a> {
+    fn of(&self, dtype: DType) -> &Groups<'a> {
+        if dtype == DType::I16 { &self.int16 } else { &self.int8 }
+    }
+
+    fn of_mut(&mut self, dtype: DType) -> &mut Groups<'a> {
+        if dtype == DType::I16 { &mut self.int16 } else { &mut self.int8 }
+    }
+}
+
+/// Which nodes compute with integers.
+pub(super) fn integer_nodes(graph: &Graph, choices: &[Choice]) -> Vec<bool> {
+    roles(graph, choices).iter().map(|role| role.dtype().is_some()).collect()
+}
+
+/// Decides the integer form of every tensor, and tells which nodes compute with integers.
+pub(super) fn decide(
+    graph: &Graph,
+    options: &QuantizeOptions,
+    choices: &[Choice],
+    ranges: &Ranges,
+    decision: &mut Decision,
+) -> Result<Vec<bool>> {
+    let roles = roles(graph, choices);
     for (node, role) in roles.iter().enumerate() {
-        if let Role::Float(reason) = role {
+        if let Role::Float(Some(reason)) = role {
             decision.report.kept_float.push(KeptFloat { node, op: graph.place(node), reason: reason.clone() });
         }
     }
-    let mut groups = Groups::new(graph, ranges, dtype);
-    fix_inputs(graph, options, dtype, &mut groups, &mut decision)?;
-    for index in (0..roles.len()).filter(|&index| roles[index] == Role::Integer) {
-        groups.add_node(index).map_err(|error| error.at(graph.place(index)))?;
+    let mut groups =
+        BothGroups { int8: Groups::new(graph, ranges, DType::I8), int16: Groups::new(graph, ranges, DType::I16) };
+    fix_inputs(graph, options, &mut groups, decision)?;
+    for (index, role) in roles.iter().enumerate() {
+        if let Some(dtype) = role.dtype() {
+            groups.of_mut(dtype).add_node(index).map_err(|error| error.at(graph.place(index)))?;
+        }
     }
-    if options.output_type != IoType::Float32 {
+    if let Some(dtype) = integer_type(options.output_type) {
         let outputs = graph.outputs.iter().filter(|id| is_activation(graph, **id));
-        outputs.for_each(|&id| groups.add(id));
+        outputs.for_each(|&id| groups.of_mut(dtype).add(id));
     }
 
-    let stored = stored(graph, &roles);
-    for id in (0..stored.len()).map(TensorId).filter(|id| stored[id.0]) {
+    let stored = stored(graph, options, &roles);
+    for (index, dtype) in stored.iter().enumerate() {
+        let (id, Some(dtype)) = (TensorId(index), *dtype) else { continue };
+        let groups = groups.of(dtype);
         let form = groups.form(id)?;
         let (scale, zero_point) = groups.parameters(id)?;
         let name = graph.tensor(id).name.clone();
@@ -53,15 +95,42 @@ pub(super) fn decide(graph: &Graph, options: &QuantizeOptions, ranges: &Ranges) 
         decision.edits.push(Edit::Store { tensor: id, form });
     }
     for (index, role) in roles.iter().enumerate() {
-        let mut node = NodeEdits { graph, index, dtype, options, groups: &groups, stored: &stored };
         match role {
-            Role::Integer => node.integer(&mut decision).map_err(|error| error.at(graph.place(index)))?,
-            Role::Float(_) => node.float(&mut decision),
+            Role::Integer(dtype) => {
+                let groups = groups.of(*dtype);
+                let node = NodeEdits {
+                    graph,
+                    index,
+                    dtype: *dtype,
+                    options,
+                    choice: &choices[index],
+                    groups,
+                    stored: &stored,
+                };
+                node.integer(decision).map_err(|error| error.at(graph.place(index)))?;
+            }
+            Role::Float(_) => {
+                // A float node reads floats.
+                for (input, id) in graph.nodes[index].inputs.iter().enumerate() {
+                    if id.is_some_and(|id| stored[id.0].is_some()) {
+                        decision.edits.push(Edit::Read { node: index, input, form: Form::F32 });
+                    }
+                }
+            }
             Role::Passive => {}
         }
     }
-    borders(graph, options, &groups, &mut decision)?;
-    Ok(decision)
+    borders(graph, options, &groups, decision)?;
+    Ok(roles.iter().map(|role| role.dtype().is_some()).collect())
+}
+
+/// The type of integers that activations have behind an input or output of type `io`.
+fn integer_type(io: IoType) -> Option<DType> {
+    match io {
+        IoType::Float32 => None,
+        IoType::Int8 | IoType::Uint8 => Some(DType::I8),
+        IoType::Int16 => Some(DType::I16),
+    }
 }
 
 fn is_activation(graph: &Graph, id: TensorId) -> bool {
@@ -69,20 +138,57 @@ fn is_activation(graph: &Graph, id: TensorId) -> bool {
     tensor.dtype == DType::F32 && tensor.data.is_none()
 }
 
-/// How each node computes, decided in the order of the nodes: what follows a float op may better stay float, too.
-fn roles(graph: &Graph, dtype: DType) -> Vec<Role> {
-    let mut float = vec![false; graph.tensors.len()];
+/// How the node that computes a tensor computes.
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    /// No node, or one that does not look at real-valued elements.
+    None,
+    Integer(DType),
+    /// In float32, as it was asked for.
+    Asked,
+    /// In float32, for lack of an integer form.
+    Lacking,
+}
+
+impl Origin {
+    fn is_float(self) -> bool {
+        matches!(self, Self::Asked | Self::Lacking)
+    }
+}
+
+/// How each node computes, decided in the order of the nodes: what follows a float op may better stay float, too, and what
+/// only moves elements best has the type of what it moves.
+fn roles(graph: &Graph, choices: &[Choice]) -> Vec<Role> {
+    let mut origins = vec![Origin::None; graph.tensors.len()];
     let mut roles = Vec::with_capacity(graph.nodes.len());
-    for (index, node) in graph.nodes.iter().enumerate() {
+    for (index, (node, choice)) in graph.nodes.iter().zip(choices).enumerate() {
         let floats = || node.inputs.iter().flatten().filter(|id| graph.tensor(**id).dtype == DType::F32);
         let quantization = node.op.quantization();
         let is_passive = quantization.rule == Rule::Shape
             || !node.outputs.iter().chain(node.inputs.iter().flatten()).any(|id| graph.tensor(*id).dtype == DType::F32);
-        let input = node.inputs.get(node.op.typed_by()).copied().flatten();
-        let reason = if is_passive {
+        if is_passive {
             roles.push(Role::Passive);
             continue;
-        } else if dtype == DType::I16 && quantization.rule != Rule::Float && !quantization.has_int16 {
+        }
+        let input = node.inputs.get(node.op.typed_by()).copied().flatten();
+        let mut dtype = match choice.scheme {
+            Scheme::Int8 => DType::I8,
+            Scheme::Int16x8 => DType::I16,
+            Scheme::Float32 | Scheme::Float16 | Scheme::DynamicRange | Scheme::WeightOnly => {
+                node.outputs.iter().for_each(|id| origins[id.0] = Origin::Asked);
+                roles.push(Role::Float(None));
+                continue;
+            }
+        };
+        if quantization.rule == Rule::SameScale
+            && !choice.explicit
+            && let Some(Origin::Integer(read)) = input.map(|id| origins[id.0])
+            && (read == DType::I8 || quantization.has_int16)
+        {
+            dtype = read;
+        }
+        let is_behind_float = || floats().all(|&id| origins[id.0].is_float() || graph.tensor(id).data.is_some());
+        let reason = if dtype == DType::I16 && quantization.rule != Rule::Float && !quantization.has_int16 {
             Some("LiteRT has no int16 kernel for it".into())
         } else if let Some(activation) = node.op.fused_activation().filter(|activation| activation.clamp().is_none()) {
             Some(format!("its fused activation {activation:?} has no integer form"))
@@ -95,15 +201,23 @@ fn roles(graph: &Graph, dtype: DType) -> Vec<Role> {
                 Rule::SameScale if !input.is_some_and(|id| is_activation(graph, id)) => {
                     Some("its input is constant".into())
                 }
-                Rule::SameScale | Rule::Join if floats().all(|&id| float[id.0] || graph.tensor(id).data.is_some()) => {
+                Rule::SameScale | Rule::Join if is_behind_float() => {
+                    if !choice.explicit && floats().all(|&id| origins[id.0] != Origin::Lacking) {
+                        node.outputs.iter().for_each(|id| origins[id.0] = Origin::Asked);
+                        roles.push(Role::Float(None));
+                        continue;
+                    }
                     Some("what it reads stays float32".into())
                 }
                 _ => None,
             }
         };
-        let role = reason.map_or(Role::Integer, Role::Float);
-        node.outputs.iter().for_each(|id| float[id.0] = role != Role::Integer);
-        roles.push(role);
+        let origin = if reason.is_some() { Origin::Lacking } else { Origin::Integer(dtype) };
+        node.outputs.iter().for_each(|id| origins[id.0] = origin);
+        roles.push(match reason {
+            Some(reason) => Role::Float(Some(reason)),
+            None => Role::Integer(dtype),
+        });
     }
     roles
 }
@@ -121,13 +235,11 @@ fn weights_reason(graph: &Graph, index: usize) -> Option<String> {
 fn fix_inputs(
     graph: &Graph,
     options: &QuantizeOptions,
-    dtype: DType,
-    groups: &mut Groups<'_>,
+    groups: &mut BothGroups<'_>,
     decision: &mut Decision,
 ) -> Result<()> {
-    if options.input_type == IoType::Float32 {
-        return Ok(());
-    }
+    let Some(dtype) = integer_type(options.input_type) else { return Ok(()) };
+    let groups = groups.of_mut(dtype);
     let inputs = graph.inputs.iter().enumerate().filter(|&(_, &id)| is_activation(graph, id));
     for (index, &id) in inputs {
         groups.add(id);
@@ -162,38 +274,42 @@ fn coverage_warning(name: &str, seen: Range, given: Range, (scale, _): Parameter
     })
 }
 
-/// Which tensors are held as integers: those that integer ops compute, and inputs that they read.
-fn stored(graph: &Graph, roles: &[Role]) -> Vec<bool> {
-    let mut stored = vec![false; graph.tensors.len()];
-    for (node, _) in graph.nodes.iter().zip(roles).filter(|(_, role)| **role == Role::Integer) {
-        node.outputs.iter().for_each(|id| stored[id.0] = true);
-        let inputs = node.inputs.iter().flatten().filter(|id| graph.inputs.contains(id) && is_activation(graph, **id));
-        inputs.for_each(|id| stored[id.0] = true);
+/// Which tensors are held as integers, and of which type: those that integer ops compute, and inputs that they read. An input
+/// that the caller gives as floats is held so where ops of several kinds read it, and each converts it for itself.
+fn stored(graph: &Graph, options: &QuantizeOptions, roles: &[Role]) -> Vec<Option<DType>> {
+    let mut stored = vec![None; graph.tensors.len()];
+    for &id in graph.inputs.iter().filter(|id| is_activation(graph, **id)) {
+        let readers = graph.nodes.iter().zip(roles).filter(|(node, _)| node.inputs.contains(&Some(id)));
+        let mut types: Vec<_> =
+            readers.filter(|(_, role)| **role != Role::Passive).map(|(_, role)| role.dtype()).collect();
+        types.dedup();
+        stored[id.0] = match (integer_type(options.input_type), types.as_slice()) {
+            (Some(dtype), types) if types.iter().any(Option::is_some) => Some(dtype),
+            (None, [Some(dtype)]) => Some(*dtype),
+            _ => None,
+        };
+    }
+    for (node, role) in graph.nodes.iter().zip(roles) {
+        if let Some(dtype) = role.dtype() {
+            node.outputs.iter().for_each(|id| stored[id.0] = Some(dtype));
+        }
     }
     stored
 }
 
-/// The edits around one node.
+/// The edits around one node that computes with integers.
 struct NodeEdits<'a> {
     graph: &'a Graph,
     index: usize,
     dtype: DType,
     options: &'a QuantizeOptions,
+    choice: &'a Choice,
     groups: &'a Groups<'a>,
-    stored: &'a [bool],
+    stored: &'a [Option<DType>],
 }
 
 impl NodeEdits<'_> {
-    /// A float node reads floats.
-    fn float(&mut self, decision: &mut Decision) {
-        for (input, id) in self.graph.nodes[self.index].inputs.iter().enumerate() {
-            if id.is_some_and(|id| self.stored[id.0]) {
-                decision.edits.push(Edit::Read { node: self.index, input, form: Form::F32 });
-            }
-        }
-    }
-
-    fn integer(&mut self, decision: &mut Decision) -> Result<()> {
+    fn integer(&self, decision: &mut Decision) -> Result<()> {
         let graph = self.graph;
         let node = &graph.nodes[self.index];
         let rule = node.op.quantization().rule;
@@ -219,7 +335,7 @@ impl NodeEdits<'_> {
                 self.constant(input, constant, decision);
             } else {
                 let form = self.groups.form(like.unwrap_or(id))?;
-                if !self.stored[id.0] || form != self.groups.form(id)? {
+                if self.stored[id.0] != Some(self.dtype) || form != self.groups.form(id)? {
                     decision.edits.push(Edit::Read { node: self.index, input, form });
                 }
             }
@@ -227,33 +343,27 @@ impl NodeEdits<'_> {
         if is_weighted { self.weights(decision) } else { Ok(()) }
     }
 
-    fn weights(&mut self, decision: &mut Decision) -> Result<()> {
+    fn weights(&self, decision: &mut Decision) -> Result<()> {
         let graph = self.graph;
         let node = &graph.nodes[self.index];
-        let (Some((weights, axis)), Some(Some(input))) =
-            (constant_weights(graph, self.index), node.inputs.first().copied())
-        else {
-            return Err(Error::malformed("inputs", "got no input or weights"));
+        let Some(Some(input)) = node.inputs.first().copied() else {
+            return Err(Error::malformed("inputs", "got no input"));
         };
         let (input_scale, _) = self.groups.parameters(input)?;
-        let axis = scale_axis(&node.op, axis, self.options);
-        let weights = graph.tensor(weights);
-        let values = params::finite_elements(weights)?;
-        let mut scales = params::weight_scales(values, params::Channels::new(&weights.shape, axis), 127.0);
-
         let zeros = missing_bias(graph, self.index);
         let bias = node.inputs.get(2).copied().flatten().map(|id| graph.tensor(id)).or(zeros.as_ref());
         let bias_values = bias.map(params::finite_elements).transpose()?;
-        if self.dtype == DType::I8
-            && let Some(values) = bias_values
-        {
-            params::raise_scales_for_bias(&mut scales, values, input_scale);
-        }
+        let fit_bias = |scales: &mut Vec<f32>| {
+            if let (DType::I8, Some(values)) = (self.dtype, bias_values) {
+                params::raise_scales_for_bias(scales, values, input_scale);
+            }
+        };
+        let (constant, scales) = weights::encode(graph, self.index, self.choice, &self.options.rounded, fit_bias)?;
         let bias = bias.zip(bias_values).map(|(bias, values)| {
             let dtype = if self.dtype == DType::I8 { DType::I32 } else { DType::I64 };
             params::integer_bias(bias, values, dtype, input_scale, &scales)
         });
-        self.constant(1, params::int8_weights(weights, values, scales, axis), decision);
+        self.constant(1, constant, decision);
         if let Some(bias) = bias {
             self.constant(2, bias, decision);
         }
@@ -271,12 +381,11 @@ impl NodeEdits<'_> {
 }
 
 /// What the caller gives and gets.
-fn borders(graph: &Graph, options: &QuantizeOptions, groups: &Groups<'_>, decision: &mut Decision) -> Result<()> {
+fn borders(graph: &Graph, options: &QuantizeOptions, groups: &BothGroups<'_>, decision: &mut Decision) -> Result<()> {
     let form = |id: TensorId, io: IoType| -> Result<Form> {
-        let mut form = match io {
-            IoType::Float32 => return Ok(Form::F32),
-            IoType::Int8 | IoType::Uint8 | IoType::Int16 => groups.form(id)?,
-        };
+        let Some(dtype) = integer_type(io) else { return Ok(Form::F32) };
+        let groups = groups.of(dtype);
+        let mut form = groups.form(id)?;
         if io == IoType::Uint8 {
             let (scale, zero_point) = groups.parameters(id)?;
             form = Form { dtype: DType::U8, quantization: Some(Quantization::per_tensor(scale, zero_point + 128)) };

@@ -11,10 +11,10 @@ use litesmith_graph::ops::QuantizationRule as Rule;
 use litesmith_graph::{DType, Error, Graph, Op, Result, TensorId};
 
 use super::params;
-use crate::{Form, Range, Ranges};
+use crate::{Form, Grid, Range, Ranges};
 
 /// Scale and zero point.
-pub(super) type Parameters = (f32, i64);
+pub(crate) type Parameters = (f32, i64);
 
 #[derive(Debug, Clone, Default)]
 struct Group {
@@ -51,7 +51,11 @@ impl<'a> Groups<'a> {
     /// The group of `id`, begun if it has none.
     fn group(&mut self, id: TensorId) -> usize {
         *self.group_of[id.0].get_or_insert_with(|| {
-            self.groups.push(Group { members: vec![id], range: self.ranges.get(id), fixed: None });
+            self.groups.push(Group {
+                members: vec![id],
+                range: self.ranges.get_for(id, Grid::of(self.dtype)),
+                fixed: None,
+            });
             self.groups.len() - 1
         })
     }
@@ -151,7 +155,7 @@ impl<'a> Groups<'a> {
             let Range { min, max } = params::effective_range(range);
             max - min
         };
-        let Some(input) = input.and_then(|id| self.ranges.get(id)) else { return };
+        let Some(input) = input.and_then(|id| self.ranges.get_for(id, Grid::of(self.dtype))) else { return };
         let Some(range) = &mut self.groups[output].range else { return };
         let needed = span(input) / 120.0;
         if span(*range) < needed {
@@ -205,7 +209,7 @@ impl<'a> Groups<'a> {
 }
 
 /// Parameters for a range: asymmetric in int8, symmetric in int16.
-pub(super) fn parameters_of(range: Range, dtype: DType) -> Parameters {
+pub(crate) fn parameters_of(range: Range, dtype: DType) -> Parameters {
     match dtype {
         DType::I8 => params::int8_parameters(range),
         _ => (params::int16_scale(range), 0),

@@ -1,7 +1,9 @@
 //! Post-training quantization: each scheme decides on a list of edits, [`quantize`] applies them to a model.
 
-use litesmith_graph::ops::QuantizationRule as Rule;
+use litesmith_graph::ops::QuantizationRule;
 use litesmith_graph::{DType, Data, Error, Graph, Model, Normalization, Op, Result, Tensor, TensorId, TensorMetadata};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Edit, Range, Ranges, apply};
 
@@ -11,16 +13,32 @@ mod full_integer;
 mod groups;
 mod normalization;
 mod params;
+mod rules;
+mod weight_only;
+mod weights;
+
+pub(crate) use groups::parameters_of as range_parameters;
+pub(crate) use rules::Choice;
+use rules::choices;
+pub use rules::{Rule, Selector};
+use weights::supported;
+pub use weights::{Rounded, RoundedWeights};
+pub(crate) use weights::{WeightGrid, grid, rounded_values};
 
 /// What becomes of a float32 model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// Float32 throughout; dead ops and tensors go.
     Float32,
     /// Constants in float16, arithmetic in float32.
     Float16,
     /// Weights in int8, activations float32; kernels quantize the inputs of each run by their range.
+    #[serde(rename = "dynamic")]
     DynamicRange,
+    /// Integer weights, made float32 by a DEQUANTIZE before each use; arithmetic in float32.
+    #[serde(rename = "weight-only")]
+    WeightOnly,
     /// Weights and activations in int8. Needs calibrated ranges.
     Int8,
     /// Weights in int8, activations in int16. Needs calibrated ranges.
@@ -28,10 +46,39 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Every scheme.
+    pub const ALL: &'static [Self] =
+        &[Self::Float32, Self::Float16, Self::DynamicRange, Self::WeightOnly, Self::Int8, Self::Int16x8];
+
     /// Whether ranges of the activations must be calibrated.
     #[must_use]
     pub fn needs_ranges(self) -> bool {
         matches!(self, Self::Int8 | Self::Int16x8)
+    }
+
+    /// Its name on the command line and in recipes.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::DynamicRange => "dynamic",
+            Self::WeightOnly => "weight-only",
+            Self::Int8 => "int8",
+            Self::Int16x8 => "int16x8",
+        }
+    }
+}
+
+impl std::str::FromStr for Scheme {
+    type Err = Error;
+
+    /// [`Error::Invalid`] for a name that no scheme has.
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.iter().copied().find(|scheme| scheme.keyword() == text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|scheme| scheme.keyword()).collect();
+            Error::invalid("scheme", format!("got \"{text}\"")).with_hint(format!("there are {}", names.join(", ")))
+        })
     }
 }
 
@@ -41,6 +88,7 @@ impl std::fmt::Display for Scheme {
             Self::Float32 => "float32",
             Self::Float16 => "float16",
             Self::DynamicRange => "dynamic range",
+            Self::WeightOnly => "weight-only",
             Self::Int8 => "int8",
             Self::Int16x8 => "int16x8",
         })
@@ -48,7 +96,8 @@ impl std::fmt::Display for Scheme {
 }
 
 /// Element type of the model's inputs or outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum IoType {
     /// Float32; converted inside the model.
     Float32,
@@ -74,12 +123,54 @@ impl IoType {
 }
 
 /// How many scales the weights of an op have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Granularity {
     /// One for all.
     PerTensor,
     /// One for each output channel.
     PerChannel,
+}
+
+impl Granularity {
+    /// Its name on the command line and in recipes.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::PerTensor => "per-tensor",
+            Self::PerChannel => "per-channel",
+        }
+    }
+}
+
+/// How many bits the weights of an op have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightBits {
+    /// Eight: -127 to 127.
+    Int8,
+    /// Four: -7 to 7, two to a byte.
+    Int4,
+}
+
+impl WeightBits {
+    /// The element type.
+    #[must_use]
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Int8 => DType::I8,
+            Self::Int4 => DType::I4,
+        }
+    }
+
+    /// Largest magnitude.
+    #[must_use]
+    pub fn limit(self) -> f32 {
+        match self {
+            Self::Int8 => 127.0,
+            Self::Int4 => 7.0,
+        }
+    }
 }
 
 /// What to do and how; [`QuantizeOptions::new`] has the defaults, which docs/QUANTIZATION.md gives reasons for.
@@ -94,16 +185,22 @@ pub struct QuantizeOptions {
     /// Normalization of each graph input, or empty. Sets the parameters of int8 and uint8 inputs, and is written into
     /// the metadata in any case.
     pub normalization: Vec<Option<Normalization>>,
-    /// Scales of the weights of FULLY_CONNECTED. Convolutions always have one for each channel.
-    pub fully_connected: Granularity,
-    /// Constants of fewer elements stay float32 (float16 and dynamic range only): the ops and parameters around them
-    /// would take more room than they save.
-    pub min_elements: usize,
+    /// Bits of the weights, where they are integers.
+    pub weights: WeightBits,
+    /// Scales of the weights, where they are integers.
+    pub granularity: Granularity,
+    /// What single ops become instead.
+    pub rules: Vec<Rule>,
+    /// Constants of fewer elements stay float32 (float16, dynamic range and weight-only): the ops and parameters around
+    /// them would take more room than they save. `None` for the default of the scheme; ops that a rule names have no limit.
+    pub min_elements: Option<usize>,
+    /// Weights whose rounding was decided by [`crate::adaround`] for these same options.
+    pub rounded: Rounded,
 }
 
 impl QuantizeOptions {
-    /// The defaults of `scheme`: float32 inputs and outputs, no normalization, one scale for each channel; constants
-    /// under 1024 (dynamic range) or 64 (float16) elements stay float32.
+    /// The defaults of `scheme`: float32 inputs and outputs, no normalization, 8-bit weights with a scale for each
+    /// channel; constants under 1024 (dynamic range), 128 (weight-only) or 64 (float16) elements stay float32.
     #[must_use]
     pub fn new(scheme: Scheme) -> Self {
         Self {
@@ -111,12 +208,30 @@ impl QuantizeOptions {
             input_type: IoType::Float32,
             output_type: IoType::Float32,
             normalization: Vec::new(),
-            fully_connected: Granularity::PerChannel,
-            min_elements: match scheme {
-                Scheme::DynamicRange => dynamic_range::MIN_ELEMENTS,
-                Scheme::Float16 => float16::MIN_ELEMENTS,
-                Scheme::Float32 | Scheme::Int8 | Scheme::Int16x8 => 0,
-            },
+            weights: WeightBits::Int8,
+            granularity: Granularity::PerChannel,
+            rules: Vec::new(),
+            min_elements: None,
+            rounded: Rounded::new(),
+        }
+    }
+
+    /// Whether ranges of the activations must be calibrated: for the scheme, or for that of a rule.
+    #[must_use]
+    pub fn needs_ranges(&self) -> bool {
+        let mut schemes = self.rules.iter().filter_map(|rule| rule.scheme);
+        self.scheme.needs_ranges() || schemes.any(Scheme::needs_ranges)
+    }
+
+    /// Constants of fewer elements stay float32.
+    fn min_elements(&self, choice: &Choice) -> usize {
+        match (self.min_elements, choice.scheme) {
+            _ if choice.explicit => 0,
+            (Some(limit), _) => limit,
+            (None, Scheme::DynamicRange) => dynamic_range::MIN_ELEMENTS,
+            (None, Scheme::WeightOnly) => weight_only::MIN_ELEMENTS,
+            (None, Scheme::Float16) => float16::MIN_ELEMENTS,
+            (None, Scheme::Float32 | Scheme::Int8 | Scheme::Int16x8) => 0,
         }
     }
 
@@ -200,25 +315,24 @@ pub struct Decision {
 /// [`Error::Invalid`] when the graph is quantized already or holds training-only ops, when weights are not finite, when
 /// ranges are missing, or when the options contradict each other or cannot be expressed.
 pub fn decide(graph: &Graph, options: &QuantizeOptions, ranges: Option<&Ranges>) -> Result<Decision> {
-    check_options(graph, options)?;
-    check_float(graph)?;
-    let mut decision = match options.scheme {
-        Scheme::Float32 => Decision::default(),
-        Scheme::Float16 => float16::decide(graph, options)?,
-        Scheme::DynamicRange => dynamic_range::decide(graph, options)?,
-        Scheme::Int8 | Scheme::Int16x8 => {
-            let ranges = ranges.ok_or_else(|| {
-                Error::invalid("quantize", "full integer quantization needs calibrated ranges")
-                    .with_hint("calibrate with a few hundred samples, or choose float16 or dynamic range")
-            })?;
-            full_integer::decide(graph, options, ranges)?
-        }
-    };
-    if !options.scheme.needs_ranges() {
-        for node in 0..graph.nodes.len() {
-            if let Some(constant) = missing_bias(graph, node) {
-                decision.edits.push(Edit::Constant { node, input: 2, constant });
-            }
+    check(graph, options)?;
+    let mut decision = Decision::default();
+    let (choices, warnings) = supported_choices(graph, options)?;
+    decision.report.warnings = warnings;
+    float16::decide(graph, options, &choices, &mut decision)?;
+    weight_only::decide(graph, options, &choices, &mut decision)?;
+    dynamic_range::decide(graph, options, &choices, &mut decision)?;
+    let mut integer = vec![false; graph.nodes.len()];
+    if choices.iter().any(|choice| choice.scheme.needs_ranges()) {
+        let ranges = ranges.ok_or_else(|| {
+            Error::invalid("quantize", "full integer quantization needs calibrated ranges")
+                .with_hint("calibrate with a few hundred samples, or choose float16 or dynamic range")
+        })?;
+        integer = full_integer::decide(graph, options, &choices, ranges, &mut decision)?;
+    }
+    for node in (0..graph.nodes.len()).filter(|&node| !integer[node]) {
+        if let Some(constant) = missing_bias(graph, node) {
+            decision.edits.push(Edit::Constant { node, input: 2, constant });
         }
     }
     Ok(decision)
@@ -276,6 +390,13 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, ranges: Option<&Ranges
     Ok((result, decision.report))
 }
 
+/// Checks what can be checked before any work: options, and that nobody has quantized the graph.
+pub(crate) fn check(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
+    check_options(graph, options)?;
+    check_float(graph)?;
+    choices(graph, options).map(drop)
+}
+
 fn check_options(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
     for (what, io) in [("inputs", options.input_type), ("outputs", options.output_type)] {
         let fits = match io {
@@ -287,6 +408,11 @@ fn check_options(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
             return Err(Error::invalid("quantize", format!("{} {what} do not go with {}", io.dtype(), options.scheme))
                 .with_hint("int8 and uint8 go with int8, int16 with int16x8, float32 with everything"));
         }
+    }
+    let has_weights = !matches!(options.scheme, Scheme::Float32 | Scheme::Float16);
+    if options.weights == WeightBits::Int4 && !has_weights && options.rules.is_empty() {
+        return Err(Error::invalid("quantize", format!("int4 weights do not go with {}", options.scheme))
+            .with_hint("choose weight-only, dynamic range, int8 or int16x8"));
     }
     if options.normalization.len() > graph.inputs.len() {
         return Err(Error::invalid(
@@ -325,11 +451,11 @@ fn check_float(graph: &Graph) -> Result<()> {
             tensor.quantization.is_some() || matches!(tensor.dtype, DType::I4 | DType::I8 | DType::U8 | DType::I16)
         });
         match node.op.quantization().rule {
-            Rule::TrainingOnly => {
+            QuantizationRule::TrainingOnly => {
                 return Err(Error::invalid(graph.place(index), "this op exists only while training")
                     .with_hint("export the model first, which folds batch normalization and dropout away"));
             }
-            Rule::Converts => {}
+            QuantizationRule::Converts => {}
             _ if quantized.is_none() => continue,
             _ => {}
         }
@@ -344,12 +470,52 @@ fn check_float(graph: &Graph) -> Result<()> {
 }
 
 /// The weights that `op` of node `index` reads as a float32 constant, and the axis of their channels.
-fn constant_weights(graph: &Graph, index: usize) -> Option<(TensorId, usize)> {
+pub(crate) fn constant_weights(graph: &Graph, index: usize) -> Option<(TensorId, usize)> {
     let node = &graph.nodes[index];
-    let Rule::Weights { axis } = node.op.quantization().rule else { return None };
+    let QuantizationRule::Weights { axis } = node.op.quantization().rule else { return None };
     let id = node.inputs.get(1).copied().flatten()?;
     let tensor = graph.tensor(id);
     (tensor.dtype == DType::F32 && tensor.data.is_some()).then_some((id, axis))
+}
+
+/// The bias that the op of node `index` reads, if any; `None` where it is no float32 constant.
+pub(crate) fn constant_bias(graph: &Graph, index: usize) -> Option<Option<TensorId>> {
+    let bias = graph.nodes[index].inputs.get(2).copied().flatten();
+    let is_constant = |id: TensorId| graph.tensor(id).dtype == DType::F32 && graph.tensor(id).data.is_some();
+    bias.is_none_or(is_constant).then_some(bias)
+}
+
+/// What each op of `graph` becomes, with the bits that LiteRT has a kernel for, and what the user should know about it.
+pub(crate) fn supported_choices(graph: &Graph, options: &QuantizeOptions) -> Result<(Vec<Choice>, Vec<String>)> {
+    let mut choices = choices(graph, options)?;
+    let mut warnings = Vec::new();
+    for (index, choice) in choices.iter_mut().enumerate() {
+        let (supported, without) = supported(&graph.nodes[index].op, choice);
+        if let Some(without) = without {
+            let place = graph.place(index);
+            warnings.push(format!("{place}: LiteRT has no int4 weights with {without}: they are int8"));
+        }
+        *choice = supported;
+    }
+    Ok((choices, warnings))
+}
+
+/// What the ops of `graph` become whose weights are to be integers; `None` for the others.
+pub(crate) fn weighted_choices(graph: &Graph, options: &QuantizeOptions) -> Result<Vec<Option<Choice>>> {
+    let (choices, _) = supported_choices(graph, options)?;
+    let integer = full_integer::integer_nodes(graph, &choices);
+    let mut result = Vec::with_capacity(choices.len());
+    for (index, choice) in choices.into_iter().enumerate() {
+        let becomes = match (constant_weights(graph, index), choice.scheme) {
+            (None, _) | (_, Scheme::Float32 | Scheme::Float16) => false,
+            (_, Scheme::Int8 | Scheme::Int16x8) => integer[index],
+            (Some((id, _)), Scheme::DynamicRange | Scheme::WeightOnly) => {
+                graph.tensor(id).elements()? >= options.min_elements(&choice)
+            }
+        };
+        result.push(becomes.then_some(choice));
+    }
+    Ok(result)
 }
 
 /// A bias of zeros for a convolution that has none: LiteRT does not run one without. FULLY_CONNECTED does.
@@ -360,16 +526,8 @@ fn missing_bias(graph: &Graph, index: usize) -> Option<Tensor> {
         return None;
     };
     let weights = graph.tensor(weights);
-    let Rule::Weights { axis } = node.op.quantization().rule else { return None };
+    let QuantizationRule::Weights { axis } = node.op.quantization().rule else { return None };
     let channels = weights.shape.get(axis).copied().unwrap_or(0);
     let zeros = Data::from_slice(&vec![0.0_f32; channels]);
     Some(Tensor::constant(format!("{}_bias", weights.name), DType::F32, [channels], zeros))
-}
-
-/// The axis of the scales of weights under the options.
-fn scale_axis(op: &Op, axis: usize, options: &QuantizeOptions) -> Option<usize> {
-    match (op, options.fully_connected) {
-        (Op::FullyConnected(_), Granularity::PerTensor) => None,
-        _ => Some(axis),
-    }
 }

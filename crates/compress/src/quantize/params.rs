@@ -3,6 +3,7 @@
 
 use litesmith_graph::{DType, Data, Error, Quantization, Result, Tensor};
 
+use super::WeightBits;
 use crate::Range;
 
 /// A narrower range is widened to this, so that a scale stays far from the smallest number. Same as the converter.
@@ -60,7 +61,13 @@ impl Channels {
         }
     }
 
-    fn of(self, index: usize) -> usize {
+    /// How many there are.
+    pub(super) fn count(self) -> usize {
+        self.count
+    }
+
+    /// That of the element `index`.
+    pub(super) fn of(self, index: usize) -> usize {
         index / self.inner % self.count
     }
 }
@@ -109,12 +116,61 @@ pub(super) fn quantize_symmetric(values: &[f32], channels: Channels, scales: &[f
     values.iter().enumerate().map(steps).collect()
 }
 
-/// `tensor` in int8, symmetric and narrow (-127 to 127), with these scales along `axis`, or one for all.
-pub(super) fn int8_weights(tensor: &Tensor, values: &[f32], scales: Vec<f32>, axis: Option<usize>) -> Tensor {
-    let steps = quantize_symmetric(values, Channels::new(&tensor.shape, axis), &scales, 127.0);
+/// How far below the largest magnitude [`least_error_scales`] looks, in steps of a hundredth.
+const SHRINK_STEPS: u32 = 60;
+
+/// Symmetric scales with the smallest squared error of each channel's weights, between 0.4 and 1 of what [`weight_scales`]
+/// gives: with few integers, clipping the largest weights a little makes the steps of all others finer.
+pub(super) fn least_error_scales(values: &[f32], channels: Channels, limit: f32) -> Vec<f32> {
+    let full = weight_scales(values, channels, limit);
+    let mut best = full.clone();
+    let mut least = vec![f64::INFINITY; full.len()];
+    let limit = f64::from(limit);
+    for shrink in 0..=SHRINK_STEPS {
+        #[expect(clippy::cast_possible_truncation, reason = "a factor between 0 and 1")]
+        let factor = (1.0 - f64::from(shrink) / 100.0) as f32;
+        let scales: Vec<_> = full.iter().map(|scale| scale * factor).collect();
+        let mut errors = vec![0.0; full.len()];
+        for (index, &value) in values.iter().enumerate() {
+            let channel = channels.of(index);
+            let scale = f64::from(scales[channel]);
+            let step = (f64::from(value) / scale).round().clamp(-limit, limit);
+            errors[channel] += (step * scale - f64::from(value)).powi(2);
+        }
+        for channel in 0..full.len() {
+            if errors[channel] < least[channel] {
+                (least[channel], best[channel]) = (errors[channel], scales[channel]);
+            }
+        }
+    }
+    best
+}
+
+/// The nearest integers to `values / scale` of at most 8 bits.
+pub(super) fn nearest_steps(values: &[f32], channels: Channels, scales: &[f32], limit: f32) -> Vec<i8> {
+    let steps = quantize_symmetric(values, channels, scales, f64::from(limit));
     #[expect(clippy::cast_possible_truncation, reason = "integers between -127 and 127")]
-    let elements: Vec<_> = steps.iter().map(|&step| step as i8).collect();
-    constant(tensor, DType::I8, Quantization::per_channel(scales, axis.unwrap_or(0)), Data::from_slice(&elements))
+    steps.iter().map(|&step| step as i8).collect()
+}
+
+/// `tensor` as these integers, with these scales along `axis`, or one for all.
+pub(super) fn integer_weights(
+    tensor: &Tensor,
+    steps: &[i8],
+    scales: Vec<f32>,
+    axis: Option<usize>,
+    bits: WeightBits,
+) -> Tensor {
+    let data = match bits {
+        WeightBits::Int8 => Data::from_slice(steps),
+        // Two to a byte, the first in the low half.
+        WeightBits::Int4 => {
+            let nibble = |step: Option<&i8>| step.map_or(0, |step| step.cast_unsigned() & 15);
+            let pack = |pair: &[i8]| nibble(pair.first()) | nibble(pair.get(1)) << 4;
+            Data::from_slice(&steps.chunks(2).map(pack).collect::<Vec<_>>())
+        }
+    };
+    constant(tensor, bits.dtype(), Quantization::per_channel(scales, axis.unwrap_or(0)), data)
 }
 
 /// `tensor`, a bias, in int32 or int64, in the scale of the products: `input_scale * weight_scales`.
@@ -191,6 +247,29 @@ mod tests {
 
     use super::*;
 
+    fn int8_weights(tensor: &Tensor, values: &[f32], scales: Vec<f32>, axis: usize) -> Tensor {
+        let steps = nearest_steps(values, Channels::new(&tensor.shape, Some(axis)), &scales, 127.0);
+        integer_weights(tensor, &steps, scales, Some(axis), WeightBits::Int8)
+    }
+
+    #[test]
+    fn int4_is_packed_and_loses_less_with_a_scale_of_its_own() {
+        let tensor = Tensor::new("w", DType::F32, [5]);
+        let packed = integer_weights(&tensor, &[1, -7, 7, -1, 3], vec![0.5], None, WeightBits::Int4);
+        assert_eq!(packed.data.as_ref().unwrap().narrow_integers(DType::I4, 5).unwrap(), [1, -7, 7, -1, 3]);
+        assert_eq!((packed.dtype, packed.byte_size().unwrap()), (DType::I4, 3));
+
+        let mut values: Vec<_> = (0..400).map(|index| (index as f32 * 0.37).sin()).collect();
+        values.push(2.0);
+        let channels = Channels::new(&[401], None);
+        let error = |scales: &[f32]| -> f32 {
+            let steps = nearest_steps(&values, channels, scales, 7.0);
+            steps.iter().zip(&values).map(|(&step, value)| (f32::from(step) * scales[0] - value).powi(2)).sum()
+        };
+        let (largest, least) = (weight_scales(&values, channels, 7.0), least_error_scales(&values, channels, 7.0));
+        assert!(error(&least) < 0.6 * error(&largest), "{} {}", error(&least), error(&largest));
+    }
+
     #[test]
     fn parameters_are_those_of_the_converter() {
         assert_eq!(int8_parameters(Range::new(0.0, 1.0)), (0.003_921_569, -128));
@@ -249,7 +328,7 @@ mod tests {
         let tensor = Tensor::new("w", DType::F32, [1, 1, 2, 2]);
         let values = [1.0, -20.0, 0.5, 10.0];
         let scales = weight_scales(&values, Channels::new(&tensor.shape, Some(3)), 127.0);
-        let weights = int8_weights(&tensor, &values, scales, Some(3));
+        let weights = int8_weights(&tensor, &values, scales, 3);
         assert_eq!(weights.data.unwrap().elements::<i8>().unwrap(), [127, -127, 64, 64]);
         assert_eq!(weights.quantization.unwrap().axis, 3);
     }
@@ -272,7 +351,7 @@ mod tests {
         fn weights_are_within_half_a_step(values in prop::collection::vec(-3.0_f32..3.0, 12)) {
             let tensor = Tensor::new("w", DType::F32, [3, 4]);
             let channels = Channels::new(&tensor.shape, Some(0));
-            let weights = int8_weights(&tensor, &values, weight_scales(&values, channels, 127.0), Some(0));
+            let weights = int8_weights(&tensor, &values, weight_scales(&values, channels, 127.0), 0);
             let scales = weights.quantization.unwrap().scales;
             let data = weights.data.unwrap();
             for (index, (&step, &value)) in data.elements::<i8>().unwrap().iter().zip(&values).enumerate() {

@@ -1,0 +1,135 @@
+//! Weights as integers: their scales, and the integers themselves.
+
+use std::collections::BTreeMap;
+
+use litesmith_graph::{Error, Graph, Op, Result, Tensor};
+
+use super::{Granularity, Scheme, WeightBits, constant_weights, params, rules::Choice};
+
+/// Weights whose rounding was decided elsewhere, by op of the float graph.
+pub type Rounded = BTreeMap<usize, RoundedWeights>;
+
+/// Integers for the weights of one op.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoundedWeights {
+    /// Their scales, as many as quantization chooses itself.
+    pub scales: Vec<f32>,
+    /// The integers.
+    pub steps: Vec<i8>,
+}
+
+/// The grid on which the weights of an op lie.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WeightGrid {
+    /// One for each channel, or one for all.
+    pub(crate) scales: Vec<f32>,
+    /// The axis of the scales; `None` for one.
+    pub(crate) axis: Option<usize>,
+    /// Largest magnitude of the integers.
+    pub(crate) limit: f32,
+}
+
+impl WeightGrid {
+    fn channels(&self, tensor: &Tensor) -> params::Channels {
+        params::Channels::new(&tensor.shape, self.axis)
+    }
+
+    /// Which scale the element `index` of `tensor` has.
+    pub(crate) fn channel(&self, tensor: &Tensor, index: usize) -> usize {
+        self.channels(tensor).of(index)
+    }
+
+    /// The scale of the element `index` of `tensor`.
+    pub(crate) fn scale(&self, tensor: &Tensor, index: usize) -> f32 {
+        self.scales[self.channel(tensor, index)]
+    }
+
+    /// The nearest integers to `values`, the elements of `tensor`.
+    pub(crate) fn nearest(&self, tensor: &Tensor, values: &[f32]) -> Vec<i8> {
+        params::nearest_steps(values, self.channels(tensor), &self.scales, self.limit)
+    }
+
+    /// What integers stand for.
+    pub(crate) fn real(&self, tensor: &Tensor, steps: &[i8]) -> Vec<f32> {
+        steps.iter().enumerate().map(|(index, &step)| f32::from(step) * self.scale(tensor, index)).collect()
+    }
+}
+
+/// The float32 weights of the op of node `index`, and the grid for them under `choice`: that of `rounded`, or a new one.
+pub(crate) fn grid<'a>(
+    graph: &'a Graph,
+    index: usize,
+    choice: &Choice,
+    rounded: &Rounded,
+) -> Result<(&'a Tensor, &'a [f32], WeightGrid)> {
+    let Some((id, axis)) = constant_weights(graph, index) else {
+        return Err(Error::malformed("inputs", "got no constant float32 weights"));
+    };
+    let tensor = graph.tensor(id);
+    let values = params::finite_elements(tensor)?;
+    let per_channel = params::Channels::new(&tensor.shape, Some(axis));
+    let axis = (choice.granularity == Granularity::PerChannel).then_some(axis);
+    let channels = params::Channels::new(&tensor.shape, axis);
+    let limit = choice.weights.limit();
+    let mut grid = WeightGrid {
+        scales: match choice.weights {
+            WeightBits::Int8 => params::weight_scales(values, channels, limit),
+            WeightBits::Int4 => params::least_error_scales(values, channels, limit),
+        },
+        axis,
+        limit,
+    };
+    let is_depthwise = matches!(graph.nodes[index].op, Op::DepthwiseConv2d(_));
+    // LiteRT's dynamic-range DEPTHWISE_CONV_2D takes a scale for each channel for granted.
+    if axis.is_none() && is_depthwise && choice.scheme == Scheme::DynamicRange {
+        grid = WeightGrid { scales: vec![grid.scales[0]; per_channel.count()], axis: Some(3), limit };
+    }
+    if let Some(known) = rounded.get(&index)
+        && known.scales.len() == grid.scales.len()
+    {
+        grid.scales.clone_from(&known.scales);
+    }
+    Ok((tensor, values, grid))
+}
+
+/// The weights of the op of node `index` as an integer constant, with its scales. `adjust` may raise the scales.
+pub(super) fn encode(
+    graph: &Graph,
+    index: usize,
+    choice: &Choice,
+    rounded: &Rounded,
+    adjust: impl FnOnce(&mut Vec<f32>),
+) -> Result<(Tensor, Vec<f32>)> {
+    let (tensor, values, mut grid) = grid(graph, index, choice, rounded)?;
+    adjust(&mut grid.scales);
+    let steps = steps(index, tensor, values, &grid, rounded);
+    let WeightGrid { scales, axis, .. } = grid;
+    Ok((params::integer_weights(tensor, &steps, scales.clone(), axis, choice.weights), scales))
+}
+
+/// The integers for weights: those decided elsewhere, if they are of this grid, or the nearest.
+fn steps(index: usize, tensor: &Tensor, values: &[f32], grid: &WeightGrid, rounded: &Rounded) -> Vec<i8> {
+    match rounded.get(&index) {
+        Some(known) if known.scales == grid.scales && known.steps.len() == values.len() => known.steps.clone(),
+        _ => grid.nearest(tensor, values),
+    }
+}
+
+/// The weights of the op of node `index` as quantization will round them, in float32.
+pub(crate) fn rounded_values(graph: &Graph, index: usize, choice: &Choice, rounded: &Rounded) -> Result<Vec<f32>> {
+    let (tensor, values, grid) = grid(graph, index, choice, rounded)?;
+    Ok(grid.real(tensor, &steps(index, tensor, values, &grid, rounded)))
+}
+
+/// `choice` with the bits that LiteRT has a kernel for, and why they are others than asked for.
+pub(crate) fn supported(op: &Op, choice: &Choice) -> (Choice, Option<&'static str>) {
+    let without = match (op, choice.scheme) {
+        (Op::DepthwiseConv2d(_), Scheme::DynamicRange) => "float32 activations",
+        (Op::DepthwiseConv2d(_), Scheme::Int16x8) => "int16 activations",
+        _ => return (*choice, None),
+    };
+    match choice.weights {
+        WeightBits::Int4 => (Choice { weights: WeightBits::Int8, ..*choice }, Some(without)),
+        WeightBits::Int8 => (*choice, None),
+    }
+}
