@@ -390,7 +390,7 @@ impl Problem<'_> {
         };
         let mut v: Vec<f32> = real.iter().zip(&floor).map(begin).collect();
         let (mut mean, mut square) = (vec![0.0_f32; length], vec![0.0_f32; length]);
-        let (mut soft, mut slope, mut gradient) = (v.clone(), v.clone(), v.clone());
+        let (mut soft, mut weights, mut slope, mut gradient) = (v.clone(), v.clone(), v.clone(), v.clone());
         let mut random = Random::new(config.seed ^ 0x5bd1_e995);
         let count = targets.len();
         // The loss of the nearest integers is 1, whatever the layer.
@@ -405,13 +405,14 @@ impl Problem<'_> {
                 let stretched = sigmoid * (high - low) + low;
                 let inside = (0.0..=1.0).contains(&stretched);
                 soft[index] = stretched.clamp(0.0, 1.0);
+                weights[index] = floor[index] + soft[index];
                 slope[index] = if inside { sigmoid * (1.0 - sigmoid) * (high - low) } else { 0.0 };
             }
             gradient.fill(0.0);
             for _ in 0..config.batch.min(count) {
                 let at = random.below(count);
                 let row = &rows[at * length..(at + 1) * length];
-                let difference = dot(row, &floor) + dot(row, &soft) - targets[at];
+                let difference = dot(row, &weights) - targets[at];
                 gradient.iter_mut().zip(row).for_each(|(gradient, x)| *gradient += difference * x);
             }
             let progress = (iteration as f32 - warm) / (config.iterations as f32 - warm).max(1.0);
@@ -467,4 +468,93 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use litesmith_graph::{
+        DType, Data, Tensor,
+        ops::{Activation, Conv2d, DepthwiseConv2d, FullyConnected},
+    };
+
+    use super::*;
+
+    fn values(count: usize) -> Vec<f32> {
+        let mut random = Random::new(count as u64);
+        (0..count).map(|_| random.below(2000) as f32 / 1000.0 - 1.0).collect()
+    }
+
+    /// A graph of one op, which the caller's input feeds.
+    fn one(op: impl Into<Op>, input: &[usize], weights: &[usize]) -> Graph {
+        let mut graph = Graph::new("main");
+        let x = graph.add_input(Tensor::new("x", DType::F32, input));
+        let data = Data::from_slice(&values(weights.iter().product()));
+        let w = graph.add_tensor(Tensor::constant("w", DType::F32, weights, data));
+        let y = graph.add_node(op, &[Some(x), Some(w), None], "y").unwrap();
+        graph.outputs = vec![y];
+        graph
+    }
+
+    #[test]
+    fn patches_are_what_the_kernels_read() {
+        let mut graphs = Vec::new();
+        for padding in [Padding::Same, Padding::Valid] {
+            for (stride, dilation) in [([1, 1], [1, 1]), ([2, 3], [1, 1]), ([1, 1], [2, 1]), ([2, 1], [1, 3])] {
+                let conv = Conv2d {
+                    padding,
+                    stride_height: stride[0],
+                    stride_width: stride[1],
+                    dilation_height: dilation[0],
+                    dilation_width: dilation[1],
+                    activation: Activation::Relu,
+                };
+                graphs.push(one(conv, &[1, 7, 8, 3], &[5, 3, 2, 3]));
+                let depthwise = DepthwiseConv2d {
+                    padding,
+                    stride_height: stride[0],
+                    stride_width: stride[1],
+                    dilation_height: dilation[0],
+                    dilation_width: dilation[1],
+                    activation: Activation::Tanh,
+                };
+                graphs.push(one(depthwise, &[1, 7, 8, 3], &[1, 3, 2, 6]));
+            }
+        }
+        graphs.push(one(FullyConnected { keep_num_dims: true, ..FullyConnected::default() }, &[1, 4, 6], &[5, 6]));
+        for graph in &graphs {
+            let layers = Layers::new(graph).unwrap();
+            let shape = PatchShape::new(&layers, 0).unwrap();
+            let weights = layers.weights(0).unwrap();
+            let sample = vec![values(graph.tensor(graph.inputs[0]).elements().unwrap())];
+            let mut seen = 0;
+            layers
+                .run(&[0], &[sample], &SessionOptions::default(), &mut |_, _, input, output| {
+                    for (at, expected) in output.iter().enumerate() {
+                        let (position, channel) = (at / shape.out_channels, at % shape.out_channels);
+                        let mut patch = Vec::new();
+                        shape.patch(input, position, &mut patch);
+                        let sum: f32 =
+                            shape.taps(channel).iter().map(|&(index, place)| weights[index] * patch[place]).sum();
+                        assert!((sum - expected).abs() < 1e-5, "{:?} {at}: {sum} {expected}", graph.nodes[0].op);
+                        seen += 1;
+                    }
+                })
+                .unwrap();
+            assert!(seen > 0);
+        }
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        AdaRoundConfig::default().check().unwrap();
+        for (config, expected) in [
+            (AdaRoundConfig { iterations: 0, ..AdaRoundConfig::default() }, "iterations"),
+            (AdaRoundConfig { learning_rate: 0.0, ..AdaRoundConfig::default() }, "learning_rate"),
+            (AdaRoundConfig { regularization: -1.0, ..AdaRoundConfig::default() }, "regularization"),
+            (AdaRoundConfig { warm_start: 1.0, ..AdaRoundConfig::default() }, "warm_start"),
+            (AdaRoundConfig { beta: [f32::NAN, 2.0], ..AdaRoundConfig::default() }, "beta"),
+        ] {
+            assert!(config.check().unwrap_err().to_string().contains(expected), "{expected}");
+        }
+    }
 }

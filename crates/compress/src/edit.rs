@@ -378,6 +378,20 @@ mod tests {
     }
 
     #[test]
+    fn amending_keeps_all_numbers() {
+        let graph = small();
+        let bias = Tensor::constant("b", DType::F32, [2], Data::from_slice(&[1.0_f32, 2.0]));
+        let op = FullyConnected { keep_num_dims: true, ..FullyConnected::default() };
+        let edits = [Edit::Constant { node: 0, input: 2, constant: bias }, Edit::Op { node: 0, op: op.clone().into() }];
+        let result = amend(&graph, &edits).unwrap();
+        assert_eq!(result.tensors[..4], graph.tensors);
+        assert_eq!((result.nodes[0].inputs.len(), &result.nodes[0].op), (3, &op.into()));
+        let error = |edit| amend(&graph, &[edit]).unwrap_err().to_string();
+        assert!(error(Edit::Read { node: 0, input: 0, form: Form::F32 }).contains("more than constants"));
+        assert!(error(Edit::Op { node: 7, op: Relu.into() }).contains("no node 7"));
+    }
+
+    #[test]
     fn edits_that_do_not_fit_are_errors() {
         let graph = small();
         let nowhere = Edit::Op { node: 9, op: Relu.into() };
