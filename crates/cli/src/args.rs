@@ -482,8 +482,8 @@ fn explained(error: litesmith::Error) -> String {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   litesmith quantize digits.tflite --type int8 --calibrate mnist -o digits-int8.tflite
-  litesmith quantize digits.tflite --calibrate mnist --weights int4 --bn-reestimation -o digits-int4.tflite
-  litesmith quantize digits.tflite --calibrate mnist --keep-float node:0 --rule op:CONV_2D=w4 -o mixed.tflite
+  litesmith quantize digits.tflite --calibrate mnist --weights int4 -o digits-int4.tflite
+  litesmith quantize digits.tflite --calibrate mnist --keep-float node:0 -o mixed.tflite
   litesmith quantize digits.tflite --io uint8 --calibrate mnist --mean 0 --std 255 -o u8.tflite
   litesmith quantize digits.tflite --type dynamic -o digits-dynamic.tflite
 
