@@ -71,6 +71,7 @@ pub(crate) enum Command {
     Summary(SummaryArgs),
     Inspect(InspectArgs),
     Diff(DiffArgs),
+    Debug(DebugArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -246,6 +247,40 @@ pub(crate) enum QatMethodArg {
     Ste,
     /// They are learned
     Lsq,
+}
+
+/// Find the layer that breaks a quantized model's accuracy: each layer's error against the float model, and its own share of it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith debug digits-int8.tflite --against digits.tflite --data mnist
+  litesmith debug digits-int8.tflite --against digits.tflite --data mnist --samples 500 --html debug.html
+
+Layers come in the order of the error that they add themselves, given inputs that are quantized already: the first breaks
+most, those after it may only pass its error on. The commands printed at the end compute it more exactly.
+docs/COMPRESSION.md says how to read the numbers.")]
+pub(crate) struct DebugArgs {
+    /// Quantized model
+    #[arg(value_name = "QUANT", value_hint = ValueHint::FilePath)]
+    pub(crate) model: PathBuf,
+    /// Float model that it was made from
+    #[arg(long, value_name = "FLOAT", value_hint = ValueHint::FilePath)]
+    pub(crate) against: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Training samples to run, the same number of each class
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) samples: u32,
+    /// Seed that chooses the samples
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write a page with histograms of values and weights, and their grids
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// Replace the page if it exists
+    #[arg(long, requires = "html")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
 }
 
 /// Time models on this machine: latency, memory, cold start, each op

@@ -78,6 +78,7 @@ fn run(command: Command, output: &Output) -> Result<Verdict> {
         Command::Strip(args) => commands::strip::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),
         Command::Diff(args) => commands::diff::run(&args, output),
+        Command::Debug(args) => commands::debug::run(&args, output),
         Command::Inspect(args) => commands::inspect::run(&args, output),
         Command::Summary(args) => commands::summary::run(&args, output),
         Command::Completions(args) => commands::generate::completions(&args),

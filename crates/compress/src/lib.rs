@@ -33,6 +33,7 @@ mod calibrate;
 mod edit;
 mod equalize;
 mod layers;
+mod pairing;
 mod post_training;
 mod quantize;
 mod simplify;
@@ -47,6 +48,7 @@ pub use calibrate::{
 pub use edit::{Edit, Form, amend, apply};
 pub use equalize::{EqualizationConfig, EqualizationReport, equalize};
 pub use layers::Sample;
+pub use pairing::{Computed, LayerPair, Own, Pairing, match_computed, pair_layers, selector_of};
 pub use post_training::{PostTrainingReport, QuantizationConfig, Step, post_training};
 pub use quantize::{
     Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Rounded, RoundedWeights, Rule, Scheme,

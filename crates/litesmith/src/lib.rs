@@ -14,6 +14,7 @@
 
 pub mod bench;
 pub mod compare;
+mod debug;
 pub mod demo;
 mod evaluate;
 pub mod files;
@@ -36,6 +37,7 @@ pub use litesmith_runtime as runtime;
 pub use litesmith_tflite as tflite;
 pub use litesmith_train as train;
 
+pub use debug::{DebugNames, DebugOptions, debug_quantized};
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use litesmith_graph::{Error, Model, Result};
 pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};

@@ -34,6 +34,7 @@ mod agreement;
 pub mod format;
 mod html;
 mod inspect;
+mod layer_error;
 mod machine;
 mod metrics;
 mod picture;
@@ -43,8 +44,12 @@ mod table;
 mod timing;
 
 pub use agreement::{Agreement, AgreementMetrics};
-pub use html::render_html;
+pub use html::{layer_error_html, render_html};
 pub use inspect::{inspection_html, inspection_json, inspection_text};
+pub use layer_error::{
+    Accuracy, Bins, Cause, ErrorMetrics, ErrorTally, Grid, GridTally, GridUse, KeptFloatResult, LayerError,
+    LayerErrorReport, Suggestion, WeightsError,
+};
 pub use machine::{Machine, peak_rss_bytes};
 pub use metrics::{
     Average, ClassMetrics, Confusion, Evaluation, Metrics, TopK, WrongSample, argmax, wilson_interval_95,

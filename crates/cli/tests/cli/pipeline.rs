@@ -55,6 +55,49 @@ fn from_digits_to_an_integer_model_that_reads_a_picture() {
 }
 
 #[test]
+fn debug_names_the_layer_that_breaks_a_model_and_its_commands_can_be_pasted() {
+    let place = trained();
+    let coarse = "quantize f32.tflite --calibrate idx:digits --rule conv2d_1=w4,per-tensor -o int8.tflite";
+    place.run(coarse).ends_with(0);
+    let debug = |model: &str| format!("debug {model} --against f32.tflite --data idx:digits --samples 30");
+    let json = place.run(&format!("{} --json --html page.html -q", debug("int8.tflite"))).ends_with(0).json();
+    let report = &json["report"];
+    let worst = &report["layers"][0];
+    assert_eq!((&worst["name"], &worst["cause"]), (&"conv2d_1".into(), &"weights".into()), "{worst}");
+    assert!(json["verdict"].as_str().unwrap().starts_with("CONV_2D \"conv2d_1\" breaks most"), "{json}");
+    assert!(report["accuracy"]["float"].as_f64() > Some(0.7), "{report}");
+    let kept: Vec<_> = report["kept_float"].as_array().unwrap().iter().map(|kept| &kept["name"]).collect();
+    assert_eq!(kept, [&serde_json::Value::Null, &"conv2d_1".into()]);
+    let suggestions = report["suggestions"].as_array().unwrap();
+    assert_eq!(suggestions.len(), 2, "{suggestions:?}");
+    for (suggestion, part) in suggestions.iter().zip(["--keep-float conv2d_1", "conv2d_1=w8,per-channel"]) {
+        let command = suggestion["command"].as_str().unwrap().strip_prefix("litesmith ").unwrap().replace('\'', "");
+        assert!(command.contains(part), "{command}");
+        place.run(&format!("{command} --force")).ends_with(0);
+        let better = place.run(&format!("{} --json", debug("int8-mixed.tflite"))).ends_with(0).json();
+        let layers = better["report"]["layers"].as_array().unwrap();
+        assert!(layers.iter().all(|layer| layer["stands_out"] == false), "{command}: {better}");
+    }
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("class=\"edge\""), "{}", page.len());
+    let text = place.run(&debug("int8.tflite")).ends_with(0).stdout();
+    assert!(text.contains("own dB") && text.contains("  litesmith quantize f32.tflite --type int8"), "{text}");
+
+    std::fs::write(place.path("points.csv"), "label,a,b\n0,1,2\n1,3,4\n").unwrap();
+    for (arguments, expected) in [
+        ("debug f32.tflite --against int8.tflite --data idx:digits".to_owned(), "the float32 model that it was made"),
+        ("debug f32.tflite --against f32.tflite --data idx:digits".to_owned(), "nothing in it is quantized"),
+        ("debug int8.tflite --against f32.tflite --data csv:points.csv".to_owned(), "points.csv"),
+        ("debug int8.tflite --against f32.tflite --data idx:nowhere".to_owned(), "nowhere"),
+        ("debug int8.tflite --against missing.tflite --data idx:digits".to_owned(), "missing.tflite"),
+        (format!("{} --html page.html", debug("int8.tflite")), "the file exists"),
+    ] {
+        let said = place.run(&arguments).ends_with(2).stderr();
+        assert!(said.starts_with("error: ") && said.contains(expected), "litesmith {arguments}\n{said}");
+    }
+}
+
+#[test]
 fn threads_change_no_byte_and_a_resumed_run_ends_where_the_uninterrupted_one_does() {
     let place = trained();
     place.run(&format!("{TRAIN} -o one.tflite --threads 1 -q")).ends_with(0);

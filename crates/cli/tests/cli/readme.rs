@@ -27,5 +27,5 @@ fn the_commands_of_the_readme_run() {
             ran.push(command.split(' ').next().unwrap().to_owned());
         }
     }
-    assert_eq!(ran, ["summary", "train", "eval", "quantize", "eval", "run", "inspect", "bench", "diff"]);
+    assert_eq!(ran, ["summary", "train", "eval", "quantize", "eval", "run", "inspect", "bench", "diff", "debug"]);
 }

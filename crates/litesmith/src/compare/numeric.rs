@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use litesmith_compress::{Computed, match_computed};
 use litesmith_graph::{Error, Model, Result, Tensor, TensorId};
 use litesmith_runtime::{Session, SessionOptions};
 use serde::Serialize;
@@ -100,7 +101,7 @@ pub fn compare_numerically(
     };
     let first = record(&mut one, &inputs).map_err(|error| error.at(&a.name))?;
     let second = record(&mut other, &inputs).map_err(|error| error.at(&b.name))?;
-    let pairs = matched(&first, &second);
+    let pairs = match_computed(&computed(&first), &computed(&second));
     let tensors: Vec<_> = pairs.iter().map(|&(i, j)| difference(&first[i], &second[j])).collect();
     let (unmatched_a, unmatched_b) = (first.len() - tensors.len(), second.len() - tensors.len());
     Ok(NumericDiff {
@@ -143,6 +144,13 @@ struct Value {
     reals: Vec<f32>,
 }
 
+fn computed(values: &[Value]) -> Vec<Computed<'_>> {
+    values
+        .iter()
+        .map(|value| Computed { op: value.op, name: &value.name, shape: &value.shape, output: value.output })
+        .collect()
+}
+
 fn record(session: &mut Session, inputs: &[Vec<f32>]) -> Result<Vec<Value>> {
     for (index, values) in inputs.iter().enumerate() {
         write_input(session, index, values)?;
@@ -165,41 +173,6 @@ fn record(session: &mut Session, inputs: &[Vec<f32>]) -> Result<Vec<Value>> {
         }
     })?;
     Ok(values)
-}
-
-/// Pairs of indices, ascending on the first side.
-fn matched(a: &[Value], b: &[Value]) -> Vec<(usize, usize)> {
-    let mut partner = vec![None; a.len()];
-    let mut taken = vec![false; b.len()];
-    let fits = |i: usize, j: usize| a[i].reals.len() == b[j].reals.len();
-    let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    b.iter().enumerate().for_each(|(j, value)| by_name.entry(&value.name).or_default().push(j));
-    // Outputs first: what a model gives is the same thing under any name.
-    for i in 0..a.len() {
-        let same_output = a[i].output.and_then(|output| b.iter().position(|value| value.output == Some(output)));
-        let named = by_name.get(a[i].name.as_str()).into_iter().flatten().copied();
-        let mut candidates = same_output.into_iter().chain(named);
-        if let Some(j) = candidates.find(|&j| !taken[j] && fits(i, j)) {
-            partner[i] = Some(j);
-            taken[j] = true;
-        }
-    }
-    let mut next = 0;
-    for i in 0..a.len() {
-        if let Some(j) = partner[i] {
-            next = next.max(j + 1);
-            continue;
-        }
-        let same = |j: &usize| !taken[*j] && a[i].op == b[*j].op && a[i].shape == b[*j].shape;
-        // Not beyond the partner of a later tensor, whose order it would break.
-        let end = partner[i..].iter().flatten().min().copied().unwrap_or(b.len());
-        if let Some(j) = (next..end.max(next)).find(same) {
-            partner[i] = Some(j);
-            taken[j] = true;
-            next = j + 1;
-        }
-    }
-    partner.into_iter().enumerate().filter_map(|(i, j)| Some((i, j?))).collect()
 }
 
 fn difference(a: &Value, b: &Value) -> TensorDiff {
@@ -275,14 +248,5 @@ mod tests {
         assert!((found.cosine - 21.0 / (5.0 * 18.0_f64.sqrt())).abs() < 1e-12);
         assert_eq!(found.other_name.as_deref(), Some("b"));
         assert!(found.within(1.0) && !found.within(0.5));
-    }
-
-    #[test]
-    fn names_match_first_and_order_next() {
-        let a = [value("CONV_2D", "x", &[1.0]), value("ADD", "sum", &[1.0, 2.0]), value("CONV_2D", "y", &[1.0])];
-        let b = [value("CONV_2D", "p", &[1.0]), value("ADD", "sum", &[1.0, 2.0]), value("CONV_2D", "q", &[1.0])];
-        assert_eq!(matched(&a, &b), [(0, 0), (1, 1), (2, 2)]);
-        let b = [value("MUL", "p", &[1.0]), value("CONV_2D", "q", &[1.0])];
-        assert_eq!(matched(&a, &b), [(0, 1)]);
     }
 }

@@ -9,7 +9,7 @@ const HEIGHT: f64 = 300.0;
 
 /// Height of text, and a width of its characters that no common typeface exceeds on average. The style sheet enlarges
 /// text up to this size on narrow screens.
-const TEXT: f64 = 14.0;
+pub(super) const TEXT: f64 = 14.0;
 const CHARACTER: f64 = 8.0;
 
 /// The value, if an axis can show it.
@@ -188,30 +188,30 @@ impl ScatterChart<'_> {
 }
 
 /// The rectangle in which values are drawn.
-struct Frame<'a> {
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
+pub(super) struct Frame<'a> {
+    pub(super) left: f64,
+    pub(super) right: f64,
+    pub(super) top: f64,
+    pub(super) bottom: f64,
     x: &'a Scale,
     y: &'a Scale,
 }
 
 impl<'a> Frame<'a> {
-    fn new(x: &'a Scale, y: &'a Scale, y_label: &dyn Fn(f64) -> String, right_margin: f64) -> Self {
+    pub(super) fn new(x: &'a Scale, y: &'a Scale, y_label: &dyn Fn(f64) -> String, right_margin: f64) -> Self {
         let widest = y.ticks.iter().map(|&tick| text_width(&y_label(tick))).fold(0.0, f64::max);
         Self { left: widest + 10.0, right: WIDTH - right_margin, top: 34.0, bottom: HEIGHT - 44.0, x, y }
     }
 
-    fn x(&self, value: f64) -> f64 {
+    pub(super) fn x(&self, value: f64) -> f64 {
         self.left + self.x.position(value).clamp(0.0, 1.0) * (self.right - self.left)
     }
 
-    fn y(&self, value: f64) -> f64 {
+    pub(super) fn y(&self, value: f64) -> f64 {
         self.bottom - self.y.position(value).clamp(0.0, 1.0) * (self.bottom - self.top)
     }
 
-    fn axes(
+    pub(super) fn axes(
         &self,
         m: &mut Markup,
         x_label: &dyn Fn(f64) -> String,
@@ -310,7 +310,7 @@ fn spread(heights: &[f64], gap: f64, top: f64, bottom: f64) -> Vec<f64> {
     spread
 }
 
-fn svg(m: &mut Markup, title: &str, description: &str, inner: impl FnOnce(&mut Markup)) {
+pub(super) fn svg(m: &mut Markup, title: &str, description: &str, inner: impl FnOnce(&mut Markup)) {
     let view_box = format!("0 0 {WIDTH} {HEIGHT}");
     let attributes =
         [("class", "chart"), ("xmlns", "http://www.w3.org/2000/svg"), ("viewBox", &view_box), ("role", "img")];
@@ -321,12 +321,12 @@ fn svg(m: &mut Markup, title: &str, description: &str, inner: impl FnOnce(&mut M
     });
 }
 
-fn line(m: &mut Markup, class: &str, from: (f64, f64), to: (f64, f64)) {
+pub(super) fn line(m: &mut Markup, class: &str, from: (f64, f64), to: (f64, f64)) {
     let [x1, y1, x2, y2] = [from.0, from.1, to.0, to.1].map(number);
     m.void("line", &[("class", class), ("x1", &x1), ("y1", &y1), ("x2", &x2), ("y2", &y2)]);
 }
 
-fn text(m: &mut Markup, class: &str, x: f64, y: f64, anchor: &str, text: &str) {
+pub(super) fn text(m: &mut Markup, class: &str, x: f64, y: f64, anchor: &str, text: &str) {
     m.leaf("text", &[("class", class), ("x", &number(x)), ("y", &number(y)), ("text-anchor", anchor)], text);
 }
 
@@ -336,12 +336,12 @@ fn dot(m: &mut Markup, x: f64, y: f64, radius: f64, tip: &str) {
     });
 }
 
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map(str::to_string).unwrap_or(text)
 }
 
-fn text_width(text: &str) -> f64 {
+pub(super) fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * CHARACTER
 }
 

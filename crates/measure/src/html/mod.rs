@@ -4,6 +4,8 @@ mod chart;
 mod comparison;
 mod details;
 mod evaluation;
+mod histogram;
+mod layer_error;
 pub(crate) mod markup;
 mod scale;
 mod training;
@@ -12,11 +14,25 @@ use crate::Report;
 use crate::format::{bytes, duration_ns, percent, points};
 use markup::Markup;
 
+pub use layer_error::layer_error_html;
+
 /// Renders a report as one HTML file that needs no network and no script, follows the reader's light or dark setting,
 /// prints, and has a table beside every chart. The same report gives the same bytes. Texts of the report are escaped, and
 /// a content security policy forbids the page to load anything.
 #[must_use]
 pub fn render_html(report: &Report) -> String {
+    document(
+        &report.title,
+        "Made by Litesmith. Everything shown is in this file and in the JSON file beside it; it loads nothing.",
+        |m| {
+            m.el("header", &[], |m| head(m, report));
+            m.el("main", &[], |m| sections(report).into_iter().for_each(|section| section.write(m)));
+        },
+    )
+}
+
+/// The page around a body and a line at its foot.
+fn document(title: &str, foot: &str, body: impl FnOnce(&mut Markup)) -> String {
     let mut m = Markup::default();
     m.raw("<!DOCTYPE html>\n");
     m.el("html", &[("lang", "en")], |m| {
@@ -26,16 +42,13 @@ pub fn render_html(report: &Report) -> String {
             let policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
             m.void("meta", &[("http-equiv", "Content-Security-Policy"), ("content", policy)]);
             m.void("meta", &[("name", "generator"), ("content", "Litesmith")]);
-            m.leaf("title", &[], &report.title);
+            m.leaf("title", &[], title);
             m.el("style", &[], |m| m.raw(include_str!("style.css")));
         });
         m.el("body", &[], |m| {
             m.el("div", &[("class", "wrap")], |m| {
-                m.el("header", &[], |m| head(m, report));
-                m.el("main", &[], |m| sections(report).into_iter().for_each(|section| section.write(m)));
-                m.el("footer", &[], |m| {
-                    m.text("Made by Litesmith. Everything shown is in this file and in the JSON file beside it; it loads nothing.");
-                });
+                body(m);
+                m.leaf("footer", &[], foot);
             });
         });
     });
@@ -98,23 +111,31 @@ fn head(m: &mut Markup, report: &Report) {
     if !report.subtitle.is_empty() {
         m.leaf("p", &[("class", "subtitle")], &report.subtitle);
     }
-    let tiles = tiles(report);
-    if !tiles.is_empty() {
-        m.el("div", &[("class", "tiles")], |m| {
-            for tile in &tiles {
-                m.el("div", &[("class", "tile")], |m| {
-                    m.leaf("div", &[("class", "what")], &tile.what);
-                    m.leaf("div", &[("class", "value")], &tile.value);
-                    m.el("div", &[("class", "more")], |m| m.prose(&tile.more));
-                });
-            }
-        });
+    write_tiles(m, &tiles(report));
+    contents(m, &sections(report));
+}
+
+fn write_tiles(m: &mut Markup, tiles: &[Tile]) {
+    if tiles.is_empty() {
+        return;
     }
-    let sections = sections(report);
+    m.el("div", &[("class", "tiles")], |m| {
+        for tile in tiles {
+            m.el("div", &[("class", "tile")], |m| {
+                m.leaf("div", &[("class", "what")], &tile.what);
+                m.leaf("div", &[("class", "value")], &tile.value);
+                m.el("div", &[("class", "more")], |m| m.prose(&tile.more));
+            });
+        }
+    });
+}
+
+/// Links to the sections, where there are several.
+fn contents(m: &mut Markup, sections: &[Section<'_>]) {
     if sections.len() > 1 {
         m.el("nav", &[("aria-label", "Sections")], |m| {
             m.el("ul", &[], |m| {
-                for section in &sections {
+                for section in sections {
                     m.el("li", &[], |m| m.leaf("a", &[("href", &format!("#{}", section.id))], &section.title));
                 }
             });

@@ -1,13 +1,16 @@
 //! The page as a whole: well-formed, escaped, complete, on a report of real digits and on the odd ones.
 
-use super::render_html;
+use super::{layer_error_html, render_html};
 use crate::*;
 
 const HOSTILE: &str = "</title><script>alert(1)</script>\" onload='x' & \u{0}\u{202e}\u{ffff}";
 
 /// The page as XML, which is stricter than HTML: every element closed, every attribute quoted, every entity known.
 fn parse(report: &Report) -> String {
-    let html = render_html(report);
+    well_formed(render_html(report))
+}
+
+fn well_formed(html: String) -> String {
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
     let document = roxmltree::Document::parse_with_options(&html, options);
     let document = document.unwrap_or_else(|error| panic!("{error}\n{}", html.lines().take(400).collect::<String>()));
@@ -333,4 +336,36 @@ fn one_class_and_nothing_wrong() {
         |metrics| Report { evaluations: vec![EvaluationReport::new("m", "d", "image", metrics)], ..Report::default() };
     assert!(parse(&report(evaluation.finish())).contains("No image is classified wrong."));
     assert!(parse(&report(Evaluation::new(["only"]).unwrap().finish())).contains("No sample was evaluated."));
+}
+
+#[test]
+fn a_page_of_layer_errors_draws_values_and_grids() {
+    let mut report = crate::layer_error::tests::report();
+    report.layers[1].values = Bins::new((-20.0, 14.0), 16, 0, [(-19.0, 1), (1.0, 50), (13.5, 2)].into_iter());
+    report.layers[1].weights = Some(WeightsError {
+        name: "w".into(),
+        error: ErrorMetrics::default(),
+        scales: 3,
+        grid: Some(Grid::new("int4", 1.0, 0, (-8, 7))),
+        values: Bins::new((-7.0, 7.0), 16, 1, [(-6.5, 4), (2.0, 9)].into_iter()),
+    });
+    report.kept_float.push(KeptFloatResult { name: None, accuracy: None, output: ErrorMetrics::default() });
+    let html = well_formed(layer_error_html(&report));
+    keep("layer-errors.html", &html);
+    for part in
+        ["\"coarse&quot; breaks most".replace('"', "&quot;").as_str(), "class=\"beyond\"", "class=\"edge\"", "3 scales"]
+    {
+        assert!(html.contains(part), "{part}");
+    }
+    // The steps of int4: 16 lines.
+    let steps = html.split("class=\"steps\"").map(|path| path.split("\"/>").next().unwrap().matches('M').count());
+    assert!(steps.into_iter().any(|lines| lines == 16));
+    let again: LayerErrorReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+    assert_eq!(layer_error_html(&again), html);
+
+    report.layers[0].name = HOSTILE.into();
+    report.suggestions[0].command = HOSTILE.into();
+    report.notes.push(HOSTILE.into());
+    well_formed(layer_error_html(&report));
+    well_formed(layer_error_html(&LayerErrorReport::default()));
 }

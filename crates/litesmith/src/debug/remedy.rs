@@ -1,0 +1,304 @@
+//! What to do about a layer that breaks accuracy: commands to paste, and what they would bring.
+
+use litesmith_compress::{
+    Granularity, IoType, LayerPair, Pairing, QuantizeOptions, Range, Ranges, Rule, Scheme, Selector, WeightBits,
+    quantize,
+};
+use litesmith_graph::{DType, Graph, Model, Op, Result, Tensor};
+use litesmith_measure::{Cause, ErrorTally, KeptFloatResult, LayerError, LayerErrorReport, Suggestion, argmax};
+use litesmith_runtime::{Session, SessionOptions};
+
+use super::watch::{Values, Watched};
+use super::{DebugNames, TwoSided};
+
+/// What is needed to quantize the float model again.
+pub(super) struct Remedy<'a> {
+    pub(super) quantized: &'a Model,
+    pub(super) float: &'a Model,
+    pub(super) pairing: &'a Pairing,
+    pub(super) names: &'a DebugNames,
+    pub(super) session: &'a SessionOptions,
+}
+
+/// The scheme of a graph whose activations are integers.
+pub(super) fn integer_scheme(graph: &Graph) -> Option<Scheme> {
+    let computed = |dtypes: &[DType]| {
+        let counts =
+            |tensor: &&Tensor| tensor.data.is_none() && tensor.quantization.is_some() && dtypes.contains(&tensor.dtype);
+        graph.tensors.iter().filter(counts).count()
+    };
+    let (bytes, words) = (computed(&[DType::I8, DType::U8]), computed(&[DType::I16]));
+    match bytes.max(words) {
+        0 => None,
+        _ if words > bytes => Some(Scheme::Int16x8),
+        _ => Some(Scheme::Int8),
+    }
+}
+
+fn scheme_of(graph: &Graph) -> Scheme {
+    let is_integer = |tensor: &Tensor| matches!(tensor.dtype, DType::I4 | DType::I8) && tensor.data.is_some();
+    integer_scheme(graph).unwrap_or_else(|| {
+        let reads = |node: &litesmith_graph::Node| node.inputs.iter().flatten().any(|&id| is_integer(graph.tensor(id)));
+        let readers: Vec<_> = graph.nodes.iter().filter(|node| reads(node)).collect();
+        match readers.as_slice() {
+            [] => Scheme::Float16,
+            readers if readers.iter().all(|node| matches!(node.op, Op::Dequantize(_))) => Scheme::WeightOnly,
+            _ => Scheme::DynamicRange,
+        }
+    })
+}
+
+/// How the weights of most layers are stored.
+fn weights_of(pairing: &Pairing, graph: &Graph) -> (WeightBits, Granularity) {
+    let stored: Vec<_> = pairing.layers.iter().filter_map(|pair| Some(graph.tensor(pair.weights?.1))).collect();
+    let most =
+        |chosen: &dyn Fn(&Tensor) -> bool| stored.iter().filter(|tensor| chosen(tensor)).count() * 2 > stored.len();
+    let has_one_scale = |tensor: &Tensor| tensor.quantization.as_ref().is_some_and(|found| found.scales.len() == 1);
+    (
+        if most(&|tensor| tensor.dtype == DType::I4) { WeightBits::Int4 } else { WeightBits::Int8 },
+        if most(&has_one_scale) { Granularity::PerTensor } else { Granularity::PerChannel },
+    )
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+impl Remedy<'_> {
+    fn quantized_graph(&self) -> Result<&Graph> {
+        self.quantized.main()
+    }
+
+    /// How the layers were quantized that were not quantized as most are, by their op in the float graph.
+    fn deviating(&self, graph: &Graph) -> Vec<(usize, Rule)> {
+        let (scheme, (weights, granularity)) = (scheme_of(graph), weights_of(self.pairing, graph));
+        let mut rules = Vec::new();
+        for pair in &self.pairing.layers {
+            let (Some(node), Some(_), Own::Op(..)) = (pair.float_node, pair.quantized_node, &pair.own) else {
+                continue;
+            };
+            let mut rule = Rule { ops: Selector::Node(node), scheme: None, weights: None, granularity: None };
+            if scheme.needs_ranges() {
+                rule.scheme = pair.outputs.first().and_then(|&(_, id)| match graph.tensor(id).dtype {
+                    DType::I8 | DType::U8 => Some(Scheme::Int8),
+                    DType::I16 => Some(Scheme::Int16x8),
+                    DType::F32 => Some(Scheme::Float32),
+                    _ => None,
+                });
+                rule.scheme = rule.scheme.filter(|own| *own != scheme);
+            }
+            if let Some(stored) = pair.weights.map(|(_, id)| graph.tensor(id)) {
+                let own = if stored.dtype == DType::I4 { WeightBits::Int4 } else { WeightBits::Int8 };
+                rule.weights = Some(own).filter(|own| *own != weights);
+                let scales = stored.quantization.as_ref().map_or(0, |found| found.scales.len());
+                let own = if scales == 1 { Granularity::PerTensor } else { Granularity::PerChannel };
+                rule.granularity = Some(own).filter(|own| *own != granularity && scales > 0);
+            }
+            if rule.scheme.is_some() || rule.weights.is_some() || rule.granularity.is_some() {
+                rules.push((node, rule));
+            }
+        }
+        rules
+    }
+
+    /// Commands that compute the layers that stand out, or the worst one, more exactly.
+    pub(super) fn suggestions(&self, report: &LayerErrorReport) -> Vec<Suggestion> {
+        let Ok(graph) = self.quantized_graph() else { return Vec::new() };
+        let mut chosen: Vec<&str> = Vec::new();
+        let mut only_weights = true;
+        let suspects = report.layers.iter().filter(|layer| layer.stands_out).take(super::TRIED);
+        for layer in suspects.chain(report.worst()) {
+            only_weights &= layer.cause == Some(Cause::Weights);
+            if let Some(selector) = layer.selector.as_deref().filter(|selector| !chosen.contains(selector)) {
+                chosen.push(selector);
+            }
+        }
+        if chosen.is_empty() {
+            return Vec::new();
+        }
+        let noun = if chosen.len() == 1 { "the layer" } else { "the layers" };
+        let kept: Vec<_> = chosen.iter().map(|selector| format!("--keep-float {}", quoted(selector))).collect();
+        let mut suggestions = vec![Suggestion {
+            what: format!("to calibrate anew and compute {noun} with floats"),
+            command: self.command(graph, &kept.join(" ")),
+        }];
+        // Finer activations do nothing for weights that lost too much.
+        let finer = match only_weights {
+            true => Some(("w8,per-channel", "8-bit weights, a scale for each channel")).filter(|_| {
+                let is_coarse = |layer: &LayerError| {
+                    let weights = layer.weights.as_ref().filter(|_| layer.stands_out);
+                    weights.is_some_and(|found| {
+                        found.scales == 1 || found.grid.as_ref().is_some_and(|grid| grid.dtype == "int4")
+                    })
+                };
+                report.layers.iter().any(is_coarse)
+            }),
+            false => Some(("int16x8", "16-bit activations")).filter(|_| scheme_of(graph) == Scheme::Int8),
+        };
+        if let Some((what, words)) = finer {
+            let rules: Vec<_> =
+                chosen.iter().map(|selector| format!("--rule {}", quoted(&format!("{selector}={what}")))).collect();
+            suggestions.push(Suggestion {
+                what: format!("or {noun} with {words}"),
+                command: self.command(graph, &rules.join(" ")),
+            });
+        }
+        suggestions
+    }
+
+    fn command(&self, graph: &Graph, rules: &str) -> String {
+        let scheme = scheme_of(graph);
+        let mut words = vec!["litesmith quantize".to_owned(), quoted(&self.names.float)];
+        words.push(format!("--type {}", scheme.keyword()));
+        let io = |id: Option<&litesmith_graph::TensorId>| match id.map(|&id| graph.tensor(id).dtype) {
+            Some(DType::I8) => Some("int8"),
+            Some(DType::U8) => Some("uint8"),
+            Some(DType::I16) => Some("int16"),
+            _ => None,
+        };
+        let (input, output) = (io(graph.inputs.first()), io(graph.outputs.first()));
+        match (input, output) {
+            (Some(input), Some(output)) if input == output => words.push(format!("--io {input}")),
+            _ => {
+                words.extend(input.map(|input| format!("--input-type {input}")));
+                words.extend(output.map(|output| format!("--output-type {output}")));
+            }
+        }
+        let metadata = self.quantized.metadata.inputs.first().and_then(|input| input.normalization.as_ref());
+        if let Some(normalization) = metadata.filter(|_| input.is_some()) {
+            let list = |values: &[f32]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            words.push(format!("--mean {} --std {}", list(&normalization.mean), list(&normalization.std)));
+        }
+        let (bits, granularity) = weights_of(self.pairing, graph);
+        if scheme != Scheme::Float16 {
+            words.extend((bits == WeightBits::Int4).then(|| "--weights int4".to_owned()));
+            words.extend((granularity == Granularity::PerTensor).then(|| "--granularity per-tensor".to_owned()));
+        }
+        if scheme.needs_ranges() {
+            words.push(format!("--calibrate {}", quoted(&self.names.data)));
+        }
+        if let Ok(float) = self.float.main() {
+            for (node, rule) in self.deviating(graph) {
+                let rule = Rule { ops: selector_of(float, node), ..rule }.to_string();
+                words.push(format!("--rule {}", quoted(&rule)));
+            }
+        }
+        words.push(rules.to_owned());
+        let stem = self.names.quantized.strip_suffix(".tflite").unwrap_or(&self.names.quantized);
+        words.push(format!("-o {}", quoted(&format!("{stem}-mixed.tflite"))));
+        words.join(" ")
+    }
+
+    /// Quantizes the float model on the grids of the quantized one, once as it is and once with each of `suspects` float, and
+    /// runs the results. Each suspect comes with the layer that it is an output of.
+    pub(super) fn try_float(
+        &self,
+        suspects: &[(LayerError, usize)],
+        watched: &Watched<'_>,
+        samples: &[TwoSided],
+        expected: &[Vec<f32>],
+        has_classes: bool,
+    ) -> Result<Vec<KeptFloatResult>> {
+        let graph = self.quantized_graph()?;
+        let mut tried: Vec<String> = Vec::new();
+        let mut results =
+            vec![KeptFloatResult { name: None, ..self.run(None, watched, samples, expected, has_classes)? }];
+        for (layer, pair) in suspects {
+            let Some(selector) = &layer.selector else { continue };
+            if tried.contains(selector) {
+                continue;
+            }
+            tried.push(selector.clone());
+            let grid =
+                self.pairing.layers[*pair].outputs.iter().find_map(|&(_, id)| graph.tensor(id).quantization.clone());
+            let kept = Kept { selector: selector.parse()?, grid };
+            let result = self.run(Some(kept), watched, samples, expected, has_classes)?;
+            results.push(KeptFloatResult { name: Some(layer.name.clone()), ..result });
+        }
+        Ok(results)
+    }
+
+    fn run(
+        &self,
+        kept: Option<Kept>,
+        watched: &Watched<'_>,
+        samples: &[TwoSided],
+        expected: &[Vec<f32>],
+        has_classes: bool,
+    ) -> Result<KeptFloatResult> {
+        let graph = self.quantized_graph()?;
+        let scheme = scheme_of(graph);
+        let (weights, granularity) = weights_of(self.pairing, graph);
+        let ranges = self.ranges(graph, watched, kept.as_ref());
+        let kept = kept.into_iter().map(|kept| Rule::keep_float(kept.selector));
+        let options = QuantizeOptions {
+            weights,
+            granularity,
+            rules: self.deviating(graph).into_iter().map(|(_, rule)| rule).chain(kept).collect(),
+            ..QuantizeOptions::new(scheme).with_io(IoType::Float32, IoType::Float32)
+        };
+        let (model, _) = quantize(self.float, &options, Some(&ranges))?;
+        let mut session = Session::new(&model, self.session.clone())?;
+        session.resize_batch(1)?;
+        let output = session.graph().outputs.first().copied();
+        let mut tally = ErrorTally::default();
+        let mut right = 0_u64;
+        for (sample, expected) in samples.iter().zip(expected) {
+            let values = Values::of(&mut session, &sample.float)?;
+            if let Some(scores) = output.and_then(|output| values.get(output)) {
+                tally.add(expected, scores)?;
+                right += u64::from(argmax(scores) == Some(sample.label));
+            }
+        }
+        Ok(KeptFloatResult {
+            name: None,
+            accuracy: has_classes.then(|| right as f64 / samples.len().max(1) as f64),
+            output: tally.finish(),
+        })
+    }
+
+    /// The ranges that the grids of the quantized model express. What lies on the grid of a layer that is kept float, it or
+    /// what passes its values on, has the range of the float values instead.
+    fn ranges(&self, graph: &Graph, watched: &Watched<'_>, kept: Option<&Kept>) -> Ranges {
+        let mut ranges = Ranges::default();
+        for (LayerPair { outputs, .. }, tallies) in self.pairing.layers.iter().zip(watched.layers()) {
+            for (&(float_id, id), tally) in outputs.iter().zip(tallies) {
+                let quantization = graph.tensor(id).quantization.as_ref();
+                let is_replaced = kept.is_some_and(|kept| kept.grid.is_some() && kept.grid.as_ref() == quantization);
+                let grid = tally.grid.as_ref().map(|grid| grid.finish().grid).filter(|_| !is_replaced);
+                let range = grid.map(|grid| Range::new(grid.low as f32, grid.high as f32)).or_else(|| tally.range());
+                if let Some(range) = range {
+                    ranges.insert(float_id, range);
+                }
+            }
+        }
+        ranges
+    }
+}
+
+/// A layer that is kept float.
+struct Kept {
+    selector: Selector,
+    /// The grid that its result was on.
+    grid: Option<litesmith_graph::Quantization>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        for (word, expected) in
+            [("dense_1", "dense_1"), ("a b", "'a b'"), ("x;y", "'x;y'"), ("it's", "'it'\\''s'"), ("", "''")]
+        {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}
