@@ -1,11 +1,13 @@
 //! One file a command: turns what was said into calls of the library, and their results into words.
 
 pub(crate) mod bench;
+pub(crate) mod cluster;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+pub(crate) mod prune;
 pub(crate) mod quantize;
 pub(crate) mod run;
 pub(crate) mod strip;

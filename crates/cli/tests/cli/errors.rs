@@ -5,9 +5,21 @@ use crate::common::{Workplace, root};
 #[test]
 fn every_command_has_help_with_an_example() {
     let place = Workplace::new();
-    for command in
-        ["demo", "train", "eval", "quantize", "run", "summary", "inspect", "diff", "bench", "completions", "man"]
-    {
+    for command in [
+        "demo",
+        "train",
+        "eval",
+        "prune",
+        "cluster",
+        "quantize",
+        "run",
+        "summary",
+        "inspect",
+        "diff",
+        "bench",
+        "completions",
+        "man",
+    ] {
         let help = place.run(&format!("{command} --help")).ends_with(0).stdout();
         assert!(help.contains(&format!("litesmith {command}")) && help.contains("Example"), "{help}");
     }
@@ -116,6 +128,12 @@ fn words_that_make_no_sense_are_refused_before_the_work() {
         (format!("{train} --resume missing.ckpt"), "missing.ckpt"),
         (format!("{train} --resume digits/train-labels-idx1-ubyte"), "train-labels"),
         (format!("{train} --config missing.toml"), "missing.toml"),
+        ("prune m.tflite -o n.tflite".to_owned(), "required"),
+        ("prune m.tflite --structured 0.5 --sparsity 0.5 -o n.tflite".to_owned(), "cannot be used with"),
+        ("prune m.tflite --structured 1 -o n.tflite".to_owned(), "less than 1"),
+        ("prune m.tflite --pattern 4:2 -o n.tflite".to_owned(), "2:4"),
+        ("prune m.tflite --structured 0.5 --epochs 2 -o n.tflite".to_owned(), "--data"),
+        ("cluster m.tflite --clusters 1 -o n.tflite".to_owned(), "--clusters"),
         ("eval m.tflite --data idx:digits --floor 101".to_owned(), "0 to 100"),
         ("run m.tflite a.png --top 0".to_owned(), "--top"),
         ("train --arch mnist-cnn --model m.tflite --data idx:digits -o m.tflite".to_owned(), "cannot be used with"),

@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use crate::common::{Workplace, root};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 15] = [
     "",
     "demo",
     "train",
     "eval",
+    "prune",
+    "cluster",
     "quantize",
     "run",
     "summary",
@@ -65,8 +67,21 @@ fn the_examples_of_help_run() {
     let (_, rest) = guide.split_once("```toml arch\n").unwrap();
     std::fs::write(place.path("my.toml"), rest.split_once("```").unwrap().0).unwrap();
     // A checkpoint to resume and a model of flowers are what earlier examples leave behind.
-    let order =
-        ["train", "quantize", "eval", "run", "summary", "inspect", "diff", "bench", "completions", "man", "demo"];
+    let order = [
+        "train",
+        "prune",
+        "cluster",
+        "quantize",
+        "eval",
+        "run",
+        "summary",
+        "inspect",
+        "diff",
+        "bench",
+        "completions",
+        "man",
+        "demo",
+    ];
     let mut ran = 0;
     for command in order {
         for example in help(command).lines().filter_map(|line| line.strip_prefix("  litesmith ")) {
@@ -86,7 +101,9 @@ fn the_examples_of_help_run() {
             // Examples write where others have written; only the last two of `train` belong together.
             let writes = words.contains(" -o ") || words.contains("--html") || words.contains("--output-raw");
             let force = if writes { " --force" } else { "" };
-            let epochs = if command == "train" && !words.contains("--epochs") && !words.contains("--config") {
+            let tunes = matches!(command, "prune" | "cluster") && words.contains("--data");
+            let epochs = if (tunes || command == "train") && !words.contains("--epochs") && !words.contains("--config")
+            {
                 " --epochs 1"
             } else {
                 ""
