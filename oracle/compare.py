@@ -9,6 +9,7 @@ from pathlib import Path
 
 import compare_mnist
 import compare_models
+import compare_prune
 import compare_quantize
 import compare_zoo
 from compare_common import Report, Tools
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--mnist", type=Path, required=True)
     parser.add_argument("--models", type=Path)
     parser.add_argument("--metadata-python", type=Path, required=True)
-    parser.add_argument("--only", choices=["mnist", "metadata", "quantize", "models", "zoo"])
+    parser.add_argument("--only", choices=["mnist", "metadata", "quantize", "models", "prune", "zoo"])
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -35,6 +36,8 @@ def main() -> None:
             compare_mnist.check_metadata(report, args.demo, args.metadata_python)
         if args.only in (None, "quantize"):
             compare_quantize.check(report, tools, args.demo, args.mnist)
+        if args.only in (None, "prune"):
+            compare_prune.check(report, tools, args.demo, args.mnist)
         if args.only in (None, "zoo"):
             compare_zoo.check(report, tools, args.mnist)
         if args.only in (None, "models") and args.models is not None:

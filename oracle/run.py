@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--litesmith", type=Path, default=ROOT / "target/release/litesmith", help="the built tool")
     parser.add_argument("--demo", type=Path, help="folder that `litesmith demo` wrote; made here when left out")
     parser.add_argument("--mnist", type=Path, default=ROOT / "data/mnist", help="folder of the four IDX files")
-    parser.add_argument("--only", choices=["mnist", "metadata", "quantize", "models", "zoo"], help="one part instead of all")
+    parser.add_argument("--only", choices=["mnist", "metadata", "quantize", "models", "prune", "zoo"], help="one part instead of all")
     parser.add_argument("--models", type=Path, help="folder of other .tflite files (default: $LITESMITH_MODELS)")
     parser.add_argument("--json", type=Path, help="also write every check to this file")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")

@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Train(Box<TrainArgs>),
     Eval(EvalArgs),
+    Prune(Box<PruneArgs>),
+    Cluster(Box<ClusterArgs>),
     Quantize(QuantizeArgs),
     Strip(StripArgs),
     Run(RunArgs),
@@ -644,6 +646,9 @@ pub(crate) struct QuantizeArgs {
     /// Write what running the model needs only, in as few bytes as possible, as `litesmith strip` does
     #[arg(long, conflicts_with = "labels")]
     pub(crate) strip: bool,
+    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
+    #[arg(long)]
+    pub(crate) sparse: bool,
 }
 
 /// Make a .tflite file as small as the format allows: without names, description, signatures and metadata
@@ -662,8 +667,166 @@ pub(crate) struct StripArgs {
     /// weights. TensorFlow Lite for Microcontrollers does not run such files
     #[arg(long)]
     pub(crate) derivable: bool,
+    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
+    #[arg(long)]
+    pub(crate) sparse: bool,
     #[command(flatten)]
     pub(crate) out: OutArgs,
+}
+
+/// Fine-tuning after a change.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TuneArgs {
+    /// Data set to fine-tune with, as for `train`; without it nothing is learned
+    #[arg(long, value_name = "DATA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) data: Option<String>,
+    /// Skip samples that cannot be read, count and list them, instead of stopping
+    #[arg(long, requires = "data")]
+    pub(crate) skip_bad: bool,
+    /// Passes over the training samples, in all [default: 3, or that of the configuration]
+    #[arg(long, value_name = "N", requires = "data", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) epochs: Option<u32>,
+    /// Training configuration (.toml), as for `train`; the options here win over it
+    #[arg(long, value_name = "FILE", requires = "data", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Learning rate, which goes along half a cosine to 0 [default: that of the optimiser]
+    #[arg(long, value_name = "X", requires = "data", allow_negative_numbers = true)]
+    pub(crate) learning_rate: Option<f64>,
+    /// Samples for each update
+    #[arg(long, value_name = "N", requires = "data")]
+    pub(crate) batch_size: Option<usize>,
+    /// Share of the training samples to watch, where the data set has no validation samples of its own
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true, value_parser = share)]
+    pub(crate) validation: f64,
+    /// Seed of the order, the validation split and what else is by chance [default: that of the configuration, or 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// By what channels are ranked
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportanceArg {
+    /// Absolute weights of their filters, relative to their layer
+    L1,
+    /// Squared weights of their filters, relative to their layer
+    L2,
+    /// What the loss changes by when they go, by gradients; needs --data
+    Taylor,
+    /// By chance, to compare with
+    Random,
+}
+
+/// Which channels are ranked together
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeArg {
+    /// Those of a layer: each layer loses the same share
+    Layer,
+    /// All
+    Global,
+}
+
+/// Make a float model smaller by removing channels, or sparse by setting weights to zero
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["structured", "sparsity", "pattern"]))]
+#[command(after_help = "Examples:
+  litesmith prune digits.tflite --structured 0.5 --data mnist --epochs 6 --steps 3 -o digits-half.tflite
+  litesmith prune digits.tflite --structured 0.5 --scope layer --multiple-of 8 -o digits-half.tflite
+  litesmith prune digits.tflite --sparsity 0.8 --data mnist --sparse -o digits-sparse.tflite
+  litesmith prune digits.tflite --pattern 2:4 --data mnist -o digits-24.tflite
+
+Channels that depend on each other go together: those that are added, joined or made by depthwise convolutions.
+docs/COMPRESSION.md says how, and what cannot go.")]
+pub(crate) struct PruneArgs {
+    /// Float model
+    #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) out: OutArgs,
+    /// Remove this share of the channels
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = share, conflicts_with_all = ["sparsity", "pattern"])]
+    pub(crate) structured: Option<f64>,
+    /// By what channels are ranked [default: taylor with --data, else l1]
+    #[arg(long, value_enum, requires = "structured")]
+    pub(crate) importance: Option<ImportanceArg>,
+    /// Which channels are ranked together [default: global]
+    #[arg(long, value_enum, requires = "structured")]
+    pub(crate) scope: Option<ScopeArg>,
+    /// Remove them in N steps, each followed by its part of the fine-tuning
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) steps: u32,
+    /// Channels that each layer keeps at least
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) min_channels: u32,
+    /// Keep a multiple of N channels in each layer that has one
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) multiple_of: u32,
+    /// Set this share of each layer's weights to zero
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = share)]
+    pub(crate) sparsity: Option<f64>,
+    /// Which weights become zero together: unstructured, 2:4 (or another N:M), block:1x4 (or others) [default: unstructured]
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) pattern: Option<litesmith::compress::Pattern>,
+    /// Leave layers whose name begins so as they are; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude: Vec<String>,
+    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
+    #[arg(long)]
+    pub(crate) sparse: bool,
+    #[command(flatten)]
+    pub(crate) tune: TuneArgs,
+}
+
+/// What shares values
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClusterScopeArg {
+    /// All weights of a layer
+    Layer,
+    /// The weights of each output channel
+    Channel,
+}
+
+/// Where k-means begins
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InitialArg {
+    /// Evenly between the least and the largest weight
+    Linear,
+    /// Evenly along the weights in ascending order
+    Density,
+    /// Far from each other, by chance
+    #[value(name = "kmeans++")]
+    KMeansPlusPlus,
+}
+
+/// Let the weights of a float model share few values, so that it compresses well
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith cluster digits.tflite --clusters 16 --data mnist --epochs 2 -o digits-16.tflite
+  litesmith cluster digits-sparse.tflite --clusters 8 --scope channel -o digits-8.tflite
+
+The file stays as large; gzip, zstd or an app store's compression makes it small. Weights that are zero stay zero.")]
+pub(crate) struct ClusterArgs {
+    /// Float model
+    #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) out: OutArgs,
+    /// Different values that weights may have
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=65536))]
+    pub(crate) clusters: u32,
+    /// What shares values
+    #[arg(long, value_enum, default_value_t = ClusterScopeArg::Layer)]
+    pub(crate) scope: ClusterScopeArg,
+    /// Where k-means begins
+    #[arg(long, value_enum, default_value_t = InitialArg::Linear)]
+    pub(crate) init: InitialArg,
+    /// Leave layers whose name begins so as they are; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude: Vec<String>,
+    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
+    #[arg(long)]
+    pub(crate) sparse: bool,
+    #[command(flatten)]
+    pub(crate) tune: TuneArgs,
 }
 
 /// Run a model on images and print the best classes

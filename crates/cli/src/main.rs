@@ -74,6 +74,8 @@ fn run(command: Command, output: &Output) -> Result<Verdict> {
         Command::Train(args) => commands::train::run(&args, output),
         Command::Bench(args) => commands::bench::run(&args, output),
         Command::Eval(args) => commands::eval::run(&args, output),
+        Command::Prune(args) => commands::prune::run(&args, output),
+        Command::Cluster(args) => commands::cluster::run(&args, output),
         Command::Quantize(args) => commands::quantize::run(&args, output),
         Command::Strip(args) => commands::strip::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),

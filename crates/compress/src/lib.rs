@@ -30,11 +30,14 @@ mod adaround;
 mod batch_norm;
 mod bias_correction;
 mod calibrate;
+mod cluster;
 mod edit;
 mod equalize;
+mod fine_tune;
 mod layers;
 mod pairing;
 mod post_training;
+mod prune;
 mod quantize;
 mod simplify;
 
@@ -45,11 +48,18 @@ pub use calibrate::{
     CalibrationConfig, Calibrator, CalibratorKind, FloatRunner, Grid, Histogram, Kl, MinMax, MovingAverage, Mse,
     Percentile, Range, Ranges, calibrate, calibration_samples,
 };
+pub use cluster::{ClusterReport, ClusterScope, Clustering, Initial, LayerClusters, WeightClusters, cluster_weights};
 pub use edit::{Edit, Form, amend, apply};
 pub use equalize::{EqualizationConfig, EqualizationReport, equalize};
+pub use fine_tune::FineTune;
 pub use layers::Sample;
 pub use pairing::{Computed, LayerPair, Own, Pairing, match_computed, pair_layers, selector_of};
 pub use post_training::{PostTrainingReport, QuantizationConfig, Step, post_training};
+pub use prune::{
+    ChannelPruning, ChannelReport, Channels, Group, GroupReport, Importance, LayerSparsity, Originals, Pattern, Scope,
+    SparsityReport, Taylor, Unit, WeightMasks, WeightPruning, choose_channels, magnitude, prune_channels,
+    prune_weights,
+};
 pub use quantize::{
     Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Rounded, RoundedWeights, Rule, Scheme,
     Selector, Simulation, TensorReport, WeightBits, decide, quantize, simulate, simulated,

@@ -22,6 +22,7 @@ pub mod inputs;
 mod pictures;
 mod predictor;
 pub mod progress;
+mod pruning;
 mod qat;
 mod quantize;
 pub mod raw;
@@ -43,6 +44,7 @@ pub use litesmith_graph::{Error, Model, Result};
 pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
 pub use pictures::report_evaluation;
 pub use predictor::Predictor;
+pub use pruning::{cluster_model, prune_model_channels, prune_model_weights};
 pub use qat::{qat_graph, qat_model, qat_options};
 pub use quantize::{CalibrateOptions, calibrate_on, quantize_on};
 /// What serialises to JSON.

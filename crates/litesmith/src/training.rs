@@ -88,7 +88,7 @@ pub fn preprocess_for(graph: &Graph, split: &Split) -> Result<Preprocess> {
 }
 
 /// Whether the network has an output for each class; fewer classes than outputs are worth a word.
-fn check_classes(graph: &Graph, loss: Loss, split: &Split, progress: &mut dyn Progress) -> Result<()> {
+pub(crate) fn check_classes(graph: &Graph, loss: Loss, split: &Split, progress: &mut dyn Progress) -> Result<()> {
     let classes = split.classes().len();
     let outputs = graph.outputs.first().and_then(|&output| graph.tensor(output).shape.last().copied()).unwrap_or(0);
     if !matches!(loss, Loss::SparseCategoricalCrossentropy | Loss::CategoricalCrossentropy) || classes == outputs {

@@ -87,3 +87,22 @@ fn a_file_names_a_preset_of_augmentation() {
     let error = TrainConfig::from_toml("[augment]\nshifty = 1.0").unwrap_err().to_string();
     assert!(error.contains("shifty"), "{error}");
 }
+
+#[test]
+fn the_defaults_of_the_compression_guide_are_the_defaults() {
+    use litesmith::compress::{ChannelPruning, Clustering, WeightPruning};
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/COMPRESSION.md")).unwrap();
+    fn check<T: serde::de::DeserializeOwned + serde::Serialize + Default + PartialEq + std::fmt::Debug>(
+        guide: &str,
+        kind: &str,
+    ) {
+        let (_, rest) = guide.split_once(&format!("```toml {kind}\n")).unwrap();
+        let block = rest.split_once("```").unwrap().0;
+        assert_eq!(toml::from_str::<T>(block).unwrap(), T::default(), "{kind}");
+        let fields = toml::to_string(&T::default()).unwrap().lines().count();
+        assert_eq!(block.lines().count(), fields, "{kind}: a setting is missing from the guide, or one too many");
+    }
+    check::<ChannelPruning>(&guide, "channels");
+    check::<WeightPruning>(&guide, "weights");
+    check::<Clustering>(&guide, "clusters");
+}

@@ -26,6 +26,7 @@ mod metadata;
 mod ops;
 mod read;
 mod schema;
+mod sparsify;
 mod sparsity;
 mod write;
 

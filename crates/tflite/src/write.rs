@@ -1,6 +1,6 @@
 //! From a [`Model`] to bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use litesmith_graph::{DType, Error, Graph, Model, Node, Op, Quantization, Result, Signature, Tensor, TensorId};
 
@@ -8,12 +8,16 @@ use crate::flatbuffer::{Builder, Fields, Offset};
 use crate::metadata;
 use crate::ops::{self, Tensors};
 use crate::schema::{self, buffer, operator, operator_code, quantization, signature_def, subgraph, tensor, tensor_map};
+use crate::sparsify::{Sparse, sparse_constants};
 
 /// How a file is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// What is left out, for a smaller file.
     pub strip: Strip,
+    /// Whether weights of layers that are mostly zero are stored sparse, with a DENSIFY in front of the layer, where the
+    /// file gets smaller by it. Reading makes them dense again.
+    pub sparse: bool,
 }
 
 /// What a file does without.
@@ -50,10 +54,24 @@ impl Strip {
 /// training and for what the format cannot express, [`Error::Unsupported`] beyond 2 GiB.
 pub fn write(model: &Model, options: &WriteOptions) -> Result<Vec<u8>> {
     model.check()?;
+    if options.sparse {
+        let sparse: Vec<_> = model.graphs.iter().map(sparse_constants).collect();
+        if sparse.iter().any(|constants| !constants.is_empty()) {
+            let (sparse, dense) = (smallest(model, options.strip, &sparse)?, smallest(model, options.strip, &[])?);
+            return Ok(if sparse.len() < dense.len() { sparse } else { dense });
+        }
+    }
+    smallest(model, options.strip, &[])
+}
+
+/// The constants of each graph that are stored sparse, by the index of their tensor; graphs without any may be left out.
+type SparseConstants = [BTreeMap<usize, Sparse>];
+
+fn smallest(model: &Model, strip: Strip, sparse: &SparseConstants) -> Result<Vec<u8>> {
     // What makes most files smaller makes some larger, so that the smallest is taken. A place among the op codes that an
     // op's other numbers share saves four bytes for each such op, and costs as much for each empty place before it; and a
     // tensor without its shape may no longer be equal to another.
-    let variants: &[(Strip, Codes)] = match options.strip {
+    let variants: &[(Strip, Codes)] = match strip {
         Strip::Derivable => &[
             (Strip::Derivable, Codes::AsUsed),
             (Strip::Derivable, Codes::AsOptions),
@@ -61,11 +79,11 @@ pub fn write(model: &Model, options: &WriteOptions) -> Result<Vec<u8>> {
             (Strip::Everything, Codes::AsOptions),
         ],
         Strip::Everything => &[(Strip::Everything, Codes::AsUsed), (Strip::Everything, Codes::AsOptions)],
-        strip => return write_as(model, strip, Codes::AsUsed),
+        strip => return write_as(model, strip, Codes::AsUsed, sparse),
     };
     let mut smallest: Option<Vec<u8>> = None;
     for &(strip, codes) in variants {
-        let bytes = write_as(model, strip, codes)?;
+        let bytes = write_as(model, strip, codes, sparse)?;
         if smallest.as_ref().is_none_or(|smallest| bytes.len() < smallest.len()) {
             smallest = Some(bytes);
         }
@@ -86,7 +104,7 @@ enum Codes {
 /// Largest number of options that decides the place of an op code.
 const OPTIONS_PLACE_MAX: usize = 8;
 
-fn write_as(model: &Model, strip: Strip, codes: Codes) -> Result<Vec<u8>> {
+fn write_as(model: &Model, strip: Strip, codes: Codes, sparse: &SparseConstants) -> Result<Vec<u8>> {
     let is_bare = strip.is_bare();
     let mut writer = Writer { order: codes, ..Writer::default() };
     if is_bare {
@@ -100,12 +118,15 @@ fn write_as(model: &Model, strip: Strip, codes: Codes) -> Result<Vec<u8>> {
     for (name, bytes) in extra.chain(metadata).filter(|_| !is_bare) {
         entries.push((name, writer.add_buffer(bytes, 1)));
     }
+    let none = BTreeMap::new();
     let mut known = HashMap::new();
-    let graphs = model.graphs.iter().map(|graph| writer.constants(graph, &mut known)).collect::<Vec<_>>();
+    let sparse = |index: usize| sparse.get(index).unwrap_or(&none);
+    let graphs = model.graphs.iter().enumerate();
+    let graphs = graphs.map(|(index, graph)| writer.constants(graph, sparse(index), &mut known)).collect::<Vec<_>>();
 
     let mut subgraphs = Vec::with_capacity(model.graphs.len());
     for (index, (graph, buffers)) in model.graphs.iter().zip(&graphs).enumerate() {
-        let table = writer.graph(graph, buffers, strip);
+        let table = writer.graph(graph, buffers, sparse(index), strip);
         subgraphs.push(table.map_err(|error| if index == 0 { error } else { error.at(format!("subgraph {index}")) })?);
     }
     if !is_bare {
@@ -150,16 +171,32 @@ impl Writer {
     }
 
     /// Stores the constants of a graph, unless equal ones are `known`, and returns the buffer of each tensor.
-    fn constants<'a>(&mut self, graph: &'a Graph, known: &mut HashMap<(&'a [u8], usize), u32>) -> Vec<u32> {
-        let data = graph.tensors.iter().map(|tensor| {
-            let bytes = tensor.data.as_ref().map_or(&[][..], |data| data.bytes());
+    fn constants<'a>(
+        &mut self,
+        graph: &'a Graph,
+        sparse: &'a BTreeMap<usize, Sparse>,
+        known: &mut HashMap<(&'a [u8], usize), u32>,
+    ) -> Vec<u32> {
+        let data = graph.tensors.iter().enumerate().map(|(index, tensor)| {
+            let dense = || tensor.data.as_ref().map_or(&[][..], |data| data.bytes());
+            let bytes = sparse.get(&index).map_or_else(dense, |sparse| sparse.values.as_slice());
             (bytes, tensor.dtype.bits().div_ceil(8))
         });
         data.map(|(bytes, size)| *known.entry((bytes, size)).or_insert_with(|| self.add_buffer(bytes, size))).collect()
     }
 
-    fn graph(&mut self, graph: &Graph, buffers: &[u32], strip: Strip) -> Result<Offset> {
+    fn graph(
+        &mut self,
+        graph: &Graph,
+        buffers: &[u32],
+        sparse: &BTreeMap<usize, Sparse>,
+        strip: Strip,
+    ) -> Result<Offset> {
         let mut operators = Vec::with_capacity(graph.nodes.len());
+        // Sparse tensors stand after the others; DENSIFY makes of each the one that is read.
+        for (place, &index) in sparse.keys().enumerate() {
+            operators.push(self.densify(TensorId(graph.tensors.len() + place), TensorId(index)));
+        }
         for (index, node) in graph.nodes.iter().enumerate() {
             operators.push(self.node(graph, node).map_err(|error| error.at(graph.place(index)))?);
         }
@@ -183,7 +220,14 @@ impl Writer {
                 shape: !derivable.shapes[index],
                 quantization: !derivable.quantizations[index],
             };
-            let table = self.tensor(tensor, buffer, kept);
+            let buffer = if sparse.contains_key(&index) { 0 } else { buffer };
+            let table = self.tensor(tensor, buffer, kept, None);
+            tensors.push(table.map_err(|error| error.at(format!("tensor {index} \"{}\"", tensor.name)))?);
+        }
+        for (&index, constant) in sparse {
+            let tensor = &graph.tensors[index];
+            let kept = Kept { name: strip == Strip::Nothing, signature: false, shape: true, quantization: true };
+            let table = self.tensor(tensor, buffers[index], kept, Some(constant));
             tensors.push(table.map_err(|error| error.at(format!("tensor {index} \"{}\"", tensor.name)))?);
         }
         let ids = |ids: &[TensorId]| ids.iter().map(|id| stored(*id)).collect::<Vec<_>>();
@@ -196,6 +240,20 @@ impl Writer {
             .offset(subgraph::OPERATORS, builder.offsets(&operators))
             .offset(subgraph::NAME, builder.optional_string(if builder.is_compact() { "" } else { &graph.name }));
         Ok(builder.table(fields))
+    }
+
+    fn densify(&mut self, from: TensorId, to: TensorId) -> Offset {
+        const SINCE: &str = "2.2.0";
+        if release(SINCE) > release(self.since) {
+            self.since = SINCE;
+        }
+        let index = self.code((operator_code::DENSIFY, 1, String::new()), None);
+        let mut fields = Fields::default();
+        fields
+            .scalar(operator::OPCODE_INDEX, u32::try_from(index).unwrap_or(u32::MAX), 0)
+            .offset(operator::INPUTS, self.builder.scalars(&[stored(from)]))
+            .offset(operator::OUTPUTS, self.builder.scalars(&[stored(to)]));
+        self.builder.table(fields)
     }
 
     fn node(&mut self, graph: &Graph, node: &Node) -> Result<Offset> {
@@ -246,7 +304,7 @@ impl Writer {
         index
     }
 
-    fn tensor(&mut self, tensor: &Tensor, buffer: u32, kept: Kept) -> Result<Offset> {
+    fn tensor(&mut self, tensor: &Tensor, buffer: u32, kept: Kept, sparse: Option<&Sparse>) -> Result<Offset> {
         let size = |&size: &usize| {
             i32::try_from(size)
                 .map_err(|_| Error::invalid("", format!("size {size} in {:?} does not fit 32 bits", tensor.shape)))
@@ -272,6 +330,9 @@ impl Writer {
         if let Some(quantization) = tensor.quantization.as_ref().filter(|_| kept.quantization) {
             let table = self.quantization(quantization)?;
             fields.offset(tensor::QUANTIZATION, table);
+        }
+        if let Some(sparse) = sparse {
+            fields.offset(tensor::SPARSITY, sparse.write(&mut self.builder));
         }
         Ok(self.builder.table(fields))
     }

@@ -67,7 +67,7 @@ fn data_is_aligned_and_equal_constants_are_stored_once() {
 #[test]
 fn stripped_names_leave_those_of_inputs_and_outputs() {
     let model = common::float_cnn(&common::TINY);
-    let bytes = write(&model, &WriteOptions { strip: Strip::Names }).unwrap();
+    let bytes = write(&model, &WriteOptions { strip: Strip::Names, ..WriteOptions::default() }).unwrap();
     assert!(bytes.len() < write(&model, &WriteOptions::default()).unwrap().len());
     let graph = &read(&bytes, &Limits::default()).unwrap().model.graphs[0];
     let named: Vec<_> =

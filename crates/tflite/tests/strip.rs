@@ -9,7 +9,7 @@ use litesmith_graph::{DType, Data, Graph, Model, Node, Op, Quantization, Tensor,
 use litesmith_tflite::{Limits, Strip, WriteOptions, gzip_bytes, inspect, read, write};
 
 fn strip(model: &Model) -> Vec<u8> {
-    write(model, &WriteOptions { strip: Strip::Everything }).unwrap()
+    write(model, &WriteOptions { strip: Strip::Everything, ..WriteOptions::default() }).unwrap()
 }
 
 /// What of a model a stripped file holds.
@@ -123,7 +123,7 @@ fn what_is_equal_stands_once() {
 #[test]
 fn what_litert_derives_is_left_out_where_no_result_changes() {
     let strip = |model: &Model| {
-        let bytes = write(model, &WriteOptions { strip: Strip::Derivable }).unwrap();
+        let bytes = write(model, &WriteOptions { strip: Strip::Derivable, ..WriteOptions::default() }).unwrap();
         (bytes.len(), read(&bytes, &Limits::default()).unwrap().model)
     };
     // The delegate takes int8 convolutions, and rounds otherwise.
@@ -139,7 +139,9 @@ fn what_litert_derives_is_left_out_where_no_result_changes() {
     }
     let (bytes, found) = strip(&model);
     assert_eq!(found, expected);
-    assert!(bytes < write(&model, &WriteOptions { strip: Strip::Everything }).unwrap().len());
+    assert!(
+        bytes < write(&model, &WriteOptions { strip: Strip::Everything, ..WriteOptions::default() }).unwrap().len()
+    );
 }
 
 #[test]

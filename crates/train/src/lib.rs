@@ -50,7 +50,9 @@ pub use config::{ClassWeights, EarlyStopping, Monitor, Qat, QatGranularity, QatM
 pub use initializer::Initializer;
 pub use loss::Loss;
 pub use optimizer::Optimizer;
-pub use report::{Ended, EpochRecord, Evaluation, JsonLines, Silent, StepRecord, TrainObserver, TrainReport, Weights};
+pub use report::{
+    BatchGradients, Ended, EpochRecord, Evaluation, JsonLines, Silent, StepRecord, TrainObserver, TrainReport, Weights,
+};
 pub use schedule::Schedule;
 pub use summary::{Summary, SummaryRow};
 pub use trainer::{TrainData, TrainOptions, Trainer};

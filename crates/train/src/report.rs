@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use litesmith_graph::TensorId;
 use serde::{Deserialize, Serialize};
 
 /// One update of the weights.
@@ -112,6 +113,30 @@ impl Weights<'_> {
             rest = after;
             (variable.name.as_str(), variable.shape.as_slice(), own)
         })
+    }
+
+    /// Tensor, in the graph that is trained, and elements of each variable.
+    pub fn tensors_mut(&mut self) -> impl Iterator<Item = (TensorId, &mut [f32])> {
+        let variables = self.variables;
+        self.iter_mut().zip(variables).map(|((_, _, values), variable)| (variable.tensor, values))
+    }
+}
+
+/// Weights and their gradients, of one batch.
+#[derive(Debug)]
+pub struct BatchGradients<'a> {
+    pub(crate) variables: &'a [crate::program::Variable],
+    pub(crate) values: &'a [f32],
+    pub(crate) gradients: &'a [f32],
+}
+
+impl<'a> BatchGradients<'a> {
+    /// The elements of a tensor of the graph that is trained, and the gradient of the batch's mean loss with respect to
+    /// them; `None` for what does not learn.
+    #[must_use]
+    pub fn get(&self, tensor: TensorId) -> Option<(&'a [f32], &'a [f32])> {
+        let variable = self.variables.iter().find(|variable| variable.tensor == tensor)?;
+        Some((&self.values[variable.range.clone()], &self.gradients[variable.range.clone()]))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::executor::{BatchView, Executor};
 use crate::loss::{Objective, Sums, Targets};
 use crate::optimizer::{OptimizerState, Update};
 use crate::random::Stream;
-use crate::report::{Ended, EpochRecord, Evaluation, StepRecord, TrainObserver, TrainReport, Weights};
+use crate::report::{BatchGradients, Ended, EpochRecord, Evaluation, StepRecord, TrainObserver, TrainReport, Weights};
 use crate::{TrainConfig, export};
 
 /// What training runs on and writes to.
@@ -251,6 +251,41 @@ impl Trainer {
         let objective = self.objective(split)?;
         let (trainable, moving) = self.chosen();
         evaluate(&mut self.executor, &self.pool, &trainable, &moving, &loader, &objective)
+    }
+
+    /// Calls `visit` with the weights and their gradients for each of the first `batches` batches of training; nothing
+    /// learns.
+    ///
+    /// # Errors
+    /// Those of reading samples; [`Error::Invalid`] when they do not fit the network.
+    pub fn gradients(
+        &mut self,
+        data: &TrainData,
+        batches: usize,
+        visit: &mut dyn FnMut(&BatchGradients<'_>),
+    ) -> Result<()> {
+        let loader = self.training_loader(data)?;
+        let objective = self.objective(&data.train)?;
+        let mut moving = self.moving.clone();
+        let mut gradients = vec![0.0; self.trainable.len()];
+        let mut batch = Batch::default();
+        let mut loaded = loader.epoch(0, 0);
+        for number in 0..batches {
+            if loaded.next_into(&mut batch)?.is_none() {
+                break;
+            }
+            let targets =
+                if batch.targets.is_empty() { Targets::Classes(&batch.labels) } else { Targets::Dense(&batch.targets) };
+            let given = [batch.images.as_slice()];
+            let view = BatchView { given: &given, samples: batch.len(), targets };
+            let random = Stream::new(self.config.seed, "dropout").for_number(number as u64);
+            self.executor.prepare(&self.pool, &self.trainable, &moving);
+            self.executor.train(&self.pool, &self.trainable, &mut moving, view, &objective, random)?;
+            self.executor.gradient(batch.len(), 0, &mut gradients);
+            let variables = &self.executor.program.trainable;
+            visit(&BatchGradients { variables, values: &self.trainable, gradients: &gradients });
+        }
+        Ok(())
     }
 
     /// The graph as given, with the present weights: those of the best epoch when one was chosen, averaged ones when an

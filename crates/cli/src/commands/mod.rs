@@ -2,11 +2,13 @@
 
 pub(crate) mod bench;
 pub(crate) mod debug;
+pub(crate) mod cluster;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+pub(crate) mod prune;
 pub(crate) mod quantize;
 pub(crate) mod run;
 pub(crate) mod strip;

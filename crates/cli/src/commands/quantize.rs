@@ -136,7 +136,7 @@ pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
         output.warn(&format!("{} stays float32: {}", kept.op, kept.reason));
     }
     let strip = if args.strip { Strip::Everything } else { Strip::Nothing };
-    let saved = save(&args.out, strip, &quantized)?;
+    let saved = save(&args.out, &WriteOptions { strip, sparse: args.sparse }, &quantized)?;
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
     if output.json {
         let kept: Vec<_> = report
@@ -174,8 +174,8 @@ pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
 }
 
 /// Saves what a command made.
-pub(super) fn save(out: &OutArgs, strip: Strip, model: &Model) -> Result<Saved> {
-    litesmith::save_model_as(&out.out, model, &WriteOptions { strip }, existing(out.force))
+pub(super) fn save(out: &OutArgs, options: &WriteOptions, model: &Model) -> Result<Saved> {
+    litesmith::save_model_as(&out.out, model, options, existing(out.force))
 }
 
 /// How large a new file is, beside the one that it was made from.

@@ -1,6 +1,6 @@
 //! `strip`.
 
-use litesmith::tflite::Strip;
+use litesmith::tflite::{Strip, WriteOptions};
 use litesmith::{Result, files};
 
 use super::quantize::{save, sizes};
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &StripArgs, output: &Output) -> Result<Verdict> {
         ));
     }
     let strip = if args.derivable { Strip::Derivable } else { Strip::Everything };
-    let saved = save(&args.out, strip, &model)?;
+    let saved = save(&args.out, &WriteOptions { strip, sparse: args.sparse }, &model)?;
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
     if output.json {
         output.print_json(&serde_json::json!({

@@ -1,6 +1,7 @@
 //! `train`.
 
 use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -145,12 +146,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
 
 fn config(args: &TrainArgs) -> Result<TrainConfig> {
     let mut config = match &args.config {
-        Some(path) => {
-            let bytes = files::load(path, 1 << 20)?;
-            let text = String::from_utf8(bytes)
-                .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;
-            TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))?
-        }
+        Some(path) => load_config(path)?,
         None => TrainConfig { epochs: 10, ..TrainConfig::default() },
     };
     config.epochs = args.epochs.unwrap_or(config.epochs);
@@ -233,8 +229,16 @@ fn qat(args: &TrainArgs, file: Option<Qat>) -> Result<Option<Qat>> {
     Ok(Some(qat))
 }
 
+/// The training configuration in a file.
+pub(super) fn load_config(path: &Path) -> Result<TrainConfig> {
+    let bytes = files::load(path, 1 << 20)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;
+    TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))
+}
+
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once.
-fn cancel_on_interrupt() -> Result<Arc<AtomicBool>> {
+pub(super) fn cancel_on_interrupt() -> Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancel);
     ctrlc::set_handler(move || {

@@ -148,6 +148,37 @@ fn training_with_quantization_writes_integer_models() {
     assert_eq!(epochs, [Some(1), Some(2), Some(3)]);
     assert_eq!(std::fs::read_to_string(place.path("m.jsonl")).unwrap().lines().count(), 3);
     assert!((right("int8.tflite") - float).abs() < 0.05);
+fn a_model_is_pruned_and_its_weights_shared() {
+    let place = trained();
+    let accuracy = |model: &str| {
+        let eval = place.run(&format!("eval {model} --data idx:digits --json")).ends_with(0).json();
+        eval["metrics"]["accuracy"].as_f64().unwrap()
+    };
+    let float = accuracy("f32.tflite");
+    let tune = "--data idx:digits --epochs 2 --batch-size 20 --json -q";
+    let half =
+        place.run(&format!("prune f32.tflite --structured 0.5 --steps 2 {tune} -o half.tflite")).ends_with(0).json();
+    assert!(half["file_bytes"].as_u64().unwrap() * 2 < half["file_bytes_before"].as_u64().unwrap(), "{half}");
+    assert!(half["macs"].as_u64().unwrap() < half["macs_before"].as_u64().unwrap(), "{half}");
+    assert!(accuracy("half.tflite") > float - 0.06, "{} after {float}", accuracy("half.tflite"));
+    let few = place.run(&format!("prune f32.tflite --sparsity 0.9 {tune} --sparse -o few.tflite")).ends_with(0).json();
+    assert!((few["sparsity"].as_f64().unwrap() - 0.9).abs() < 1e-3, "{few}");
+    assert!(few["file_bytes"].as_u64().unwrap() * 4 < few["file_bytes_before"].as_u64().unwrap(), "{few}");
+    let size = |model: &str| std::fs::metadata(place.path(model)).unwrap().len();
+    for (command, bytes) in [("strip", size("few.tflite")), ("quantize --type float16", size("few.tflite"))] {
+        place.run(&format!("{command} few.tflite --sparse -o again.tflite --force")).ends_with(0);
+        assert!(size("again.tflite") < bytes, "{command}: {}", size("again.tflite"));
+        assert!(accuracy("again.tflite") > accuracy("few.tflite") - 0.02, "{command}");
+    }
+    assert!(accuracy("few.tflite") > float - 0.06, "{} after {float}", accuracy("few.tflite"));
+    let shared = place.run(&format!("cluster few.tflite --clusters 4 {tune} -o shared.tflite")).ends_with(0).json();
+    for layer in shared["layers"].as_array().unwrap() {
+        assert!(layer["values"].as_u64().unwrap() <= 4 && layer["bits"].as_f64().unwrap() < 0.8, "{layer}");
+    }
+    assert!(accuracy("shared.tflite") > float - 0.08, "{} after {float}", accuracy("shared.tflite"));
+    place.run("quantize f32.tflite --type int8 --calibrate idx:digits -o int8.tflite").ends_with(0);
+    let refused = place.run("prune int8.tflite --structured 0.5 -o never.tflite").ends_with(2).stderr();
+    assert!(refused.contains("float32") && refused.contains("before quantizing"), "{refused}");
 }
 
 #[test]

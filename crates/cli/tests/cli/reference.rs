@@ -4,13 +4,16 @@ use std::fmt::Write;
 
 use crate::common::{Workplace, root};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 18] = [
     "",
     "demo",
     "train",
     "eval",
+    "prune",
+    "cluster",
     "quantize",
     "strip",
+    "compress",
     "run",
     "summary",
     "inspect",
@@ -69,8 +72,11 @@ fn the_examples_of_help_run() {
     // A checkpoint to resume and a model of flowers are what earlier examples leave behind.
     let order = [
         "train",
+        "prune",
+        "cluster",
         "quantize",
         "strip",
+        "compress",
         "eval",
         "run",
         "summary",
@@ -101,7 +107,9 @@ fn the_examples_of_help_run() {
             // Examples write where others have written; only the last two of `train` belong together.
             let writes = words.contains(" -o ") || words.contains("--html") || words.contains("--output-raw");
             let force = if writes { " --force" } else { "" };
-            let epochs = if command == "train" && !words.contains("--epochs") && !words.contains("--config") {
+            let tunes = matches!(command, "prune" | "cluster") && words.contains("--data");
+            let epochs = if (tunes || command == "train") && !words.contains("--epochs") && !words.contains("--config")
+            {
                 " --epochs 1"
             } else {
                 ""

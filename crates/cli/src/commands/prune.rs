@@ -1,0 +1,195 @@
+//! `prune`, and what it shares with `cluster`.
+
+use std::path::Path;
+
+use litesmith::compress::{ChannelPruning, FineTune, Importance, Scope, WeightPruning};
+use litesmith::data::SplitKind;
+use litesmith::measure::{Align, TextTable, format};
+use litesmith::tflite::WriteOptions;
+use litesmith::train::{Schedule, TrainConfig, TrainData, TrainOptions};
+use litesmith::{
+    Error, Model, Predictor, Result, SessionOptions, files, prune_model_channels, prune_model_weights, train_data,
+};
+
+use super::quantize::{save, sizes};
+use super::train::cancel_on_interrupt;
+use super::{existing, load_model, open_data};
+use crate::Verdict;
+use crate::args::{ImportanceArg, OutArgs, PruneArgs, ScopeArg, TuneArgs};
+use crate::output::Output;
+
+impl From<ImportanceArg> for Importance {
+    fn from(importance: ImportanceArg) -> Self {
+        match importance {
+            ImportanceArg::L1 => Self::L1,
+            ImportanceArg::L2 => Self::L2,
+            ImportanceArg::Taylor => Self::Taylor,
+            ImportanceArg::Random => Self::Random,
+        }
+    }
+}
+
+impl From<ScopeArg> for Scope {
+    fn from(scope: ScopeArg) -> Self {
+        match scope {
+            ScopeArg::Layer => Self::Layer,
+            ScopeArg::Global => Self::Global,
+        }
+    }
+}
+
+pub(crate) fn run(args: &PruneArgs, output: &Output) -> Result<Verdict> {
+    files::check_absent(&args.out.out, existing(args.out.force))?;
+    let model = load_model(&args.model, output)?;
+    let tuning = Tuning::new(&args.tune, &args.model, &model, output)?;
+    let tune = tuning.as_ref().map(|tuning| tuning.fine_tune(output)).transpose()?;
+    match args.structured {
+        Some(ratio) => channels(args, ratio, &model, tune.as_ref(), output),
+        None => weights(args, &model, tune.as_ref(), output),
+    }
+}
+
+fn channels(
+    args: &PruneArgs,
+    ratio: f64,
+    model: &Model,
+    tune: Option<&FineTune<'_>>,
+    output: &Output,
+) -> Result<Verdict> {
+    let default = if tune.is_some() { Importance::Taylor } else { Importance::L1 };
+    let config = ChannelPruning {
+        ratio,
+        importance: args.importance.map_or(default, Importance::from),
+        scope: args.scope.map_or(Scope::Global, Scope::from),
+        min_channels: args.min_channels as usize,
+        multiple_of: args.multiple_of as usize,
+        steps: args.steps as usize,
+        seed: args.tune.seed.unwrap_or(0),
+        exclude: args.exclude.clone(),
+        ..ChannelPruning::default()
+    };
+    let (pruned, report) = prune_model_channels(model, &config, tune, &mut output.progress())?;
+    if report.cancelled {
+        return Ok(interrupted(output));
+    }
+    let mut table = TextTable::new(&[
+        ("layers", Align::Left),
+        ("channels", Align::Right),
+        ("left", Align::Right),
+        ("kept because", Align::Left),
+    ]);
+    for group in &report.groups {
+        let why = group.locked.clone().unwrap_or_default();
+        table.row([group.layers.join(", "), group.before.to_string(), group.after.to_string(), why]);
+    }
+    let numbers = serde_json::json!({
+        "groups": report.groups, "parameters": report.parameters.1, "parameters_before": report.parameters.0,
+        "macs": report.macs.1, "macs_before": report.macs.0,
+    });
+    let words = format!(
+        "{table}parameters {} (before {}), multiply-accumulates {} (before {})\n",
+        format::count(report.parameters.1 as u64),
+        format::count(report.parameters.0 as u64),
+        format::count(report.macs.1),
+        format::count(report.macs.0),
+    );
+    finish(&args.out, &args.model, &pruned, args.sparse, words, numbers, output)
+}
+
+fn weights(args: &PruneArgs, model: &Model, tune: Option<&FineTune<'_>>, output: &Output) -> Result<Verdict> {
+    let config = WeightPruning {
+        sparsity: args.sparsity,
+        pattern: args.pattern.unwrap_or_default(),
+        exclude: args.exclude.clone(),
+        ..WeightPruning::default()
+    };
+    let (pruned, report) = prune_model_weights(model, &config, tune, &mut output.progress())?;
+    if report.cancelled {
+        return Ok(interrupted(output));
+    }
+    let mut table = TextTable::new(&[
+        ("layer", Align::Left),
+        ("weights", Align::Right),
+        ("zero", Align::Right),
+        ("left as it is because", Align::Left),
+    ]);
+    for layer in &report.layers {
+        let share = format::percent(layer.zeros as f64 / layer.elements.max(1) as f64);
+        table.row([
+            layer.layer.clone(),
+            format::count(layer.elements as u64),
+            share,
+            layer.left.clone().unwrap_or_default(),
+        ]);
+    }
+    let words = format!("{table}{} of all weights are zero\n", format::percent(report.sparsity()));
+    let numbers = serde_json::json!({ "layers": report.layers, "sparsity": report.sparsity() });
+    finish(&args.out, &args.model, &pruned, args.sparse, words, numbers, output)
+}
+
+/// Saves the model, and says what was done and how large it is now.
+pub(super) fn finish(
+    out: &OutArgs,
+    from: &Path,
+    model: &Model,
+    sparse: bool,
+    words: String,
+    mut numbers: serde_json::Value,
+    output: &Output,
+) -> Result<Verdict> {
+    let saved = save(out, &WriteOptions { sparse, ..WriteOptions::default() }, model)?;
+    let before = std::fs::metadata(from).map_or(0, |metadata| metadata.len());
+    if output.json {
+        numbers["model"] = serde_json::json!(out.out);
+        numbers["file_bytes"] = saved.bytes.into();
+        numbers["gzip_bytes"] = saved.gzip_bytes.into();
+        numbers["file_bytes_before"] = before.into();
+        output.print_json(&numbers)?;
+        return Ok(Verdict::Good);
+    }
+    output.say(&words);
+    output.print(&sizes(&out.out, saved, before, from))?;
+    Ok(Verdict::Good)
+}
+
+pub(super) fn interrupted(output: &Output) -> Verdict {
+    output.say("interrupted; nothing was written");
+    Verdict::Interrupted
+}
+
+/// What fine-tuning reads.
+pub(super) struct Tuning {
+    config: TrainConfig,
+    data: TrainData,
+}
+
+impl Tuning {
+    /// `None` without `--data`.
+    pub(super) fn new(args: &TuneArgs, path: &Path, model: &Model, output: &Output) -> Result<Option<Self>> {
+        let Some(spec) = &args.data else { return Ok(None) };
+        let mut config = match &args.config {
+            Some(path) => super::train::load_config(path)?,
+            None => {
+                TrainConfig { epochs: 3, schedule: Schedule::Cosine { final_factor: 0.0 }, ..TrainConfig::default() }
+            }
+        };
+        config.epochs = args.epochs.map_or(config.epochs, |epochs| epochs as usize);
+        config.batch = args.batch_size.unwrap_or(config.batch);
+        config.learning_rate = args.learning_rate.or(config.learning_rate);
+        config.seed = args.seed.unwrap_or(config.seed);
+        // No epochs at all is fine here: gradients alone are.
+        TrainConfig { epochs: config.epochs.max(1), ..config.clone() }.check()?;
+        let dataset = open_data(spec, args.skip_bad, output)?;
+        let shape = dataset.require(SplitKind::Train)?.shape();
+        let predictor =
+            Predictor::new(model, SessionOptions::default(), shape).map_err(|error| error.at(path.display()))?;
+        let data = train_data(&dataset, args.validation, config.seed, predictor.preprocess().clone())?;
+        Ok(Some(Self { config, data }))
+    }
+
+    pub(super) fn fine_tune(&self, output: &Output) -> Result<FineTune<'_>> {
+        let cancel = Some(cancel_on_interrupt()?);
+        let options = TrainOptions { threads: output.threads, cancel, ..TrainOptions::default() };
+        Ok(FineTune { config: self.config.clone(), options, data: &self.data })
+    }
+}
