@@ -69,6 +69,7 @@ pub(crate) enum Command {
     Cluster(Box<ClusterArgs>),
     Quantize(QuantizeArgs),
     Strip(StripArgs),
+    Compress(CompressArgs),
     Run(RunArgs),
     Summary(SummaryArgs),
     Inspect(InspectArgs),
@@ -406,6 +407,84 @@ pub(crate) struct OutArgs {
     /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// Search for the smallest model that is still good enough, or carry a recipe out
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith compress digits.tflite --data mnist --floor 99.0% -o digits-search
+  litesmith compress digits.tflite --data mnist --max-drop 0.2 --time-limit 1800 -o digits-search
+  litesmith compress digits.tflite --data mnist --budget 20KB -o digits-search --resume
+  litesmith compress --recipe recipes/mnist-4kB.toml -o digits-4kB.tflite
+
+A search saves every model that it makes, with its recipe, and at any time the best one so far as best.tflite. It chooses by
+validation samples, which it takes from the training samples where the data set has none of its own; the test samples are looked at
+once, in the end. Exit status 1: the goal was not reached; the nearest model is saved.")]
+#[command(group = clap::ArgGroup::new("goal").args(["floor", "max_drop", "budget", "latency_us", "recipe"]).required(true))]
+pub(crate) struct CompressArgs {
+    /// Float model to begin with; a recipe may name an architecture instead
+    #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath, required_unless_present = "recipe")]
+    pub(crate) model: Option<PathBuf>,
+    /// Data set; that of the recipe when not given
+    #[arg(long, value_name = "DATA", required_unless_present = "recipe")]
+    pub(crate) data: Option<String>,
+    /// Skip samples that cannot be read, count and list them, instead of stopping
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    /// Folder of the search, made when missing; with a recipe, the file to write
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
+    pub(crate) out: PathBuf,
+    /// Replace the file that a recipe writes
+    #[arg(long, requires = "recipe")]
+    pub(crate) force: bool,
+    /// Carry out this recipe (.toml)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Find the smallest model of at least this accuracy in percent, as 99.0%
+    #[arg(long, value_name = "PERCENT", value_parser = percent_sign)]
+    pub(crate) floor: Option<f64>,
+    /// Find the smallest model that loses at most this many percentage points
+    #[arg(long, value_name = "POINTS", value_parser = percent)]
+    pub(crate) max_drop: Option<f64>,
+    /// Find the most accurate model of at most this size, as 4000, 20KB or 1MB (1 KB is 1000 bytes)
+    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
+    pub(crate) budget: Option<u64>,
+    /// Find the most accurate model that takes at most this many microseconds for one sample
+    #[arg(long, value_name = "US")]
+    pub(crate) latency_us: Option<f64>,
+    /// Passes over the training samples of each step that trains
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "recipe")]
+    pub(crate) epochs: u32,
+    /// Share of the training samples to choose by, where the data set has no validation samples of its own
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share, conflicts_with = "recipe")]
+    pub(crate) validation: f64,
+    /// Seed of training and of the validation samples
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "recipe")]
+    pub(crate) seed: u64,
+    /// Seconds after which the search ends with the best found so far
+    #[arg(long, value_name = "S", value_parser = seconds, conflicts_with = "recipe")]
+    pub(crate) time_limit: Option<f64>,
+    /// Go on with the search in the folder
+    #[arg(long, conflicts_with = "recipe")]
+    pub(crate) resume: bool,
+}
+
+fn percent_sign(text: &str) -> Result<f64, String> {
+    percent(text.strip_suffix('%').unwrap_or(text).trim_end())
+}
+
+fn byte_count(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).trim_end();
+    let factor = match lower[digits.len()..].trim_start() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        unit => return Err(format!("got the unit \"{unit}\", expected B, KB or MB")),
+    };
+    let value: f64 = digits.parse().map_err(|_| "expected a number of bytes, as 20KB".to_owned())?;
+    let bytes = value * f64::from(factor);
+    if (1.0..=1e12).contains(&bytes) { Ok(bytes as u64) } else { Err("expected 1 byte or more".into()) }
 }
 
 /// A part of a data set

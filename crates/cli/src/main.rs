@@ -78,6 +78,7 @@ fn run(command: Command, output: &Output) -> Result<Verdict> {
         Command::Cluster(args) => commands::cluster::run(&args, output),
         Command::Quantize(args) => commands::quantize::run(&args, output),
         Command::Strip(args) => commands::strip::run(&args, output),
+        Command::Compress(args) => commands::compress::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),
         Command::Diff(args) => commands::diff::run(&args, output),
         Command::Debug(args) => commands::debug::run(&args, output),

@@ -26,6 +26,8 @@ mod pruning;
 mod qat;
 mod quantize;
 pub mod raw;
+pub mod recipe;
+pub mod search;
 mod training;
 
 use std::path::Path;

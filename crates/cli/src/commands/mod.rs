@@ -1,8 +1,9 @@
 //! One file a command: turns what was said into calls of the library, and their results into words.
 
 pub(crate) mod bench;
-pub(crate) mod debug;
 pub(crate) mod cluster;
+pub(crate) mod compress;
+pub(crate) mod debug;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod eval;

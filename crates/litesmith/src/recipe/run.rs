@@ -1,0 +1,249 @@
+//! Carrying a recipe out.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use litesmith_compress::FineTune;
+use litesmith_data::{Dataset, SplitKind};
+use litesmith_graph::{Error, Model, Result};
+use litesmith_measure::Stopwatch;
+use litesmith_runtime::SessionOptions;
+use litesmith_tflite::{Strip, WriteOptions};
+use litesmith_train::{Ended, TrainConfig, TrainData, TrainOptions};
+
+use super::{Recipe, Step};
+use crate::predictor::Predictor;
+use crate::progress::Progress;
+use crate::training::{TrainJob, load_architecture, preprocess_for, train_data, train_model};
+use crate::{cluster_model, prune_model_channels, prune_model_weights, quantize_on};
+
+/// What a recipe works with.
+#[derive(Clone)]
+pub struct RecipeRun<'a> {
+    /// Samples. The test samples are not looked at.
+    pub dataset: &'a Dataset,
+    /// Model to begin with; without, the recipe names an architecture.
+    pub model: Option<&'a Model>,
+    /// How models run, and the number of threads.
+    pub session: SessionOptions,
+    /// When set, the step at hand is broken off.
+    pub cancel: Option<Arc<AtomicBool>>,
+}
+
+/// What a recipe made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The model.
+    pub model: Model,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What each step has to say for itself, in the order of the steps.
+    pub notes: Vec<String>,
+    /// Seconds of each step.
+    pub seconds: Vec<f64>,
+}
+
+/// A model between two steps.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub(crate) model: Option<Model>,
+    pub(crate) strip: Strip,
+    pub(crate) notes: Vec<String>,
+    pub(crate) seconds: Vec<f64>,
+}
+
+impl State {
+    /// Before the first step.
+    pub(crate) fn new(model: Option<&Model>) -> Self {
+        Self { model: model.cloned(), strip: Strip::Nothing, notes: Vec::new(), seconds: Vec::new() }
+    }
+
+    /// The model as a file.
+    pub(crate) fn finish(self) -> Result<Made> {
+        let model = self.model.ok_or_else(|| {
+            Error::invalid("recipe", "no step made a model").with_hint("begin with do = \"train\", or give a model")
+        })?;
+        let bytes = litesmith_tflite::write(&model, &WriteOptions { strip: self.strip, ..WriteOptions::default() })?;
+        Ok(Made { model, bytes, notes: self.notes, seconds: self.seconds })
+    }
+}
+
+/// Carries `recipe` out. `None` when it was cancelled.
+///
+/// # Errors
+/// Those of its steps, with the step as place.
+pub fn run_recipe(recipe: &Recipe, run: &RecipeRun<'_>, progress: &mut dyn Progress) -> Result<Option<Made>> {
+    let mut state = State::new(run.model);
+    for number in 0..recipe.steps.len() {
+        match run_step(recipe, number, state, run, progress)? {
+            Some(next) => state = next,
+            None => return Ok(None),
+        }
+    }
+    state.finish().map(Some)
+}
+
+/// Carries out step `number`, counted from 0.
+pub(crate) fn run_step(
+    recipe: &Recipe,
+    number: usize,
+    mut state: State,
+    run: &RecipeRun<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Option<State>> {
+    let step = &recipe.steps[number];
+    let at = |error: Error| error.at(format!("step {} ({})", number + 1, step.name()));
+    if run.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+        return Ok(None);
+    }
+    let clock = Stopwatch::start();
+    let note = match step {
+        Step::Train(config) => match train(recipe, config, &mut state, run, progress).map_err(at)? {
+            Some(note) => note,
+            None => return Ok(None),
+        },
+        Step::PruneChannels(config, train) => {
+            let changed = tuned(recipe, train.as_ref(), &mut state, run, |model, tune| {
+                let (model, report) = prune_model_channels(model, config, tune, progress)?;
+                let ((before, after), (macs_before, macs)) = (report.parameters, report.macs);
+                let note = format!("{before} parameters become {after}, {macs_before} MACs {macs}");
+                Ok((model, note, report.cancelled))
+            });
+            match changed.map_err(at)? {
+                Some(note) => note,
+                None => return Ok(None),
+            }
+        }
+        Step::PruneWeights(config, train) => {
+            let changed = tuned(recipe, train.as_ref(), &mut state, run, |model, tune| {
+                let (model, report) = prune_model_weights(model, config, tune, progress)?;
+                let note = format!("{} of the weights are zero", litesmith_measure::format::percent(report.sparsity()));
+                Ok((model, note, report.cancelled))
+            });
+            match changed.map_err(at)? {
+                Some(note) => note,
+                None => return Ok(None),
+            }
+        }
+        Step::Cluster(config, train) => {
+            let changed = tuned(recipe, train.as_ref(), &mut state, run, |model, tune| {
+                let (model, report) = cluster_model(model, config, tune, progress)?;
+                Ok((model, format!("{} layers share values", report.layers.len()), report.cancelled))
+            });
+            match changed.map_err(at)? {
+                Some(note) => note,
+                None => return Ok(None),
+            }
+        }
+        Step::Quantize(config) => {
+            let model = state.model.as_ref().ok_or_else(|| at(no_model()))?;
+            let train = train_split(recipe, run, model).map_err(at)?.train;
+            let normalization = model.metadata.inputs.iter().map(|input| input.normalization.clone()).collect();
+            let (model, report) =
+                quantize_on(model, Some(&train), config, normalization, &run.session, progress).map_err(at)?;
+            report.quantization.warnings.iter().for_each(|warning| progress.note(&format!("warning: {warning}")));
+            state.model = Some(model);
+            format!("{}, {} ops stay float32", config.scheme, report.quantization.kept_float.len())
+        }
+        Step::Strip(config) => {
+            state.strip = config.level.into();
+            String::new()
+        }
+    };
+    state.notes.push(note);
+    state.seconds.push(clock.elapsed_seconds());
+    Ok(Some(state))
+}
+
+fn no_model() -> Error {
+    Error::invalid("model", "there is none yet")
+        .with_hint("begin with do = \"train\" and arch = \"NAME\", or give a model")
+}
+
+/// The samples to learn from and to choose by, as `model` takes them.
+pub(crate) fn train_split(recipe: &Recipe, run: &RecipeRun<'_>, model: &Model) -> Result<TrainData> {
+    let shape = run.dataset.require(SplitKind::Train)?.shape();
+    let preprocess = Predictor::new(model, run.session.clone(), shape)?.preprocess().clone();
+    train_data(run.dataset, recipe.validation, recipe.seed, preprocess)
+}
+
+/// Changes a float model, with or without fine-tuning; `None` when that was cancelled.
+fn tuned(
+    recipe: &Recipe,
+    train: Option<&TrainConfig>,
+    state: &mut State,
+    run: &RecipeRun<'_>,
+    change: impl FnOnce(&Model, Option<&FineTune<'_>>) -> Result<(Model, String, bool)>,
+) -> Result<Option<String>> {
+    let model = state.model.as_ref().ok_or_else(no_model)?;
+    let data = train_split(recipe, run, model)?;
+    let tune = train.map(|config| FineTune {
+        config: config.clone(),
+        options: TrainOptions {
+            threads: run.session.threads,
+            isa: run.session.isa,
+            cancel: run.cancel.clone(),
+            ..TrainOptions::default()
+        },
+        data: &data,
+    });
+    let (changed, note, cancelled) = change(model, tune.as_ref())?;
+    state.model = Some(changed);
+    Ok((!cancelled).then_some(note))
+}
+
+fn train(
+    recipe: &Recipe,
+    config: &TrainConfig,
+    state: &mut State,
+    run: &RecipeRun<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Option<String>> {
+    let (graph, name, data) = match (&state.model, &recipe.arch) {
+        (Some(model), _) => {
+            let data = train_split(recipe, run, model)?;
+            (model.main()?.clone(), model.metadata.name.clone(), data)
+        }
+        (None, Some(arch)) => {
+            let train = run.dataset.require(SplitKind::Train)?;
+            let file = Path::new(arch).extension().is_some_and(|extension| extension == "toml");
+            let arch = if file { recipe.folder.join(arch).display().to_string() } else { arch.clone() };
+            let architecture = load_architecture(&arch, Some(train.classes().len()))?;
+            let graph = architecture.graph(recipe.seed)?;
+            let preprocess = preprocess_for(&graph, train)?;
+            let data = train_data(run.dataset, recipe.validation, recipe.seed, preprocess)?;
+            (graph, architecture.name.clone(), data)
+        }
+        (None, None) => return Err(no_model()),
+    };
+    let job = TrainJob {
+        name: if recipe.name.is_empty() { &name } else { &recipe.name },
+        graph: &graph,
+        config: config.clone(),
+        options: TrainOptions {
+            threads: run.session.threads,
+            isa: run.session.isa,
+            cancel: run.cancel.clone(),
+            source: name.clone(),
+            ..TrainOptions::default()
+        },
+        data: &data,
+        resume: None,
+        metrics: None,
+    };
+    let trained = train_model(job, progress)?;
+    if trained.report.ended == Ended::Cancelled {
+        return Ok(None);
+    }
+    let best = trained.report.best_epoch;
+    let epoch = best.and_then(|best| trained.report.history.iter().find(|epoch| epoch.epoch == best));
+    let accuracy = epoch.and_then(|epoch| epoch.validation).map(|validation| validation.accuracy);
+    state.model = Some(trained.model);
+    Ok(Some(match (best, accuracy) {
+        (Some(epoch), Some(accuracy)) => {
+            format!("epoch {epoch}, validation accuracy {}", litesmith_measure::format::percent(accuracy))
+        }
+        _ => format!("{} epochs", config.epochs),
+    }))
+}

@@ -1,0 +1,104 @@
+//! The search on real digits: what it finds is kept, whatever ends it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use litesmith::data::{Dataset, OpenOptions, open};
+use litesmith::progress::Silent;
+use litesmith::recipe::{Recipe, RecipeRun, run_recipe};
+use litesmith::search::{Goal, SearchEnded, SearchOptions, search};
+use litesmith::{Model, SessionOptions, load_model};
+
+/// A few digits: enough to learn from in a second.
+fn digits() -> Dataset {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/mnist");
+    let mut digits = open(&format!("mnist:{}", folder.display()), &OpenOptions::default()).unwrap();
+    digits.train = digits.train.map(|split| split.take(3000));
+    digits.test = digits.test.map(|split| split.take(500));
+    digits
+}
+
+fn session() -> SessionOptions {
+    SessionOptions { threads: 2, ..SessionOptions::default() }
+}
+
+fn trained(dataset: &Dataset) -> Model {
+    let recipe = Recipe::from_toml("arch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nepochs = 3\nbatch = 32").unwrap();
+    let run = RecipeRun { dataset, model: None, session: session(), cancel: None };
+    run_recipe(&recipe, &run, &mut Silent).unwrap().unwrap().model
+}
+
+fn options(out: &Path, goal: Goal) -> SearchOptions {
+    SearchOptions {
+        goal,
+        out: out.to_path_buf(),
+        resume: false,
+        seed: 1,
+        epochs: 1,
+        validation: 0.1,
+        seconds_max: None,
+        session: session(),
+        cancel: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+#[test]
+fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
+    let (dataset, folder) = (digits(), tempfile::tempdir().unwrap());
+    let model = trained(&dataset);
+    let out = folder.path().join("search");
+    let whole = search(&model, &dataset, &options(&out, Goal::MaxDrop(0.02)), &mut Silent).unwrap();
+    assert_eq!(whole.ended, SearchEnded::Finished);
+    let best = &whole.points[whole.best];
+    assert!(whole.reached && best.bytes * 5 < whole.points[0].bytes, "{best:?} of {:?}", whole.points[0]);
+    assert!(
+        whole.points.iter().any(|point| point.name.contains("pruned") && point.bytes < 40_000),
+        "{:?}",
+        whole.points
+    );
+    for (at, &index) in whole.front.iter().enumerate() {
+        let point = &whole.points[index];
+        let beats = |other: &litesmith::search::Point| {
+            other.bytes < point.bytes && other.accuracy > point.accuracy && other.latency_us < point.latency_us
+        };
+        assert!(!whole.points.iter().any(beats), "{point:?}");
+        assert!(at == 0 || whole.points[whole.front[at - 1]].bytes <= point.bytes);
+    }
+    assert_eq!(std::fs::read(out.join("best.tflite")).unwrap(), std::fs::read(out.join(&best.file)).unwrap());
+    assert!(load_model(&out.join(&best.file)).is_ok() && out.join("report.html").exists());
+    // What made the best is a recipe, and makes the same bytes.
+    let recipe = Recipe::load(&out.join("best.toml")).unwrap();
+    let run = RecipeRun { dataset: &dataset, model: Some(&model), session: session(), cancel: None };
+    let again = run_recipe(&recipe, &run, &mut Silent).unwrap().unwrap();
+    assert_eq!(again.bytes, std::fs::read(out.join("best.tflite")).unwrap());
+
+    // Another goal of the same search finds its answer among what is there.
+    let error = search(&model, &dataset, &options(&out, Goal::Budget(20_000)), &mut Silent).unwrap_err().to_string();
+    assert!(error.contains("the folder holds a search"), "{error}");
+    let resumed = SearchOptions { resume: true, ..options(&out, Goal::Budget(20_000)) };
+    let resumed = search(&model, &dataset, &resumed, &mut Silent).unwrap();
+    assert_eq!(resumed.points[..whole.points.len()], whole.points);
+    assert!(resumed.reached && resumed.points[resumed.best].bytes <= 20_000);
+    let other = SearchOptions { resume: true, seed: 2, ..options(&out, Goal::Budget(20_000)) };
+    let error = search(&model, &dataset, &other, &mut Silent).unwrap_err().to_string();
+    assert!(error.contains("it is a search of"), "{error}");
+}
+
+#[test]
+fn what_was_found_is_kept_when_the_goal_is_out_of_reach_or_time_is_over() {
+    let (dataset, folder) = (digits(), tempfile::tempdir().unwrap());
+    let model = trained(&dataset);
+    let out = folder.path().join("none");
+    let hurried = SearchOptions { seconds_max: Some(1e-9), ..options(&out, Goal::Floor(1.0)) };
+    let report = search(&model, &dataset, &hurried, &mut Silent).unwrap();
+    assert_eq!((report.ended, report.reached, report.points.len()), (SearchEnded::TimeLimit, false, 1));
+    assert!(load_model(&out.join("best.tflite")).is_ok());
+    let cancelled =
+        SearchOptions { resume: true, cancel: Arc::new(AtomicBool::new(true)), ..options(&out, Goal::Floor(1.0)) };
+    assert_eq!(search(&model, &dataset, &cancelled, &mut Silent).unwrap().ended, SearchEnded::Cancelled);
+    for goal in [Goal::Floor(1.5), Goal::Budget(0), Goal::LatencyUs(f64::NAN), Goal::MaxDrop(-1.0)] {
+        let resumed = SearchOptions { resume: true, ..options(&out, goal) };
+        assert!(search(&model, &dataset, &resumed, &mut Silent).is_err(), "{goal}");
+    }
+}
