@@ -35,6 +35,7 @@ fn trained(name: &str, samples: usize) -> Trained {
         data: &TrainData { train: split.clone(), validation: None, preprocess },
         resume: None,
         metrics: None,
+        io: (litesmith::compress::IoType::Float32, litesmith::compress::IoType::Float32),
     };
     let model = train_model(job, &mut Silent).unwrap().model;
     let calibration = CalibrateOptions { samples: 100, seed: 1, session: SessionOptions::default() };

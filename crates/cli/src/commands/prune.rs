@@ -8,7 +8,7 @@ use litesmith::measure::{Align, TextTable, format};
 use litesmith::tflite::WriteOptions;
 use litesmith::train::{Schedule, TrainConfig, TrainData, TrainOptions};
 use litesmith::{
-    Error, Model, Predictor, Result, SessionOptions, files, prune_model_channels, prune_model_weights, train_data,
+    Model, Predictor, Result, SessionOptions, files, prune_model_channels, prune_model_weights, train_data,
 };
 
 use super::quantize::{save, sizes};

@@ -148,6 +148,9 @@ fn training_with_quantization_writes_integer_models() {
     assert_eq!(epochs, [Some(1), Some(2), Some(3)]);
     assert_eq!(std::fs::read_to_string(place.path("m.jsonl")).unwrap().lines().count(), 3);
     assert!((right("int8.tflite") - float).abs() < 0.05);
+}
+
+#[test]
 fn a_model_is_pruned_and_its_weights_shared() {
     let place = trained();
     let accuracy = |model: &str| {

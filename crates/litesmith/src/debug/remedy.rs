@@ -1,8 +1,8 @@
 //! What to do about a layer that breaks accuracy: commands to paste, and what they would bring.
 
 use litesmith_compress::{
-    Granularity, IoType, LayerPair, Pairing, QuantizeOptions, Range, Ranges, Rule, Scheme, Selector, WeightBits,
-    quantize,
+    Granularity, IoType, LayerPair, Own, Pairing, QuantizeOptions, Range, Ranges, Rule, Scheme, Selector, WeightBits,
+    quantize, selector_of,
 };
 use litesmith_graph::{DType, Graph, Model, Op, Result, Tensor};
 use litesmith_measure::{Cause, ErrorTally, KeptFloatResult, LayerError, LayerErrorReport, Suggestion, argmax};

@@ -24,7 +24,7 @@
 
 use std::path::{Path, PathBuf};
 
-use litesmith_compress::{ChannelPruning, Clustering, QuantizationConfig, WeightPruning};
+use litesmith_compress::{ChannelPruning, Clustering, IoType, QuantizationConfig, WeightPruning};
 use litesmith_graph::{Error, Result};
 use litesmith_tflite::Strip;
 use litesmith_train::TrainConfig;
@@ -60,8 +60,9 @@ pub struct Recipe {
 /// One step of a recipe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Trains, or goes on training; quantization-aware with a `qat` table, distilling with a `distill` table.
-    Train(TrainConfig),
+    /// Trains, or goes on training. With a `qat` table quantization-aware, which makes an integer model whose inputs and
+    /// outputs are of the type that `io` names.
+    Train(TrainConfig, IoType),
     /// Removes channels, fine-tuning as the `train` table says.
     PruneChannels(ChannelPruning, Option<TrainConfig>),
     /// Sets weights to zero, fine-tuning as the `train` table says.
@@ -110,7 +111,10 @@ type Read = fn(toml::Table, Option<TrainConfig>) -> std::result::Result<Step, to
 
 /// The steps: a name, and how its keys are read. A new step is a row.
 const STEPS: &[(&str, Read)] = &[
-    ("train", |table, _| table.try_into().map(Step::Train)),
+    ("train", |mut table, _| {
+        let io = table.remove("io").map_or(Ok(IoType::Float32), toml::Value::try_into)?;
+        table.try_into().map(|config| Step::Train(config, io))
+    }),
     ("prune_channels", |table, train| table.try_into().map(|config| Step::PruneChannels(config, train))),
     ("prune_weights", |table, train| table.try_into().map(|config| Step::PruneWeights(config, train))),
     ("cluster", |table, train| table.try_into().map(|config| Step::Cluster(config, train))),
@@ -232,7 +236,7 @@ fn read_step(mut table: toml::Table, seed: u64) -> Result<Step> {
     };
     let has_seed = table.contains_key("seed");
     let mut step = read(table, train.take()).map_err(explain)?;
-    if let (Step::Train(config), false) = (&mut step, has_seed) {
+    if let (Step::Train(config, _), false) = (&mut step, has_seed) {
         config.seed = seed;
     }
     step.check().map_err(|error| error.at(what))?;
@@ -247,7 +251,7 @@ impl Step {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Train(_) => "train",
+            Self::Train(..) => "train",
             Self::PruneChannels(..) => "prune_channels",
             Self::PruneWeights(..) => "prune_weights",
             Self::Cluster(..) => "cluster",
@@ -260,7 +264,7 @@ impl Step {
     #[must_use]
     pub fn trains(&self) -> bool {
         match self {
-            Self::Train(_) => true,
+            Self::Train(..) => true,
             Self::PruneChannels(_, train) | Self::PruneWeights(_, train) | Self::Cluster(_, train) => train.is_some(),
             Self::Quantize(_) | Self::Strip(_) => false,
         }
@@ -269,7 +273,7 @@ impl Step {
     fn check(&self) -> Result<()> {
         let tuned = |train: &Option<TrainConfig>| train.as_ref().map_or(Ok(()), TrainConfig::check);
         match self {
-            Self::Train(config) => config.check(),
+            Self::Train(config, _) => config.check(),
             Self::PruneChannels(config, train) => config.check().and_then(|()| tuned(train)),
             Self::PruneWeights(config, train) => config.check().and_then(|()| tuned(train)),
             Self::Cluster(config, train) => config.check().and_then(|()| tuned(train)),
@@ -280,7 +284,13 @@ impl Step {
 
     fn to_table(&self) -> std::result::Result<toml::Table, toml::ser::Error> {
         let (mut table, train) = match self {
-            Self::Train(config) => (toml::Table::try_from(config)?, None),
+            Self::Train(config, io) => {
+                let mut table = toml::Table::try_from(config)?;
+                if *io != IoType::Float32 {
+                    table.insert("io".into(), toml::Value::try_from(io)?);
+                }
+                (table, None)
+            }
             Self::PruneChannels(config, train) => (toml::Table::try_from(config)?, train.as_ref()),
             Self::PruneWeights(config, train) => (toml::Table::try_from(config)?, train.as_ref()),
             Self::Cluster(config, train) => (toml::Table::try_from(config)?, train.as_ref()),
@@ -324,7 +334,7 @@ mod tests {
     #[test]
     fn a_recipe_is_read_and_written() {
         let recipe = Recipe::from_toml(TEXT).unwrap();
-        let Step::Train(config) = &recipe.steps[0] else { panic!("{recipe:?}") };
+        let Step::Train(config, _) = &recipe.steps[0] else { panic!("{recipe:?}") };
         assert_eq!((config.epochs, config.seed), (2, 7), "the seed of the recipe");
         let Step::PruneChannels(config, Some(train)) = &recipe.steps[1] else { panic!("{recipe:?}") };
         assert_eq!((config.ratio, train.epochs, train.seed), (0.5, 1, 3));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use litesmith_compress::FineTune;
+use litesmith_compress::{FineTune, IoType};
 use litesmith_data::{Dataset, SplitKind};
 use litesmith_graph::{Error, Model, Result};
 use litesmith_measure::Stopwatch;
@@ -99,7 +99,7 @@ pub(crate) fn run_step(
     }
     let clock = Stopwatch::start();
     let note = match step {
-        Step::Train(config) => match train(recipe, config, &mut state, run, progress).map_err(at)? {
+        Step::Train(config, io) => match train(recipe, config, *io, &mut state, run, progress).map_err(at)? {
             Some(note) => note,
             None => return Ok(None),
         },
@@ -196,6 +196,7 @@ fn tuned(
 fn train(
     recipe: &Recipe,
     config: &TrainConfig,
+    io: IoType,
     state: &mut State,
     run: &RecipeRun<'_>,
     progress: &mut dyn Progress,
@@ -231,6 +232,7 @@ fn train(
         data: &data,
         resume: None,
         metrics: None,
+        io: (io, io),
     };
     let trained = train_model(job, progress)?;
     if trained.report.ended == Ended::Cancelled {

@@ -1,7 +1,7 @@
 //! What is worth trying, in which order: first what takes seconds, then what trains.
 
 use litesmith_compress::{
-    AdaRoundConfig, CalibrationConfig, CalibratorKind, ChannelPruning, Granularity, QuantizationConfig, Scheme,
+    AdaRoundConfig, CalibrationConfig, CalibratorKind, ChannelPruning, Granularity, IoType, QuantizationConfig, Scheme,
     WeightBits,
 };
 use litesmith_train::{Qat, QatWeights, Schedule, TrainConfig};
@@ -126,7 +126,7 @@ impl Candidates {
 
     fn qat(&self, weights: QatWeights) -> Step {
         let qat = Qat { weights, delay_epochs: Some(0), ..Qat::default() };
-        Step::Train(TrainConfig { qat: Some(qat), ..self.training() })
+        Step::Train(TrainConfig { qat: Some(qat), ..self.training() }, IoType::Float32)
     }
 
     fn prune(&self, percent: u32) -> Step {
