@@ -130,6 +130,7 @@ pub(crate) enum ScheduleArg {
   litesmith train --model flowers.tflite --data images:more --learning-rate 1e-4 -o flowers2.tflite
   litesmith train --arch my.toml --config my-run.toml --data mnist --checkpoint ckpt -o my.tflite
   litesmith train --arch my.toml --config my-run.toml --data mnist --resume ckpt -o my.tflite
+  litesmith train --model digits.tflite --data mnist --qat int8 --io int8 --epochs 3 -o digits-int8.tflite
 
 `litesmith summary NAME` shows an architecture. docs/TRAINING.md has every setting of a configuration file.
 Ctrl-C saves a checkpoint, with --checkpoint, and stops; the exit status is then 130.")]
@@ -204,6 +205,47 @@ pub(crate) struct TrainArgs {
     /// Instruction set, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]
     #[arg(long, value_name = "ISA")]
     pub(crate) isa: Option<litesmith::Isa>,
+    #[command(flatten)]
+    pub(crate) qat: QatArgs,
+}
+
+/// Quantization-aware training.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Quantization-aware training")]
+pub(crate) struct QatArgs {
+    /// Train weights of this type, with int8 activations, and write the integer model
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(crate) qat: Option<WeightsArg>,
+    /// How scales come about [default: ste]
+    #[arg(long, value_enum)]
+    pub(crate) qat_method: Option<QatMethodArg>,
+    /// Epochs in float32 before [default: half of all; none with --model]
+    #[arg(long, value_name = "N")]
+    pub(crate) qat_delay_epochs: Option<usize>,
+    /// Learning rate of the quantized epochs [default: a tenth of that before; with --model that of --learning-rate]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) qat_learning_rate: Option<f64>,
+    /// Scales of the weights [default: per-channel]
+    #[arg(long, value_enum)]
+    pub(crate) granularity: Option<GranularityArg>,
+    /// Type of inputs and outputs of the integer model [default: float32]
+    #[arg(long, value_enum)]
+    pub(crate) io: Option<IoArg>,
+    /// Type of inputs alone
+    #[arg(long, value_enum)]
+    pub(crate) input_type: Option<IoArg>,
+    /// Type of outputs alone
+    #[arg(long, value_enum)]
+    pub(crate) output_type: Option<IoArg>,
+}
+
+/// How scales come about while training
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QatMethodArg {
+    /// They follow the largest weights, and moving averages of smallest and largest activations
+    Ste,
+    /// They are learned
+    Lsq,
 }
 
 /// Time models on this machine: latency, memory, cold start, each op

@@ -50,6 +50,6 @@ pub use layers::Sample;
 pub use post_training::{PostTrainingReport, QuantizationConfig, Step, post_training};
 pub use quantize::{
     Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Rounded, RoundedWeights, Rule, Scheme,
-    Selector, TensorReport, WeightBits, decide, quantize,
+    Selector, Simulation, TensorReport, WeightBits, decide, quantize, simulate, simulated,
 };
 pub use simplify::simplify;

@@ -87,6 +87,7 @@ pub fn run(options: &DemoOptions, progress: &mut dyn Progress) -> Result<Report>
         data: &data,
         resume: None,
         metrics: None,
+        io: (IoType::Float32, IoType::Float32),
     };
     let trained = train_model(job, progress)?;
 

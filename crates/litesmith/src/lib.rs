@@ -21,6 +21,7 @@ pub mod inputs;
 mod pictures;
 mod predictor;
 pub mod progress;
+mod qat;
 mod quantize;
 pub mod raw;
 mod training;
@@ -40,6 +41,7 @@ pub use litesmith_graph::{Error, Model, Result};
 pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
 pub use pictures::report_evaluation;
 pub use predictor::Predictor;
+pub use qat::{qat_graph, qat_model, qat_options};
 pub use quantize::{CalibrateOptions, calibrate_on, quantize_on};
 /// What serialises to JSON.
 pub use serde::Serialize;

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use litesmith_compress::{IoType, QuantizeReport};
 use litesmith_data::{Preprocess, Split};
 use litesmith_graph::{ColorSpace, Error, Graph, Metadata, Model, Normalization, Result, TensorMetadata};
 use litesmith_measure::{EpochRecord, Fact, Stopwatch, Training, format, peak_rss_bytes};
@@ -14,6 +15,7 @@ use litesmith_train::{
 
 use crate::files;
 use crate::progress::{Progress, Stage};
+use crate::qat::{self, Outcome};
 
 /// What to train, how, and on what.
 pub struct TrainJob<'a> {
@@ -31,12 +33,17 @@ pub struct TrainJob<'a> {
     pub resume: Option<&'a Path>,
     /// Where a line of JSON for each epoch goes, and whether each step gets one too.
     pub metrics: Option<(Box<dyn Write + 'a>, bool)>,
+    /// Types of the inputs and outputs of an integer model, which quantization-aware training gives.
+    pub io: (IoType, IoType),
 }
 
 /// A trained model.
 pub struct Trained {
-    /// The exported model: folded, with the names of the classes and the normalisation of the input.
+    /// The exported model: folded, with the names of the classes and the normalisation of the input. An integer model after
+    /// quantization-aware training.
     pub model: Model,
+    /// What was quantized, after quantization-aware training.
+    pub quantization: Option<QuantizeReport>,
     /// What the trainer reports.
     pub report: TrainReport,
     /// The same for a report, with times.
@@ -98,44 +105,60 @@ fn check_classes(graph: &Graph, loss: Loss, split: &Split, progress: &mut dyn Pr
     Ok(())
 }
 
-/// Trains and exports.
+/// Trains and exports. With [`TrainConfig::qat`], some epochs are in float32 and the rest as the integer model computes, which
+/// is exported; a checkpoint of either kind can be resumed.
 ///
 /// # Errors
 /// Those of [`Trainer::new`], [`Trainer::resume`] and [`Trainer::train`]; [`Error::Io`] when metrics cannot be written.
 pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Trained> {
-    let TrainJob { name, graph, config, options, data, resume, metrics } = job;
+    let TrainJob { name, graph, config, options, data, resume, metrics, io } = job;
+    config.check()?;
     check_classes(graph, config.loss, &data.train, progress)?;
-    let mut trainer = match resume {
-        Some(path) => Trainer::resume(graph, config, options, path)?,
-        None => Trainer::new(graph, config, options)?,
-    };
     let clock = Stopwatch::start();
     let mut watch = Watch {
         progress,
-        epochs: trainer.config().epochs,
+        epochs: config.epochs,
         images: data.train.len() as u64,
         lines: metrics.map(|(writer, steps)| JsonLines::new(writer, steps)),
         epoch_clock: None,
         samples: 0,
         records: Vec::new(),
     };
-    let trained = trainer.train(data, &mut watch);
+    let trained = match &config.qat {
+        Some(qat) => qat::train(graph, &config, qat, io, options, data, resume, &mut watch),
+        None => train_float(graph, &config, options, data, resume, &mut watch),
+    };
     watch.progress.finish();
     let (lines, records) = (watch.lines.take(), std::mem::take(&mut watch.records));
     if let Some(lines) = lines {
         lines.finish().map_err(|error| Error::io("metrics", error))?;
     }
-    let report = trained?;
-    let mut model = Model::from_graph(trainer.exported_graph()?);
+    let Outcome { mut model, report, quantization } = trained?;
     model.metadata = describe(&model, name, &data.preprocess, data.train.classes())?;
     let training = Training {
         epochs: with_earlier_epochs(&report, records),
         best_epoch: report.best_epoch.map(|epoch| epoch as u64),
         seconds: Some(clock.elapsed_seconds()),
         peak_rss_bytes: peak_rss_bytes(),
-        configuration: configuration(trainer.config()),
+        configuration: configuration(&config),
     };
-    Ok(Trained { model, report, training })
+    Ok(Trained { model, quantization, report, training })
+}
+
+fn train_float(
+    graph: &Graph,
+    config: &TrainConfig,
+    options: TrainOptions,
+    data: &TrainData,
+    resume: Option<&Path>,
+    watch: &mut Watch<'_>,
+) -> Result<Outcome> {
+    let mut trainer = match resume {
+        Some(path) => Trainer::resume(graph, config.clone(), options, path)?,
+        None => Trainer::new(graph, config.clone(), options)?,
+    };
+    let report = trainer.train(data, watch)?;
+    Ok(Outcome { model: Model::from_graph(trainer.exported_graph()?), report, quantization: None })
 }
 
 /// Metadata that says what goes in and what comes out: normalisation, colours, names of the classes.
@@ -186,7 +209,7 @@ fn record(epoch: &litesmith_train::EpochRecord) -> EpochRecord {
 /// The settings that differ from the defaults of another run most often, for people.
 fn configuration(config: &TrainConfig) -> Vec<Fact> {
     let rate = config.learning_rate.unwrap_or_else(|| config.optimizer.default_learning_rate());
-    vec![
+    let mut facts = vec![
         Fact::new("optimizer", to_words(&config.optimizer)),
         Fact::new("learning rate", rate),
         Fact::new("schedule", to_words(&config.schedule)),
@@ -194,7 +217,11 @@ fn configuration(config: &TrainConfig) -> Vec<Fact> {
         Fact::new("epochs", config.epochs),
         Fact::new("augmentation", to_words(&config.augment)),
         Fact::new("seed", config.seed),
-    ]
+    ];
+    if let Some(qat) = &config.qat {
+        facts.push(Fact::new("quantization-aware", to_words(qat)));
+    }
+    facts
 }
 
 /// A setting as the configuration file writes it, on one line.
@@ -215,7 +242,7 @@ fn to_words<T: serde::Serialize>(setting: &T) -> String {
     }
 }
 
-struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     progress: &'a mut dyn Progress,
     epochs: usize,
     images: u64,
@@ -223,6 +250,12 @@ struct Watch<'a> {
     epoch_clock: Option<Stopwatch>,
     samples: u64,
     records: Vec<EpochRecord>,
+}
+
+impl Watch<'_> {
+    pub(crate) fn note(&mut self, line: &str) {
+        self.progress.note(line);
+    }
 }
 
 impl TrainObserver for Watch<'_> {

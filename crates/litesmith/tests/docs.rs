@@ -28,6 +28,15 @@ fn the_defaults_of_the_guide_are_the_defaults() {
     let all = block("config").lines().take_while(|line| !line.is_empty()).count() + 3;
     assert_eq!(fields(&TrainConfig::default()), all, "a setting is missing from the guide, or one too many");
     assert_eq!(fields(&more) - fields(&TrainConfig::default()), block("config-more").lines().count());
+    let qat = TrainConfig::from_toml(&block("config-qat")).unwrap().qat.unwrap();
+    let shown = litesmith::train::Qat {
+        rules: qat.rules.clone(),
+        delay_epochs: Some(5),
+        learning_rate: Some(1e-4),
+        ..Default::default()
+    };
+    assert_eq!(qat, shown, "what is shown beside those that are off by default are the defaults");
+    assert_eq!(serde_json::to_value(&qat).unwrap().as_object().unwrap().len(), block("config-qat").lines().count() - 1);
 }
 
 #[test]

@@ -4,9 +4,12 @@ use std::io::{BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use litesmith::compress::IoType;
 use litesmith::data::{Augment, SplitKind};
 use litesmith::measure::{Fact, Machine, ModelSummary, Report, format, render_html};
-use litesmith::train::{EarlyStopping, Ended, Optimizer, Schedule, TrainConfig, TrainOptions};
+use litesmith::train::{
+    EarlyStopping, Ended, Optimizer, Qat, QatGranularity, QatMethod, QatWeights, Schedule, TrainConfig, TrainOptions,
+};
 use litesmith::{
     Error, Predictor, Result, SessionOptions, TrainJob, files, load_architecture, preprocess_for, train_data,
     train_model,
@@ -14,7 +17,7 @@ use litesmith::{
 
 use super::{existing, load_model, open_data};
 use crate::Verdict;
-use crate::args::{OptimizerArg, ScheduleArg, TrainArgs};
+use crate::args::{GranularityArg, OptimizerArg, QatMethodArg, ScheduleArg, TrainArgs, WeightsArg};
 use crate::output::Output;
 
 pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
@@ -66,6 +69,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
         }
         None => None,
     };
+    let io = |own: Option<_>| own.or(args.qat.io).map_or(IoType::Float32, IoType::from);
     let job = TrainJob {
         name: &source,
         graph: &graph,
@@ -82,6 +86,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
         data: &data,
         resume: args.resume.as_deref(),
         metrics,
+        io: (io(args.qat.input_type), io(args.qat.output_type)),
     };
     let trained = train_model(job, &mut output.progress())?;
     let report = &trained.report;
@@ -99,6 +104,14 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
             }))?;
         }
         return Ok(Verdict::Interrupted);
+    }
+    if let Some(quantization) = &trained.quantization {
+        for warning in &quantization.warnings {
+            output.warn(warning);
+        }
+        for kept in &quantization.kept_float {
+            output.warn(&format!("{} stays float32: {}", kept.op, kept.reason));
+        }
     }
     let bytes = litesmith::save_model(&args.out.out, &trained.model, existing(args.out.force))?;
     if let Some(path) = &args.html {
@@ -170,8 +183,54 @@ fn config(args: &TrainArgs) -> Result<TrainConfig> {
         let min_delta = config.early_stopping.map_or(0.0, |stopping| stopping.min_delta);
         config.early_stopping = Some(EarlyStopping { patience, min_delta });
     }
+    config.qat = qat(args, config.qat)?;
     config.check()?;
     Ok(config)
+}
+
+/// Quantization-aware training by the file and the options, which win.
+fn qat(args: &TrainArgs, file: Option<Qat>) -> Result<Option<Qat>> {
+    let given = &args.qat;
+    if given.qat.is_none() && file.is_none() {
+        let options = [
+            ("--qat-method", given.qat_method.is_some()),
+            ("--qat-delay-epochs", given.qat_delay_epochs.is_some()),
+            ("--qat-learning-rate", given.qat_learning_rate.is_some()),
+            ("--granularity", given.granularity.is_some()),
+            ("--io", given.io.is_some()),
+            ("--input-type", given.input_type.is_some()),
+            ("--output-type", given.output_type.is_some()),
+        ];
+        return match options.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(Error::invalid(option, "it is for quantization-aware training")
+                .with_hint("pass --qat int8 or int4, or give the configuration file a [qat]")),
+            None => Ok(None),
+        };
+    }
+    let mut qat = file.unwrap_or_default();
+    qat.weights = match given.qat {
+        Some(WeightsArg::Int8) => QatWeights::Int8,
+        Some(WeightsArg::Int4) => QatWeights::Int4,
+        None => qat.weights,
+    };
+    qat.method = match given.qat_method {
+        Some(QatMethodArg::Ste) => QatMethod::Ste,
+        Some(QatMethodArg::Lsq) => QatMethod::Lsq,
+        None => qat.method,
+    };
+    qat.granularity = match given.granularity {
+        Some(GranularityArg::PerChannel) => QatGranularity::PerChannel,
+        Some(GranularityArg::PerTensor) => QatGranularity::PerTensor,
+        None => qat.granularity,
+    };
+    qat.delay_epochs = given.qat_delay_epochs.or(qat.delay_epochs);
+    qat.learning_rate = given.qat_learning_rate.or(qat.learning_rate);
+    if args.model.is_some() {
+        // The model is trained already: all epochs are quantized ones.
+        qat.delay_epochs = qat.delay_epochs.or(Some(0));
+        qat.learning_rate = qat.learning_rate.or(args.learning_rate);
+    }
+    Ok(Some(qat))
 }
 
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once.

@@ -81,6 +81,30 @@ fn a_model_goes_on_training() {
 }
 
 #[test]
+fn training_with_quantization_writes_integer_models() {
+    let place = trained();
+    let right = |model: &str| {
+        let report = place.run(&format!("eval {model} --data idx:digits --json")).ends_with(0).json();
+        report["metrics"]["accuracy"].as_f64().unwrap()
+    };
+    let float = right("f32.tflite");
+    let tune =
+        "train --model f32.tflite --data idx:digits --epochs 1 --qat int4 --qat-method lsq --io uint8 -o int4.tflite";
+    let report = place.run(&format!("{tune} --json -q")).ends_with(0).json();
+    assert_eq!(report["history"].as_array().unwrap().len(), 1);
+    assert!((right("int4.tflite") - float).abs() < 0.05, "{} {float}", right("int4.tflite"));
+    let inside = place.run("inspect int4.tflite").ends_with(0).stdout();
+    assert!(inside.contains("int4") && inside.contains("uint8"), "{inside}");
+    std::fs::write(place.path("qat.toml"), "epochs = 3\nbatch = 20\n[qat]\ndelay_epochs = 2\n").unwrap();
+    let train = "train --arch mnist-cnn --data idx:digits --config qat.toml --seed 5 --granularity per-tensor";
+    let report = place.run(&format!("{train} -o int8.tflite --json -q --metrics m.jsonl")).ends_with(0).json();
+    let epochs: Vec<_> = report["history"].as_array().unwrap().iter().map(|epoch| epoch["epoch"].as_u64()).collect();
+    assert_eq!(epochs, [Some(1), Some(2), Some(3)]);
+    assert_eq!(std::fs::read_to_string(place.path("m.jsonl")).unwrap().lines().count(), 3);
+    assert!((right("int8.tflite") - float).abs() < 0.05);
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_with_its_place() {
     let place = Workplace::with_digits();
     let error = place

@@ -1,5 +1,7 @@
 //! Calibration: running a float graph on samples to learn the range of each activation tensor.
 
+use std::collections::BTreeMap;
+
 use litesmith_graph::{DType, Error, Graph, Result, TensorId};
 
 mod config;
@@ -109,6 +111,8 @@ impl Range {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ranges {
     ranges: Vec<Option<[Range; 2]>>,
+    scales: BTreeMap<TensorId, Vec<f32>>,
+    settled: bool,
 }
 
 impl Ranges {
@@ -134,6 +138,31 @@ impl Ranges {
             self.ranges.resize(tensor.0 + 1, None);
         }
         self.ranges[tensor.0] = Some(ranges);
+    }
+
+    /// The prescribed scales of a constant: one, or one for each channel.
+    #[must_use]
+    pub fn scales(&self, constant: TensorId) -> Option<&[f32]> {
+        self.scales.get(&constant).map(Vec::as_slice)
+    }
+
+    /// Prescribes the scales of weights, as learned ones. Without, quantization chooses them.
+    pub fn insert_scales(&mut self, constant: TensorId, scales: Vec<f32>) {
+        self.scales.insert(constant, scales);
+    }
+
+    /// Whether tensors that are to share parameters have the same range already: then no range is widened to hold another, and
+    /// which tensors share parameters does not depend on their ranges.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The same ranges, settled: see [`Ranges::is_settled`].
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        self.settled = true;
+        self
     }
 
     /// Tensors with a known range, ascending, and their ranges for int8.

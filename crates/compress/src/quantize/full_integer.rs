@@ -14,7 +14,7 @@ use crate::{Edit, Form, Range, Ranges};
 
 /// How a node computes.
 #[derive(Debug, Clone, PartialEq)]
-enum Role {
+pub(super) enum Role {
     /// In integers, with activations of this type.
     Integer(DType),
     /// In float32, for a reason; as it was asked for, without.
@@ -24,7 +24,7 @@ enum Role {
 }
 
 impl Role {
-    fn dtype(&self) -> Option<DType> {
+    pub(super) fn dtype(&self) -> Option<DType> {
         match self {
             Self::Integer(dtype) => Some(*dtype),
             Self::Float(_) | Self::Passive => None,
@@ -33,13 +33,13 @@ impl Role {
 }
 
 /// The groups of int8 tensors, and of int16 tensors. A tensor that ops of both types use is in both.
-struct BothGroups<'a> {
+pub(super) struct BothGroups<'a> {
     int8: Groups<'a>,
     int16: Groups<'a>,
 }
 
 impl<'a> BothGroups<'a> {
-    fn of(&self, dtype: DType) -> &Groups<'a> {
+    pub(super) fn of(&self, dtype: DType) -> &Groups<'a> {
         if dtype == DType::I16 { &self.int16 } else { &self.int8 }
     }
 
@@ -67,18 +67,7 @@ pub(super) fn decide(
             decision.report.kept_float.push(KeptFloat { node, op: graph.place(node), reason: reason.clone() });
         }
     }
-    let mut groups =
-        BothGroups { int8: Groups::new(graph, ranges, DType::I8), int16: Groups::new(graph, ranges, DType::I16) };
-    fix_inputs(graph, options, &mut groups, decision)?;
-    for (index, role) in roles.iter().enumerate() {
-        if let Some(dtype) = role.dtype() {
-            groups.of_mut(dtype).add_node(index).map_err(|error| error.at(graph.place(index)))?;
-        }
-    }
-    if let Some(dtype) = integer_type(options.output_type) {
-        let outputs = graph.outputs.iter().filter(|id| is_activation(graph, **id));
-        outputs.for_each(|&id| groups.of_mut(dtype).add(id));
-    }
+    let groups = groups(graph, options, ranges, &roles, decision)?;
 
     let stored = stored(graph, options, &roles);
     for (index, dtype) in stored.iter().enumerate() {
@@ -124,6 +113,29 @@ pub(super) fn decide(
     Ok(roles.iter().map(|role| role.dtype().is_some()).collect())
 }
 
+/// Which activations share parameters.
+pub(super) fn groups<'a>(
+    graph: &'a Graph,
+    options: &QuantizeOptions,
+    ranges: &'a Ranges,
+    roles: &[Role],
+    decision: &mut Decision,
+) -> Result<BothGroups<'a>> {
+    let mut groups =
+        BothGroups { int8: Groups::new(graph, ranges, DType::I8), int16: Groups::new(graph, ranges, DType::I16) };
+    fix_inputs(graph, options, &mut groups, decision)?;
+    for (index, role) in roles.iter().enumerate() {
+        if let Some(dtype) = role.dtype() {
+            groups.of_mut(dtype).add_node(index).map_err(|error| error.at(graph.place(index)))?;
+        }
+    }
+    if let Some(dtype) = integer_type(options.output_type) {
+        let outputs = graph.outputs.iter().filter(|id| is_activation(graph, **id));
+        outputs.for_each(|&id| groups.of_mut(dtype).add(id));
+    }
+    Ok(groups)
+}
+
 /// The type of integers that activations have behind an input or output of type `io`.
 fn integer_type(io: IoType) -> Option<DType> {
     match io {
@@ -133,7 +145,7 @@ fn integer_type(io: IoType) -> Option<DType> {
     }
 }
 
-fn is_activation(graph: &Graph, id: TensorId) -> bool {
+pub(super) fn is_activation(graph: &Graph, id: TensorId) -> bool {
     let tensor = graph.tensor(id);
     tensor.dtype == DType::F32 && tensor.data.is_none()
 }
@@ -158,7 +170,7 @@ impl Origin {
 
 /// How each node computes, decided in the order of the nodes: what follows a float op may better stay float, too, and what
 /// only moves elements best has the type of what it moves.
-fn roles(graph: &Graph, choices: &[Choice]) -> Vec<Role> {
+pub(super) fn roles(graph: &Graph, choices: &[Choice]) -> Vec<Role> {
     let mut origins = vec![Origin::None; graph.tensors.len()];
     let mut roles = Vec::with_capacity(graph.nodes.len());
     for (index, (node, choice)) in graph.nodes.iter().zip(choices).enumerate() {
@@ -276,7 +288,7 @@ fn coverage_warning(name: &str, seen: Range, given: Range, (scale, _): Parameter
 
 /// Which tensors are held as integers, and of which type: those that integer ops compute, and inputs that they read. An input
 /// that the caller gives as floats is held so where ops of several kinds read it, and each converts it for itself.
-fn stored(graph: &Graph, options: &QuantizeOptions, roles: &[Role]) -> Vec<Option<DType>> {
+pub(super) fn stored(graph: &Graph, options: &QuantizeOptions, roles: &[Role]) -> Vec<Option<DType>> {
     let mut stored = vec![None; graph.tensors.len()];
     for &id in graph.inputs.iter().filter(|id| is_activation(graph, **id)) {
         let readers = graph.nodes.iter().zip(roles).filter(|(node, _)| node.inputs.contains(&Some(id)));
@@ -353,7 +365,11 @@ impl NodeEdits<'_> {
         let zeros = missing_bias(graph, self.index);
         let bias = node.inputs.get(2).copied().flatten().map(|id| graph.tensor(id)).or(zeros.as_ref());
         let bias_values = bias.map(params::finite_elements).transpose()?;
+        let prescribed = node.inputs.get(1).copied().flatten().and_then(|weights| self.groups.scales(weights));
         let fit_bias = |scales: &mut Vec<f32>| {
+            if let Some(prescribed) = prescribed.filter(|prescribed| prescribed.len() == scales.len()) {
+                scales.copy_from_slice(prescribed);
+            }
             if let (DType::I8, Some(values)) = (self.dtype, bias_values) {
                 params::raise_scales_for_bias(scales, values, input_scale);
             }

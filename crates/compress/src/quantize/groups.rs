@@ -121,18 +121,22 @@ impl<'a> Groups<'a> {
             groups.into_iter().for_each(|group| self.merge(group, into));
             return Ok(());
         }
-        let ranges = groups.iter().map(|&group| {
-            let group = &self.groups[group];
-            group.range.or_else(|| group.fixed.map(|fixed| self.expressible(fixed)))
-        });
-        let range = ranges.fold(union(self.groups[into].range, constant_range), union);
-        self.groups[into].range = range;
+        if !self.ranges.is_settled() {
+            let ranges = groups.iter().map(|&group| {
+                let group = &self.groups[group];
+                group.range.or_else(|| group.fixed.map(|fixed| self.expressible(fixed)))
+            });
+            let range = ranges.fold(union(self.groups[into].range, constant_range), union);
+            self.groups[into].range = range;
+        }
+        let range = self.groups[into].range;
         for group in groups {
             let Group { members, range: own, fixed } = &self.groups[group];
             // A wider range would cost the other readers of these tensors precision; then a QUANTIZE is put before.
-            let as_wide = own
-                .zip(range)
-                .is_some_and(|(own, range)| params::effective_range(own).covers(params::effective_range(range)));
+            let as_wide = !self.ranges.is_settled()
+                && own
+                    .zip(range)
+                    .is_some_and(|(own, range)| params::effective_range(own).covers(params::effective_range(range)));
             if fixed.is_none() && (as_wide || members.iter().all(|id| self.readers[id.0] == 1)) {
                 self.merge(group, into);
             }
@@ -169,6 +173,21 @@ impl<'a> Groups<'a> {
         #[expect(clippy::cast_precision_loss, reason = "integers of at most 17 bits")]
         let real = |step: i64| scale * (step - zero_point) as f32;
         Range::new(real(low), real(high))
+    }
+
+    /// The prescribed scales of a constant.
+    pub(super) fn scales(&self, constant: TensorId) -> Option<&[f32]> {
+        self.ranges.scales(constant)
+    }
+
+    /// The number of the group of `id`, once all nodes are in groups.
+    pub(super) fn number(&self, id: TensorId) -> Option<usize> {
+        self.group_of[id.0]
+    }
+
+    /// The parameters that are prescribed to the group of `id`, if they are.
+    pub(super) fn fixed(&self, id: TensorId) -> Option<Parameters> {
+        self.group_of[id.0].and_then(|group| self.groups[group].fixed)
     }
 
     /// The range that the group of `id` was given: calibrated, and widened by tensors that share it.

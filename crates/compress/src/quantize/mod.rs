@@ -14,6 +14,7 @@ mod groups;
 mod normalization;
 mod params;
 mod rules;
+mod simulate;
 mod weight_only;
 mod weights;
 
@@ -21,6 +22,7 @@ pub(crate) use groups::parameters_of as range_parameters;
 pub(crate) use rules::Choice;
 use rules::choices;
 pub use rules::{Rule, Selector};
+pub use simulate::{Simulation, simulate, simulated};
 use weights::supported;
 pub use weights::{Rounded, RoundedWeights};
 pub(crate) use weights::{WeightGrid, grid, rounded_values};
