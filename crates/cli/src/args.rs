@@ -130,7 +130,7 @@ pub(crate) enum ScheduleArg {
   litesmith train --model flowers.tflite --data images:more --learning-rate 1e-4 -o flowers2.tflite
   litesmith train --arch my.toml --config my-run.toml --data mnist --checkpoint ckpt -o my.tflite
   litesmith train --arch my.toml --config my-run.toml --data mnist --resume ckpt -o my.tflite
-  litesmith train --model digits.tflite --data mnist --qat int8 --io int8 --epochs 3 -o digits-int8.tflite
+  litesmith train --model digits.tflite --data mnist --qat int4 -o digits-int4.tflite
 
 `litesmith summary NAME` shows an architecture. docs/TRAINING.md has every setting of a configuration file.
 Ctrl-C saves a checkpoint, with --checkpoint, and stops; the exit status is then 130.")]

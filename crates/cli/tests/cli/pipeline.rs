@@ -94,7 +94,10 @@ fn training_with_quantization_writes_integer_models() {
     assert_eq!(report["history"].as_array().unwrap().len(), 1);
     assert!((right("int4.tflite") - float).abs() < 0.05, "{} {float}", right("int4.tflite"));
     let inside = place.run("inspect int4.tflite").ends_with(0).stdout();
-    assert!(inside.contains("int4") && inside.contains("uint8"), "{inside}");
+    assert!(inside.contains("input uint8[-1,28,28,1]"), "{inside}");
+    // Of 421,408 weights.
+    let bytes = std::fs::metadata(place.path("int4.tflite")).unwrap().len();
+    assert!((210_704..225_000).contains(&bytes), "{bytes} bytes");
     std::fs::write(place.path("qat.toml"), "epochs = 3\nbatch = 20\n[qat]\ndelay_epochs = 2\n").unwrap();
     let train = "train --arch mnist-cnn --data idx:digits --config qat.toml --seed 5 --granularity per-tensor";
     let report = place.run(&format!("{train} -o int8.tflite --json -q --metrics m.jsonl")).ends_with(0).json();
