@@ -573,10 +573,10 @@ pub(crate) struct QuantizeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   litesmith strip digits-int8.tflite -o digits-small.tflite
-  litesmith strip digits-int4.tflite --derivable -o digits-tiny.tflite
+  litesmith strip digits-int8.tflite --derivable -o digits-tiny.tflite
 
-The new file computes the same, here and in LiteRT. Labels and the normalisation of the input are gone from it:
-keep the old one for them.")]
+The new file computes the same, here and in LiteRT. Labels and the normalisation of the input are
+gone from it: keep the old one for them. docs/SIZE.md says what else goes.")]
 pub(crate) struct StripArgs {
     /// Model
     #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath)]

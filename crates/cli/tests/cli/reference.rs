@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use crate::common::{Workplace, root};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "",
     "demo",
     "train",
     "eval",
     "quantize",
+    "strip",
     "run",
     "summary",
     "inspect",
@@ -65,8 +66,20 @@ fn the_examples_of_help_run() {
     let (_, rest) = guide.split_once("```toml arch\n").unwrap();
     std::fs::write(place.path("my.toml"), rest.split_once("```").unwrap().0).unwrap();
     // A checkpoint to resume and a model of flowers are what earlier examples leave behind.
-    let order =
-        ["train", "quantize", "eval", "run", "summary", "inspect", "diff", "bench", "completions", "man", "demo"];
+    let order = [
+        "train",
+        "quantize",
+        "strip",
+        "eval",
+        "run",
+        "summary",
+        "inspect",
+        "diff",
+        "bench",
+        "completions",
+        "man",
+        "demo",
+    ];
     let mut ran = 0;
     for command in order {
         for example in help(command).lines().filter_map(|line| line.strip_prefix("  litesmith ")) {
