@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::common::{Workplace, root};
 
 const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 14] = [
     "",
     "demo",
     "train",
@@ -77,6 +78,8 @@ fn the_examples_of_help_run() {
         "quantize",
         "strip",
         "compress",
+        "quantize",
+        "strip",
         "eval",
         "run",
         "summary",
