@@ -28,6 +28,7 @@ mod quantize;
 pub mod raw;
 pub mod recipe;
 pub mod search;
+mod teacher;
 mod training;
 
 use std::path::Path;
@@ -51,6 +52,7 @@ pub use qat::{qat_graph, qat_model, qat_options};
 pub use quantize::{CalibrateOptions, calibrate_on, quantize_on};
 /// What serialises to JSON.
 pub use serde::Serialize;
+pub use teacher::TeacherModel;
 pub use training::{TrainJob, Trained, load_architecture, preprocess_for, train_data, train_model};
 
 /// Loads a `.tflite` file.

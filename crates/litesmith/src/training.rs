@@ -2,20 +2,23 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use litesmith_compress::{IoType, QuantizeReport};
 use litesmith_data::{Preprocess, Split};
 use litesmith_graph::{ColorSpace, Error, Graph, Metadata, Model, Normalization, Result, TensorMetadata};
 use litesmith_measure::{EpochRecord, Fact, Stopwatch, Training, format, peak_rss_bytes};
+use litesmith_runtime::SessionOptions;
 use litesmith_train::arch::Architecture;
 use litesmith_train::zoo::{ZOO, ZooSpec};
 use litesmith_train::{
-    JsonLines, Loss, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
+    Distill, JsonLines, Loss, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
+    export,
 };
 
-use crate::files;
 use crate::progress::{Progress, Stage};
 use crate::qat::{self, Outcome};
+use crate::{TeacherModel, files, load_model};
 
 /// What to train, how, and on what.
 pub struct TrainJob<'a> {
@@ -107,6 +110,7 @@ pub(crate) fn check_classes(graph: &Graph, loss: Loss, split: &Split, progress: 
 
 /// Trains and exports. With [`TrainConfig::qat`], some epochs are in float32 and the rest as the integer model computes, which
 /// is exported; a checkpoint of either kind can be resumed.
+/// Trains and exports. A teacher that the configuration names is read from its file.
 ///
 /// # Errors
 /// Those of [`Trainer::new`], [`Trainer::resume`] and [`Trainer::train`]; [`Error::Io`] when metrics cannot be written.
@@ -114,6 +118,20 @@ pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Tra
     let TrainJob { name, graph, config, options, data, resume, metrics, io } = job;
     config.check()?;
     check_classes(graph, config.loss, &data.train, progress)?;
+    let TrainJob { name, graph, config, mut options, data, resume, metrics } = job;
+    config.check()?;
+    check_classes(graph, config.loss, &data.train, progress)?;
+    if let (Some(distill), true) = (&config.distill, config.qat.is_some()) {
+        // Batch normalization is folded when the quantized epochs begin; say now what will be missing then.
+        distill.check_student(&export::fold(graph)?).map_err(|error| error.at("quantization-aware training"))?;
+    }
+    if let (Some(distill), None) = (&config.distill, &options.teacher) {
+        options.teacher = Some(Arc::new(Mutex::new(load_teacher(distill, &options, data, progress)?)));
+    }
+    let mut trainer = match resume {
+        Some(path) => Trainer::resume(graph, config, options, path)?,
+        None => Trainer::new(graph, config, options)?,
+    };
     let clock = Stopwatch::start();
     let mut watch = Watch {
         progress,
@@ -159,6 +177,30 @@ fn train_float(
     };
     let report = trainer.train(data, watch)?;
     Ok(Outcome { model: Model::from_graph(trainer.exported_graph()?), report, quantization: None })
+}
+
+/// The teacher that the configuration names, which runs as training does. Other names for the classes than the data's are
+/// worth a word.
+fn load_teacher(
+    distill: &Distill,
+    options: &TrainOptions,
+    data: &TrainData,
+    progress: &mut dyn Progress,
+) -> Result<TeacherModel> {
+    let path = distill.teacher.as_ref().ok_or_else(|| {
+        Error::invalid("distill", "no teacher is named").with_hint("teacher = \"FILE.tflite\", or --teacher FILE")
+    })?;
+    let model = load_model(path)?.model;
+    let labels = model.metadata.outputs.first().map(|output| output.labels.as_slice()).unwrap_or_default();
+    if !labels.is_empty() && labels != data.train.classes() {
+        progress.note(&format!("warning: {} has other names for the classes than the data", path.display()));
+    }
+    let mut session = SessionOptions { isa: options.isa, ..SessionOptions::default() };
+    if options.threads > 0 {
+        session.threads = options.threads;
+    }
+    TeacherModel::new(&model, &distill.hints, session, Some(data.preprocess.shape()))
+        .map_err(|error| error.at(path.display()))
 }
 
 /// Metadata that says what goes in and what comes out: normalisation, colours, names of the classes.
@@ -220,6 +262,8 @@ fn configuration(config: &TrainConfig) -> Vec<Fact> {
     ];
     if let Some(qat) = &config.qat {
         facts.push(Fact::new("quantization-aware", to_words(qat)));
+    if let Some(distill) = &config.distill {
+        facts.push(Fact::new("distillation", to_words(distill)));
     }
     facts
 }

@@ -37,6 +37,15 @@ fn the_defaults_of_the_guide_are_the_defaults() {
     };
     assert_eq!(qat, shown, "what is shown beside those that are off by default are the defaults");
     assert_eq!(serde_json::to_value(&qat).unwrap().as_object().unwrap().len(), block("config-qat").lines().count() - 1);
+    let distill = TrainConfig::from_toml(&block("config-distill")).unwrap().distill.unwrap();
+    let shown = litesmith::train::Distill {
+        teacher: distill.teacher.clone(),
+        hints: distill.hints.clone(),
+        ..Default::default()
+    };
+    assert_eq!(distill, shown, "what is shown are the defaults");
+    let all = serde_json::to_value(&distill).unwrap().as_object().unwrap().len();
+    assert_eq!(all, block("config-distill").lines().count() - 1);
 }
 
 #[test]

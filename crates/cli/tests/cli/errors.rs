@@ -139,6 +139,7 @@ fn words_that_make_no_sense_are_refused_before_the_work() {
         ("prune m.tflite --pattern 4:2 -o n.tflite".to_owned(), "2:4"),
         ("prune m.tflite --structured 0.5 --epochs 2 -o n.tflite".to_owned(), "--data"),
         ("cluster m.tflite --clusters 1 -o n.tflite".to_owned(), "--clusters"),
+        (format!("{train} --teacher missing.tflite"), "missing.tflite"),
         ("eval m.tflite --data idx:digits --floor 101".to_owned(), "0 to 100"),
         ("run m.tflite a.png --top 0".to_owned(), "--top"),
         ("train --arch mnist-cnn --model m.tflite --data idx:digits -o m.tflite".to_owned(), "cannot be used with"),
