@@ -109,16 +109,12 @@ pub(crate) fn check_classes(graph: &Graph, loss: Loss, split: &Split, progress: 
 }
 
 /// Trains and exports. With [`TrainConfig::qat`], some epochs are in float32 and the rest as the integer model computes, which
-/// is exported; a checkpoint of either kind can be resumed.
-/// Trains and exports. A teacher that the configuration names is read from its file.
+/// is exported; a checkpoint of either kind can be resumed. A teacher that the configuration names is read from its file.
 ///
 /// # Errors
 /// Those of [`Trainer::new`], [`Trainer::resume`] and [`Trainer::train`]; [`Error::Io`] when metrics cannot be written.
 pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Trained> {
-    let TrainJob { name, graph, config, options, data, resume, metrics, io } = job;
-    config.check()?;
-    check_classes(graph, config.loss, &data.train, progress)?;
-    let TrainJob { name, graph, config, mut options, data, resume, metrics } = job;
+    let TrainJob { name, graph, config, mut options, data, resume, metrics, io } = job;
     config.check()?;
     check_classes(graph, config.loss, &data.train, progress)?;
     if let (Some(distill), true) = (&config.distill, config.qat.is_some()) {
@@ -128,10 +124,6 @@ pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Tra
     if let (Some(distill), None) = (&config.distill, &options.teacher) {
         options.teacher = Some(Arc::new(Mutex::new(load_teacher(distill, &options, data, progress)?)));
     }
-    let mut trainer = match resume {
-        Some(path) => Trainer::resume(graph, config, options, path)?,
-        None => Trainer::new(graph, config, options)?,
-    };
     let clock = Stopwatch::start();
     let mut watch = Watch {
         progress,
@@ -262,6 +254,7 @@ fn configuration(config: &TrainConfig) -> Vec<Fact> {
     ];
     if let Some(qat) = &config.qat {
         facts.push(Fact::new("quantization-aware", to_words(qat)));
+    }
     if let Some(distill) = &config.distill {
         facts.push(Fact::new("distillation", to_words(distill)));
     }

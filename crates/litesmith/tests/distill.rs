@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use litesmith::compress::IoType;
 use litesmith::compress::{IoType, QuantizeOptions, Scheme, quantize};
 use litesmith::data::{Augment, Dataset, ImageShape, OpenOptions, Preprocess, Split, SplitKind, open};
 use litesmith::files::Existing;
@@ -42,7 +43,16 @@ fn network(name: &str, filters: usize, classes: usize) -> Graph {
 }
 
 fn train(graph: &Graph, config: TrainConfig, options: TrainOptions, data: &TrainData) -> litesmith::Result<Trained> {
-    let job = TrainJob { name: "network", graph, config, options, data, resume: None, metrics: None };
+    let job = TrainJob {
+        name: "network",
+        graph,
+        config,
+        options,
+        data,
+        resume: None,
+        metrics: None,
+        io: (IoType::Float32, IoType::Float32),
+    };
     train_model(job, &mut Silent)
 }
 

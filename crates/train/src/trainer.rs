@@ -293,7 +293,7 @@ impl Trainer {
             let targets =
                 if batch.targets.is_empty() { Targets::Classes(&batch.labels) } else { Targets::Dense(&batch.targets) };
             let given = [batch.images.as_slice()];
-            let view = BatchView { given: &given, samples: batch.len(), targets };
+            let view = BatchView { given: &given, samples: batch.len(), targets, taught: &[] };
             let random = Stream::new(self.config.seed, "dropout").for_number(number as u64);
             self.executor.prepare(&self.pool, &self.trainable, &moving);
             self.executor.train(&self.pool, &self.trainable, &mut moving, view, &objective, random)?;

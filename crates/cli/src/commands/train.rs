@@ -147,17 +147,6 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
 fn config(args: &TrainArgs) -> Result<TrainConfig> {
     let mut config = match &args.config {
         Some(path) => load_config(path)?,
-        Some(path) => {
-            let bytes = files::load(path, 1 << 20)?;
-            let text = String::from_utf8(bytes)
-                .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;
-            let mut config = TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))?;
-            // A file names others as seen from where it lies.
-            if let (Some(distill), Some(folder)) = (&mut config.distill, path.parent()) {
-                distill.teacher = distill.teacher.as_ref().map(|teacher| folder.join(teacher));
-            }
-            config
-        }
         None => TrainConfig { epochs: 10, ..TrainConfig::default() },
     };
     config.epochs = args.epochs.unwrap_or(config.epochs);
@@ -248,7 +237,12 @@ pub(super) fn load_config(path: &Path) -> Result<TrainConfig> {
     let bytes = files::load(path, 1 << 20)?;
     let text = String::from_utf8(bytes)
         .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;
-    TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))
+    let mut config = TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))?;
+    // A file names others as seen from where it lies.
+    if let (Some(distill), Some(folder)) = (&mut config.distill, path.parent()) {
+        distill.teacher = distill.teacher.as_ref().map(|teacher| folder.join(teacher));
+    }
+    Ok(config)
 }
 
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once.

@@ -182,6 +182,9 @@ fn a_model_is_pruned_and_its_weights_shared() {
     place.run("quantize f32.tflite --type int8 --calibrate idx:digits -o int8.tflite").ends_with(0);
     let refused = place.run("prune int8.tflite --structured 0.5 -o never.tflite").ends_with(2).stderr();
     assert!(refused.contains("float32") && refused.contains("before quantizing"), "{refused}");
+}
+
+#[test]
 fn a_student_learns_from_a_teacher_that_the_command_line_or_a_file_names() {
     let place = trained();
     std::fs::create_dir(place.path("runs")).unwrap();

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use crate::common::{Workplace, root};
 
 const COMMANDS: [&str; 18] = [
-const COMMANDS: [&str; 14] = [
     "",
     "demo",
     "train",
@@ -75,9 +74,6 @@ fn the_examples_of_help_run() {
         "train",
         "prune",
         "cluster",
-        "quantize",
-        "strip",
-        "compress",
         "quantize",
         "strip",
         "eval",
