@@ -758,7 +758,7 @@ pub(crate) struct StripArgs {
 
 /// Fine-tuning after a change.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct TuneArgs {
+pub(crate) struct FineTuneArgs {
     /// Data set to fine-tune with, as for `train`; without it nothing is learned
     #[arg(long, value_name = "DATA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) data: Option<String>,
@@ -855,7 +855,7 @@ pub(crate) struct PruneArgs {
     #[arg(long)]
     pub(crate) sparse: bool,
     #[command(flatten)]
-    pub(crate) tune: TuneArgs,
+    pub(crate) tune: FineTuneArgs,
 }
 
 /// What shares values
@@ -908,7 +908,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long)]
     pub(crate) sparse: bool,
     #[command(flatten)]
-    pub(crate) tune: TuneArgs,
+    pub(crate) tune: FineTuneArgs,
 }
 
 /// Run a model on images and print the best classes

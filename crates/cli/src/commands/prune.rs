@@ -15,7 +15,7 @@ use super::quantize::{save, sizes};
 use super::train::cancel_on_interrupt;
 use super::{existing, load_model, open_data};
 use crate::Verdict;
-use crate::args::{ImportanceArg, OutArgs, PruneArgs, ScopeArg, TuneArgs};
+use crate::args::{ImportanceArg, OutArgs, PruneArgs, ScopeArg, FineTuneArgs};
 use crate::output::Output;
 
 impl From<ImportanceArg> for Importance {
@@ -165,7 +165,7 @@ pub(super) struct Tuning {
 
 impl Tuning {
     /// `None` without `--data`.
-    pub(super) fn new(args: &TuneArgs, path: &Path, model: &Model, output: &Output) -> Result<Option<Self>> {
+    pub(super) fn new(args: &FineTuneArgs, path: &Path, model: &Model, output: &Output) -> Result<Option<Self>> {
         let Some(spec) = &args.data else { return Ok(None) };
         let mut config = match &args.config {
             Some(path) => super::train::load_config(path)?,
