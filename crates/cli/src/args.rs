@@ -67,6 +67,7 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     Quantize(QuantizeArgs),
     Strip(StripArgs),
+    Tune(TuneArgs),
     Run(RunArgs),
     Summary(SummaryArgs),
     Inspect(InspectArgs),
@@ -587,6 +588,33 @@ pub(crate) struct StripArgs {
     pub(crate) derivable: bool,
     #[command(flatten)]
     pub(crate) out: OutArgs,
+}
+
+/// Quantize as a configuration file of Intel's Neural Compressor 1.x says: try settings, fall back op by op, until enough accuracy is left
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  litesmith tune --config examples/inc-mnist.yaml --model digits.tflite --data mnist -o digits-int8.tflite
+  litesmith tune --config conf.yaml --data images:flowers -o flowers-int8.tflite --json
+
+docs/COMPRESSION.md says which keys have an effect; those without are named. The best model so far is always saved. Exit
+status 1: it does not meet the accuracy criterion; 130: Ctrl-C ended the search.")]
+pub(crate) struct TuneArgs {
+    /// Configuration file (.yaml), with the schema of Neural Compressor 1.14
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: PathBuf,
+    /// Float model [default: the one that the configuration names]
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub(crate) model: Option<PathBuf>,
+    /// Data set to calibrate and evaluate with, as for `eval` [default: those that the configuration names]
+    #[arg(long, value_name = "DATA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) data: Option<String>,
+    /// Skip samples that cannot be read, count and list them, instead of stopping
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    #[command(flatten)]
+    pub(crate) out: OutArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
 }
 
 /// Run a model on images and print the best classes

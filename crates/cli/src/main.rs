@@ -76,6 +76,7 @@ fn run(command: Command, output: &Output) -> Result<Verdict> {
         Command::Eval(args) => commands::eval::run(&args, output),
         Command::Quantize(args) => commands::quantize::run(&args, output),
         Command::Strip(args) => commands::strip::run(&args, output),
+        Command::Tune(args) => commands::tune::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),
         Command::Diff(args) => commands::diff::run(&args, output),
         Command::Inspect(args) => commands::inspect::run(&args, output),

@@ -24,6 +24,7 @@ pub mod progress;
 mod quantize;
 pub mod raw;
 mod training;
+pub mod tune;
 
 use std::path::Path;
 

@@ -175,7 +175,7 @@ fn config(args: &TrainArgs) -> Result<TrainConfig> {
 }
 
 /// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once.
-fn cancel_on_interrupt() -> Result<Arc<AtomicBool>> {
+pub(super) fn cancel_on_interrupt() -> Result<Arc<AtomicBool>> {
     let cancel = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&cancel);
     ctrlc::set_handler(move || {

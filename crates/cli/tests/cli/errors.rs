@@ -5,9 +5,20 @@ use crate::common::{Workplace, root};
 #[test]
 fn every_command_has_help_with_an_example() {
     let place = Workplace::new();
-    for command in
-        ["demo", "train", "eval", "quantize", "run", "summary", "inspect", "diff", "bench", "completions", "man"]
-    {
+    for command in [
+        "demo",
+        "train",
+        "eval",
+        "quantize",
+        "tune",
+        "run",
+        "summary",
+        "inspect",
+        "diff",
+        "bench",
+        "completions",
+        "man",
+    ] {
         let help = place.run(&format!("{command} --help")).ends_with(0).stdout();
         assert!(help.contains(&format!("litesmith {command}")) && help.contains("Example"), "{help}");
     }

@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use crate::common::{Workplace, root};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "",
     "demo",
     "train",
     "eval",
     "quantize",
+    "tune",
     "run",
     "summary",
     "inspect",
@@ -64,9 +65,25 @@ fn the_examples_of_help_run() {
     let guide = std::fs::read_to_string(root().join("docs/TRAINING.md")).unwrap();
     let (_, rest) = guide.split_once("```toml arch\n").unwrap();
     std::fs::write(place.path("my.toml"), rest.split_once("```").unwrap().0).unwrap();
+    std::fs::create_dir(place.path("examples")).unwrap();
+    std::fs::copy(root().join("examples/inc-mnist.yaml"), place.path("examples/inc-mnist.yaml")).unwrap();
+    let conf = "model: {name: flowers.tflite}\ntuning: {exit_policy: {performance_only: True}}\n";
+    std::fs::write(place.path("conf.yaml"), conf).unwrap();
     // A checkpoint to resume and a model of flowers are what earlier examples leave behind.
-    let order =
-        ["train", "quantize", "eval", "run", "summary", "inspect", "diff", "bench", "completions", "man", "demo"];
+    let order = [
+        "train",
+        "quantize",
+        "tune",
+        "eval",
+        "run",
+        "summary",
+        "inspect",
+        "diff",
+        "bench",
+        "completions",
+        "man",
+        "demo",
+    ];
     let mut ran = 0;
     for command in order {
         for example in help(command).lines().filter_map(|line| line.strip_prefix("  litesmith ")) {
