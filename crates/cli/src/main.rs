@@ -79,6 +79,7 @@ fn run(command: Command, output: &Output) -> Result<Verdict> {
         Command::Quantize(args) => commands::quantize::run(&args, output),
         Command::Strip(args) => commands::strip::run(&args, output),
         Command::Compress(args) => commands::compress::run(&args, output),
+        Command::Tune(args) => commands::tune::run(&args, output),
         Command::Run(args) => commands::run::run(&args, output),
         Command::Diff(args) => commands::diff::run(&args, output),
         Command::Debug(args) => commands::debug::run(&args, output),

@@ -88,7 +88,7 @@ pub fn evaluate(
     Ok((evaluation, agreement))
 }
 
-fn check_classes(scores: usize, samples: usize, classes: usize) -> Result<()> {
+pub(crate) fn check_classes(scores: usize, samples: usize, classes: usize) -> Result<()> {
     if classes > 0 && scores == samples * classes {
         return Ok(());
     }

@@ -30,6 +30,7 @@ pub mod recipe;
 pub mod search;
 mod teacher;
 mod training;
+pub mod tune;
 
 use std::path::Path;
 

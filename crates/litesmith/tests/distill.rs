@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use litesmith::compress::IoType;
 use litesmith::compress::{IoType, QuantizeOptions, Scheme, quantize};
 use litesmith::data::{Augment, Dataset, ImageShape, OpenOptions, Preprocess, Split, SplitKind, open};
 use litesmith::files::Existing;

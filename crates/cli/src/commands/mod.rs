@@ -15,6 +15,7 @@ pub(crate) mod run;
 pub(crate) mod strip;
 pub(crate) mod summary;
 pub(crate) mod train;
+pub(crate) mod tune;
 
 use std::path::Path;
 

@@ -15,7 +15,7 @@ use super::quantize::{save, sizes};
 use super::train::cancel_on_interrupt;
 use super::{existing, load_model, open_data};
 use crate::Verdict;
-use crate::args::{ImportanceArg, OutArgs, PruneArgs, ScopeArg, FineTuneArgs};
+use crate::args::{FineTuneArgs, ImportanceArg, OutArgs, PruneArgs, ScopeArg};
 use crate::output::Output;
 
 impl From<ImportanceArg> for Importance {

@@ -12,6 +12,8 @@ fn every_command_has_help_with_an_example() {
         "prune",
         "cluster",
         "quantize",
+        "quantize",
+        "tune",
         "run",
         "summary",
         "inspect",

@@ -6,3 +6,4 @@ mod pipeline;
 mod readme;
 mod reference;
 mod tools;
+mod tune;

@@ -4,7 +4,7 @@ use crate::common::Workplace;
 
 const TRAIN: &str = "train --arch mnist-cnn --data idx:digits --epochs 3 --batch-size 20 --seed 5";
 
-fn trained() -> Workplace {
+pub(crate) fn trained() -> Workplace {
     let place = Workplace::with_digits();
     place.run(&format!("{TRAIN} -o f32.tflite -q")).ends_with(0);
     place

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::common::{Workplace, root};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "",
     "demo",
     "train",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 18] = [
     "quantize",
     "strip",
     "compress",
+    "tune",
     "run",
     "summary",
     "inspect",
@@ -69,6 +70,10 @@ fn the_examples_of_help_run() {
     let guide = std::fs::read_to_string(root().join("docs/TRAINING.md")).unwrap();
     let (_, rest) = guide.split_once("```toml arch\n").unwrap();
     std::fs::write(place.path("my.toml"), rest.split_once("```").unwrap().0).unwrap();
+    std::fs::create_dir(place.path("examples")).unwrap();
+    std::fs::copy(root().join("examples/inc-mnist.yaml"), place.path("examples/inc-mnist.yaml")).unwrap();
+    let conf = "model: {name: flowers.tflite}\ntuning: {exit_policy: {performance_only: True}}\n";
+    std::fs::write(place.path("conf.yaml"), conf).unwrap();
     // A checkpoint to resume and a model of flowers are what earlier examples leave behind.
     let order = [
         "train",

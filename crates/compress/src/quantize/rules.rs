@@ -46,8 +46,10 @@ impl fmt::Display for Selector {
 }
 
 impl Selector {
-    fn selects(&self, graph: &Graph, index: usize) -> bool {
-        let node = &graph.nodes[index];
+    /// Whether node `index` of `graph` is one of them; none is beyond the last.
+    #[must_use]
+    pub fn selects(&self, graph: &Graph, index: usize) -> bool {
+        let Some(node) = graph.nodes.get(index) else { return false };
         match self {
             Self::Name(pattern) => {
                 node.outputs.first().is_some_and(|&id| matches(pattern.as_bytes(), graph.tensor(id).name.as_bytes()))
