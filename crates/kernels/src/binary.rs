@@ -121,7 +121,7 @@ fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
     y: &mut [T],
     f: F,
 ) {
-    broadcast::zip_then(ctx, plan, a, b, y, f, &Activated::<T> { activation, isa: ctx.isa, element: PhantomData });
+    broadcast::zip_wide(ctx, plan, a, b, y, f, &Activated::<T> { activation, isa: ctx.isa, element: PhantomData });
 }
 
 struct Activated<T> {

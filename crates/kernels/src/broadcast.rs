@@ -4,7 +4,6 @@ use crate::dispatch::multiversion;
 use crate::shape::{Dim, Walk, len, strides};
 use crate::{Context, Isa, Unsupported};
 use bytemuck::{cast_slice, cast_slice_mut};
-use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows per task are chosen so that a task has about this many elements.
@@ -83,7 +82,8 @@ pub(crate) trait Value: bytemuck::Pod + Send + Sync {}
 
 impl<T: bytemuck::Pod + Send + Sync> Value for T {}
 
-/// y = f(a, b) on the planned shapes, split over the pool; a single long row is split as well.
+/// y = f(a, b) on the planned shapes, split over the pool; a single long row is split as well. Without code for AVX-512, see
+/// [`multiversion`].
 ///
 /// # Panics
 /// If a length is not the planned one.
@@ -95,14 +95,15 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
     y: &mut [Y],
     f: impl Fn(A, B) -> Y + Sync,
 ) {
-    zip_then(ctx, plan, a, b, y, f, &Nothing);
+    zip_by(ctx, plan, a, b, y, Function { f, rows: zip_rows }, &Nothing);
 }
 
-/// The same, and `finish` is called on each piece of `y` when it is computed.
+/// The same with code for AVX-512, for what many models do much of; and `finish` is called on each piece of `y` when it is
+/// computed.
 ///
 /// # Panics
 /// If a length is not the planned one.
-pub(crate) fn zip_then<A: Value, B: Value, Y: Value>(
+pub(crate) fn zip_wide<A: Value, B: Value, Y: Value>(
     ctx: Context,
     plan: &Broadcast,
     a: &[A],
@@ -111,11 +112,22 @@ pub(crate) fn zip_then<A: Value, B: Value, Y: Value>(
     f: impl Fn(A, B) -> Y + Sync,
     finish: &dyn Finish,
 ) {
+    zip_by(ctx, plan, a, b, y, Function { f, rows: zip_rows_wide }, finish);
+}
+
+fn zip_by<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y + Sync>(
+    ctx: Context,
+    plan: &Broadcast,
+    a: &[A],
+    b: &[B],
+    y: &mut [Y],
+    function: Function<A, B, Y, F>,
+    finish: &dyn Finish,
+) {
     assert_eq!([a.len(), b.len(), y.len()], plan.lens(), "operands and result have the planned shapes");
     let [(inner_a, a), (inner_b, b)] =
         [((plan.walk.inner.a, size_of::<A>()), cast_slice(a)), ((plan.walk.inner.b, size_of::<B>()), cast_slice(b))];
     let operands = [(inner_a, a), (inner_b, b)].map(|((step, size), data)| Operand { data, size, step, row: 0 });
-    let function = Function { f, types: PhantomData };
     let call = Call { ctx, plan, operands, size: size_of::<Y>(), function: &function, finish };
     call.run(cast_slice_mut(y));
 }
@@ -125,7 +137,8 @@ pub(crate) trait Finish: Sync {
     fn finish(&self, y: &mut [u8]);
 }
 
-struct Nothing;
+/// No more is done.
+pub(crate) struct Nothing;
 
 impl Finish for Nothing {
     fn finish(&self, _: &mut [u8]) {}
@@ -170,14 +183,17 @@ trait Rows: Sync {
     fn rows(&self, isa: Isa, operands: [Operand<'_>; 2], y: &mut [u8], len: usize);
 }
 
+/// [`zip_rows`] or [`zip_rows_wide`].
+type RowLoop<A, B, Y, F> = fn(Isa, &[A], usize, &[B], usize, &mut [Y], usize, &F);
+
 struct Function<A, B, Y, F> {
     f: F,
-    types: PhantomData<fn(A, B) -> Y>,
+    rows: RowLoop<A, B, Y, F>,
 }
 
 impl<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y + Sync> Rows for Function<A, B, Y, F> {
     fn rows(&self, isa: Isa, [a, b]: [Operand<'_>; 2], y: &mut [u8], len: usize) {
-        zip_rows(isa, cast_slice(a.data), a.row, cast_slice(b.data), b.row, cast_slice_mut(y), len, &self.f);
+        (self.rows)(isa, cast_slice(a.data), a.row, cast_slice(b.data), b.row, cast_slice_mut(y), len, &self.f);
     }
 }
 
@@ -187,11 +203,33 @@ multiversion! {
     fn zip_rows<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
         a: &[A], a_row: usize, b: &[B], b_row: usize, y: &mut [Y], len: usize, f: &F,
     ) {
-        for (row, y) in y.chunks_exact_mut(len).enumerate() {
-            let (a, b) = (&a[row * a_row..][..len], &b[row * b_row..][..len]);
-            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                *y = f(a, b);
-            }
+        each_row(a, a_row, b, b_row, y, len, f);
+    }
+}
+
+multiversion! {
+    /// The same for AVX-512 as well.
+    fn zip_rows_wide<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
+        a: &[A], a_row: usize, b: &[B], b_row: usize, y: &mut [Y], len: usize, f: &F,
+    ) {
+        each_row(a, a_row, b, b_row, y, len, f);
+    }
+}
+
+#[inline(always)]
+fn each_row<A: Value, B: Value, Y: Value>(
+    a: &[A],
+    a_row: usize,
+    b: &[B],
+    b_row: usize,
+    y: &mut [Y],
+    len: usize,
+    f: &impl Fn(A, B) -> Y,
+) {
+    for (row, y) in y.chunks_exact_mut(len).enumerate() {
+        let (a, b) = (&a[row * a_row..][..len], &b[row * b_row..][..len]);
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = f(a, b);
         }
     }
 }

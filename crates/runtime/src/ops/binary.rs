@@ -26,7 +26,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
             let activation = fused_activation(activation)?;
             let pieces = Pieces::new(a, b, |shape| Broadcast::new(shape, shape).map_err(refused))?;
             let overwrites = pieces.overwrites();
-            let kernel = Kernel::new(cx.avx2_name(DType::F32), move |context, mut io| {
+            let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
                 let done = pieces.run(context, inputs, y, |context, plan, a, b, y| {
                     op.forward(context, plan, activation, a, b, y);
