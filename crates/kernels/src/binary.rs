@@ -1,8 +1,9 @@
 //! Ops of two operands with broadcasting: ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE.
 
-use crate::broadcast::{self, Broadcast};
+use crate::broadcast::{self, Broadcast, Finish};
 use crate::dispatch::multiversion;
 use crate::{Activation, Context, Isa, Real};
+use std::marker::PhantomData;
 
 /// An op of two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,9 +121,21 @@ fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
     y: &mut [T],
     f: F,
 ) {
-    let serial = crate::Pool::serial();
-    let serial = Context { pool: &serial, isa: ctx.isa };
-    broadcast::zip(ctx, plan, a, b, y, f, |y| activation.apply_in_place(serial, y));
+    broadcast::zip_wide(ctx, plan, a, b, y, f, &Activated::<T> { activation, isa: ctx.isa, element: PhantomData });
+}
+
+struct Activated<T> {
+    activation: Activation,
+    isa: Isa,
+    element: PhantomData<fn(T)>,
+}
+
+impl<T: Real> Finish for Activated<T> {
+    fn finish(&self, y: &mut [u8]) {
+        let serial = crate::Pool::serial();
+        let ctx = Context { pool: &serial, isa: self.isa };
+        self.activation.apply_in_place::<T>(ctx, bytemuck::cast_slice_mut(y));
+    }
 }
 
 /// The gradient of operand `OPERAND`, summed in the order of the result's elements.

@@ -55,14 +55,13 @@ impl Comparison {
         of_a: impl Fn(T) -> K + Sync,
         of_b: impl Fn(T) -> K + Sync,
     ) {
-        let done = |_: &mut [u8]| {};
         match self {
-            Self::Equal => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) == of_b(b)), done),
-            Self::NotEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) != of_b(b)), done),
-            Self::Less => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) < of_b(b)), done),
-            Self::LessEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) <= of_b(b)), done),
-            Self::Greater => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) > of_b(b)), done),
-            Self::GreaterEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) >= of_b(b)), done),
+            Self::Equal => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) == of_b(b))),
+            Self::NotEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) != of_b(b))),
+            Self::Less => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) < of_b(b))),
+            Self::LessEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) <= of_b(b))),
+            Self::Greater => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) > of_b(b))),
+            Self::GreaterEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) >= of_b(b))),
         }
     }
 }
@@ -117,7 +116,7 @@ impl<T: Quantized> QuantizedComparison<T> {
 /// # Panics
 /// If a length is not the planned one.
 pub fn logical_and(ctx: Context, plan: &Broadcast, a: &[u8], b: &[u8], y: &mut [u8]) {
-    broadcast::zip(ctx, plan, a, b, y, |a: u8, b: u8| u8::from((a != 0) & (b != 0)), |_| {});
+    broadcast::zip(ctx, plan, a, b, y, |a: u8, b: u8| u8::from((a != 0) & (b != 0)));
 }
 
 /// y = a or b.
@@ -125,7 +124,7 @@ pub fn logical_and(ctx: Context, plan: &Broadcast, a: &[u8], b: &[u8], y: &mut [
 /// # Panics
 /// If a length is not the planned one.
 pub fn logical_or(ctx: Context, plan: &Broadcast, a: &[u8], b: &[u8], y: &mut [u8]) {
-    broadcast::zip(ctx, plan, a, b, y, |a: u8, b: u8| u8::from((a | b) != 0), |_| {});
+    broadcast::zip(ctx, plan, a, b, y, |a: u8, b: u8| u8::from((a | b) != 0));
 }
 
 /// y = not x.

@@ -3,7 +3,8 @@
 
 use crate::broadcast::Value;
 use crate::dispatch::multiversion;
-use crate::{Context, Real};
+use crate::{Context, Isa, Real};
+use bytemuck::{cast_slice, cast_slice_mut};
 
 /// An op of one operand.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,36 +76,36 @@ impl Unary {
         let c = T::from_f64;
         let (zero, one) = (T::ZERO, T::ONE);
         match self {
-            Self::Relu => map(ctx, x, y, move |x: T| if x < zero { zero } else { x }),
-            Self::Relu6 => map(ctx, x, y, move |x: T| clamp(x, zero, c(6.0))),
-            Self::ReluN1To1 => map(ctx, x, y, move |x: T| clamp(x, -one, one)),
+            Self::Relu => map_wide(ctx, x, y, move |x: T| if x < zero { zero } else { x }),
+            Self::Relu6 => map_wide(ctx, x, y, move |x: T| clamp(x, zero, c(6.0))),
+            Self::ReluN1To1 => map_wide(ctx, x, y, move |x: T| clamp(x, -one, one)),
             Self::LeakyRelu { alpha } => {
                 let alpha = c(f64::from(alpha));
-                map(ctx, x, y, move |x: T| if x < zero { x * alpha } else { x });
+                map_wide(ctx, x, y, move |x: T| if x < zero { x * alpha } else { x });
             }
-            Self::HardSwish => map(ctx, x, y, move |x: T| x * clamp(x + c(3.0), zero, c(6.0)) * c(1.0 / 6.0)),
-            Self::Logistic => map(ctx, x, y, |x: T| x.logistic()),
-            Self::Tanh => map(ctx, x, y, |x: T| x.tanh()),
-            Self::Gelu { approximate: false } => map(ctx, x, y, move |x: T| x * gelu_cdf(x)),
-            Self::Gelu { approximate: true } => map(ctx, x, y, move |x: T| {
+            Self::HardSwish => map_wide(ctx, x, y, move |x: T| x * clamp(x + c(3.0), zero, c(6.0)) * c(1.0 / 6.0)),
+            Self::Logistic => map_wide(ctx, x, y, |x: T| x.logistic()),
+            Self::Tanh => map_wide(ctx, x, y, |x: T| x.tanh()),
+            Self::Gelu { approximate: false } => map_wide(ctx, x, y, move |x: T| x * gelu_cdf(x)),
+            Self::Gelu { approximate: true } => map_wide(ctx, x, y, move |x: T| {
                 let inner = c(GELU_SCALE) * (x + c(GELU_CUBIC) * x * x * x);
                 c(0.5) * x * (one + inner.tanh())
             }),
-            Self::Elu => map(ctx, x, y, move |x: T| if x < zero { expm1(x) } else { x }),
-            Self::Exp => map(ctx, x, y, |x: T| x.exp()),
-            Self::Sqrt => map(ctx, x, y, |x: T| x.sqrt()),
-            Self::Rsqrt => map(ctx, x, y, move |x: T| one / x.sqrt()),
-            Self::Relu0To1 => map(ctx, x, y, move |x: T| clamp(x, zero, one)),
-            Self::Abs => map(ctx, x, y, |x: T| x.abs()),
-            Self::Neg => map(ctx, x, y, |x: T| -x),
-            Self::Square => map(ctx, x, y, |x: T| x * x),
-            Self::Log => map(ctx, x, y, |x: T| x.ln()),
-            Self::Sin => map(ctx, x, y, |x: T| x.sin()),
-            Self::Cos => map(ctx, x, y, |x: T| x.cos()),
-            Self::Floor => map(ctx, x, y, |x: T| x.floor()),
-            Self::Ceil => map(ctx, x, y, |x: T| x.ceil()),
-            Self::Round => map(ctx, x, y, |x: T| x.round_ties_even()),
-            Self::Sign => map(ctx, x, y, move |x: T| {
+            Self::Elu => map_wide(ctx, x, y, move |x: T| if x < zero { expm1(x) } else { x }),
+            Self::Exp => map_wide(ctx, x, y, |x: T| x.exp()),
+            Self::Sqrt => map_wide(ctx, x, y, |x: T| x.sqrt()),
+            Self::Rsqrt => map_wide(ctx, x, y, move |x: T| one / x.sqrt()),
+            Self::Relu0To1 => map_wide(ctx, x, y, move |x: T| clamp(x, zero, one)),
+            Self::Abs => map_wide(ctx, x, y, |x: T| x.abs()),
+            Self::Neg => map_wide(ctx, x, y, |x: T| -x),
+            Self::Square => map_wide(ctx, x, y, |x: T| x * x),
+            Self::Log => map_wide(ctx, x, y, |x: T| x.ln()),
+            Self::Sin => map_wide(ctx, x, y, |x: T| x.sin()),
+            Self::Cos => map_wide(ctx, x, y, |x: T| x.cos()),
+            Self::Floor => map_wide(ctx, x, y, |x: T| x.floor()),
+            Self::Ceil => map_wide(ctx, x, y, |x: T| x.ceil()),
+            Self::Round => map_wide(ctx, x, y, |x: T| x.round_ties_even()),
+            Self::Sign => map_wide(ctx, x, y, move |x: T| {
                 let x = if x > zero { one } else { x };
                 if x < zero { -one } else { x }
             }),
@@ -183,11 +184,42 @@ pub(crate) fn chunk_len(ctx: Context, len: usize) -> usize {
     ctx.pool.share(len, 1, 2 * 1024)
 }
 
-/// y = f(x), element by element, split over the pool.
+/// y = f(x), element by element, split over the pool. Without code for AVX-512, see [`multiversion`].
 pub(crate) fn map<A: Value, Y: Value, F: Fn(A) -> Y + Sync>(ctx: Context, x: &[A], y: &mut [Y], f: F) {
     assert_eq!(x.len(), y.len(), "operand and result have one shape");
-    let chunk = chunk_len(ctx, y.len());
-    ctx.pool.chunks_mut(y, chunk, |index, y| map_chunk(ctx.isa, &x[index.wrapping_mul(chunk)..][..y.len()], y, &f));
+    let chunk = Map { f, run: map_chunk::<A, Y, F> };
+    map_bytes(ctx, cast_slice(x), cast_slice_mut(y), [size_of::<A>(), size_of::<Y>()], &chunk);
+}
+
+/// The same with code for AVX-512, for what takes long to compute.
+pub(crate) fn map_wide<A: Value, Y: Value, F: Fn(A) -> Y + Sync>(ctx: Context, x: &[A], y: &mut [Y], f: F) {
+    assert_eq!(x.len(), y.len(), "operand and result have one shape");
+    let chunk = Map { f, run: map_chunk_wide::<A, Y, F> };
+    map_bytes(ctx, cast_slice(x), cast_slice_mut(y), [size_of::<A>(), size_of::<Y>()], &chunk);
+}
+
+/// A loop over a chunk of bytes, so that what calls it knows no element type and is compiled once.
+trait Chunk: Sync {
+    fn run(&self, isa: Isa, x: &[u8], y: &mut [u8]);
+}
+
+struct Map<A, Y, F> {
+    f: F,
+    run: fn(Isa, &[A], &mut [Y], &F),
+}
+
+impl<A: Value, Y: Value, F: Fn(A) -> Y + Sync> Chunk for Map<A, Y, F> {
+    fn run(&self, isa: Isa, x: &[u8], y: &mut [u8]) {
+        (self.run)(isa, cast_slice(x), cast_slice_mut(y), &self.f);
+    }
+}
+
+fn map_bytes(ctx: Context, x: &[u8], y: &mut [u8], [x_size, y_size]: [usize; 2], chunk: &dyn Chunk) {
+    let elements = chunk_len(ctx, y.len() / y_size);
+    ctx.pool.chunks_mut(y, elements * y_size, |index, y| {
+        let x = &x[index * elements * x_size..][..y.len() / y_size * x_size];
+        chunk.run(ctx.isa, x, y);
+    });
 }
 
 /// y = f(a, b), element by element, split over the pool.
@@ -201,7 +233,16 @@ pub(crate) fn zip<T: Real, F: Fn(T, T) -> T + Sync>(ctx: Context, a: &[T], b: &[
 }
 
 multiversion! {
-    pub(crate) fn map_chunk<A: Value, Y: Value, F: Fn(A) -> Y>(x: &[A], y: &mut [Y], f: &F) {
+    to avx2;
+    fn map_chunk<A: Value, Y: Value, F: Fn(A) -> Y>(x: &[A], y: &mut [Y], f: &F) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    }
+}
+
+multiversion! {
+    fn map_chunk_wide<A: Value, Y: Value, F: Fn(A) -> Y>(x: &[A], y: &mut [Y], f: &F) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = f(x);
         }

@@ -120,7 +120,7 @@ pub fn pow(ctx: Context, plan: &Broadcast, a: &[i32], b: &[i32], y: &mut [i32]) 
         }
         i64::from(a).checked_pow(exponent).and_then(|power| i32::try_from(power).ok()).unwrap_or(i32::MIN)
     };
-    broadcast::zip(ctx, plan, a, b, y, power, |_| {});
+    broadcast::zip(ctx, plan, a, b, y, power);
 }
 
 /// y = a / b, down to the next integer.
@@ -128,7 +128,7 @@ pub fn pow(ctx: Context, plan: &Broadcast, a: &[i32], b: &[i32], y: &mut [i32]) 
 /// # Panics
 /// If a length is not the planned one.
 pub fn floor_div<T: Integer>(ctx: Context, plan: &Broadcast, a: &[T], b: &[T], y: &mut [T]) {
-    broadcast::zip(ctx, plan, a, b, y, T::floor_div, |_| {});
+    broadcast::zip(ctx, plan, a, b, y, T::floor_div);
 }
 
 /// y = a - b floor(a / b).
@@ -136,7 +136,7 @@ pub fn floor_div<T: Integer>(ctx: Context, plan: &Broadcast, a: &[T], b: &[T], y
 /// # Panics
 /// If a length is not the planned one.
 pub fn floor_mod<T: Integer>(ctx: Context, plan: &Broadcast, a: &[T], b: &[T], y: &mut [T]) {
-    broadcast::zip(ctx, plan, a, b, y, T::floor_mod, |_| {});
+    broadcast::zip(ctx, plan, a, b, y, T::floor_mod);
 }
 
 impl Binary {
@@ -160,16 +160,15 @@ impl Binary {
             Activation::Relu6 => (T::ZERO, T::saturate(6)),
         };
         let clamp = move |x: T| x.max(min).min(max);
-        let done = |_: &mut [T]| {};
         match self {
-            Self::Add => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.add(b)), done),
-            Self::Sub => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.sub(b)), done),
-            Self::Mul => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.mul(b)), done),
-            Self::Div => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.div(b)), done),
-            Self::Maximum => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.max(b), done),
-            Self::Minimum => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.min(b), done),
+            Self::Add => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.add(b))),
+            Self::Sub => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.sub(b))),
+            Self::Mul => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.mul(b))),
+            Self::Div => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.div(b))),
+            Self::Maximum => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.max(b)),
+            Self::Minimum => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.min(b)),
             Self::SquaredDifference => {
-                broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.sub(b).mul(a.sub(b)), done);
+                broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.sub(b).mul(a.sub(b)));
             }
         }
     }

@@ -26,8 +26,20 @@ struct Team {
     busy: Mutex<()>,
 }
 
-/// What a call does, given the thread and the index of the task.
-type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
+/// What a call does. A trait of its own has one entry in its table, where each type behind a `dyn Fn` has three copies of its
+/// body there.
+trait Tasks: Sync {
+    /// Runs task `index` on `thread`.
+    fn run(&self, thread: usize, index: usize);
+}
+
+impl<F: Fn(usize, usize) + Sync> Tasks for F {
+    fn run(&self, thread: usize, index: usize) {
+        self(thread, index);
+    }
+}
+
+type Task<'a> = dyn Tasks + 'a;
 
 /// The task of a call.
 struct Job {
@@ -125,7 +137,7 @@ impl Shared {
                     if index >= end {
                         break;
                     }
-                    task(thread, index);
+                    task.run(thread, index);
                 }
             }
         };
@@ -197,7 +209,7 @@ impl Team {
 
     fn run(&self, tasks: usize, task: &Task<'_>) {
         let Ok(_busy) = self.busy.try_lock() else {
-            (0..tasks).for_each(|index| task(0, index));
+            (0..tasks).for_each(|index| task.run(0, index));
             return;
         };
         let shared = &*self.shared;
@@ -314,8 +326,8 @@ impl Pool {
     ///
     /// # Panics
     /// If a task panics, with its panic, after the others are done.
-    pub fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        self.run_on_threads(tasks, &|_, index| task(index));
+    pub fn run(&self, tasks: usize, task: &(impl Fn(usize) + Sync + ?Sized)) {
+        self.run_on_threads(tasks, &|_: usize, index: usize| task(index));
     }
 
     /// The same with the number of the thread, below [`Pool::threads`]: no two tasks of a call that run at the same time have
@@ -323,7 +335,7 @@ impl Pool {
     fn run_on_threads(&self, tasks: usize, task: &Task<'_>) {
         match &self.team {
             Some(team) if tasks > 1 => team.run(tasks, task),
-            _ => (0..tasks).for_each(|index| task(0, index)),
+            _ => (0..tasks).for_each(|index| task.run(0, index)),
         }
     }
 
@@ -346,7 +358,7 @@ impl Pool {
         let parts = if by_thread { self.threads() } else { tasks };
         assert!(scratch_chunk.checked_mul(parts).is_some_and(|len| len <= scratch.len()), "scratch for each chunk");
         let (data, scratch) = (Parts::new(data, chunk), Parts::new(scratch, scratch_chunk));
-        self.run_on_threads(tasks, &|thread, index| {
+        self.run_on_threads(tasks, &|thread: usize, index: usize| {
             let lent = if by_thread { thread } else { index };
             // SAFETY: both are borrowed until the call returns; it uses each index once, and each thread for one task at a time.
             task(index, unsafe { data.part(index) }, unsafe { scratch.part(lent) });

@@ -11,9 +11,9 @@ pub fn pow(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32]) 
     match b {
         &[exponent] if (1.0..=8.0).contains(&exponent) && exponent.fract() == 0.0 => {
             let exponent = exponent as u32;
-            broadcast::zip(ctx, plan, a, b, y, move |a: f32, _: f32| by_squaring(a, exponent), |_| {});
+            broadcast::zip(ctx, plan, a, b, y, move |a: f32, _: f32| by_squaring(a, exponent));
         }
-        _ => broadcast::zip(ctx, plan, a, b, y, libm::powf, |_| {}),
+        _ => broadcast::zip(ctx, plan, a, b, y, libm::powf),
     }
 }
 
@@ -40,7 +40,7 @@ fn by_squaring(base: f32, exponent: u32) -> f32 {
 /// If a length is not the planned one.
 pub fn floor_div(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32]) {
     let f = |a: f32, b: f32| (f64::from(a) / f64::from(b)).floor() as f32;
-    broadcast::zip(ctx, plan, a, b, y, f, |_| {});
+    broadcast::zip(ctx, plan, a, b, y, f);
 }
 
 /// y = what the division a / b, rounded down, leaves: exact, with the sign of b.
@@ -52,5 +52,5 @@ pub fn floor_mod(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [
         let rest = a % b;
         if rest != 0.0 && (b < 0.0) != (rest < 0.0) { rest + b } else { rest }
     };
-    broadcast::zip(ctx, plan, a, b, y, f, |_| {});
+    broadcast::zip(ctx, plan, a, b, y, f);
 }

@@ -9,7 +9,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 ///
 /// Every float kernel has a plain generic body; where a faster one exists for `f32`, [`Real::as_f32`] leads to it.
 pub trait Real:
-    Copy
+    bytemuck::Pod
     + Default
     + Debug
     + PartialOrd

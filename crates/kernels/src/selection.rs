@@ -1,7 +1,6 @@
 //! Ops that look for elements along an axis: ARG_MAX, ARG_MIN, TOPK_V2; and CUMSUM, which walks along one.
 
 use crate::Unsupported;
-use std::cmp::Ordering;
 
 /// A shape seen along one axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,46 +93,95 @@ impl AlongAxis {
     }
 }
 
-/// The `k` largest of each row of `size` elements in falling order, equal ones in order of position, NaN last
-/// (`is_greater` is never true of it): positions go to `scratch` and `positions`, values to `values`.
-///
-/// # Panics
-/// If `scratch` has not `size` elements, or the outputs no whole rows of `k`.
-pub fn top_k<T: Copy, P: TryFrom<usize> + Default>(
+/// Elements that TOPK_V2 takes.
+pub trait Ranked: bytemuck::Pod {
+    /// What is smaller the larger the value is, and the same for values that are equal; that of NaN is the largest.
+    fn rank(self) -> u64;
+}
+
+macro_rules! ranked {
+    ($($type:ident)*) => {$(
+        impl Ranked for $type {
+            #[inline(always)]
+            fn rank(self) -> u64 {
+                // The order of i64 is that of u64 with the sign flipped.
+                !(i64::from(self) as u64 ^ 1 << 63)
+            }
+        }
+    )*};
+}
+ranked!(i8 u8 i16 i32 i64);
+
+impl Ranked for f32 {
+    #[inline(always)]
+    fn rank(self) -> u64 {
+        // As of 0.0, -0.0 included, the bits of positive numbers rise with the numbers, those of negative ones fall.
+        let bits = (self + 0.0).to_bits();
+        let rising = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
+        if self.is_nan() { u64::MAX } else { u64::from(!rising) }
+    }
+}
+
+/// A planned TOPK_V2: all but reading elements is compiled once for all types.
+#[derive(Debug, Clone, Copy)]
+pub struct TopK {
     size: usize,
     k: usize,
-    input: &[T],
-    values: &mut [T],
-    positions: &mut [P],
-    scratch: &mut [u32],
-    is_greater: impl Fn(T, T) -> bool,
-    is_nan: impl Fn(T) -> bool,
-) {
-    assert_eq!(scratch.len(), size, "a row of positions");
-    if k == 0 || size == 0 {
-        return;
+    element: usize,
+    ranks: fn(&[u8], &mut [u64]),
+}
+
+impl TopK {
+    /// Plans finding the `k` largest of each row of `size` elements of type `T`; `None` for rows that are too long.
+    #[must_use]
+    pub fn new<T: Ranked>(size: usize, k: usize) -> Option<Self> {
+        u32::try_from(size).ok()?;
+        Some(Self { size, k, element: size_of::<T>(), ranks: ranks::<T> })
     }
-    let outputs = values.chunks_exact_mut(k).zip(positions.chunks_exact_mut(k));
-    for (row, (values, positions)) in input.chunks_exact(size).zip(outputs) {
-        scratch.iter_mut().zip(0..).for_each(|(slot, at)| *slot = at);
-        let order = |&a: &u32, &b: &u32| {
-            let (x, y) = (row[a as usize], row[b as usize]);
-            match (is_nan(x), is_nan(y)) {
-                (true, false) => Ordering::Greater,
-                (false, true) => Ordering::Less,
-                _ if is_greater(x, y) => Ordering::Less,
-                _ if is_greater(y, x) => Ordering::Greater,
-                _ => a.cmp(&b),
+
+    /// The numbers of ranks and of positions that a run needs as scratch.
+    #[must_use]
+    pub fn scratch_len(&self) -> usize {
+        self.size
+    }
+
+    /// The largest of each row in falling order, equal ones in order of position, NaN last: to `values`, in bytes as `input`,
+    /// and their positions to `visit(at, position)`, where `at` counts all results.
+    ///
+    /// # Panics
+    /// If a buffer of scratch is too short, or `values` holds no whole rows of `k`.
+    pub fn run(
+        &self,
+        input: &[u8],
+        values: &mut [u8],
+        (ranks, order): (&mut [u64], &mut [u32]),
+        visit: &mut dyn FnMut(usize, usize),
+    ) {
+        let Self { size, k, element, .. } = *self;
+        if k == 0 || size == 0 {
+            return;
+        }
+        let (ranks, order) = (&mut ranks[..size], &mut order[..size]);
+        let rows = input.chunks_exact(size * element).zip(values.chunks_exact_mut(k * element));
+        for (index, (row, values)) in rows.enumerate() {
+            (self.ranks)(row, ranks);
+            order.iter_mut().zip(0..).for_each(|(slot, at)| *slot = at);
+            let key = |&at: &u32| (ranks[at as usize], at);
+            if k < size {
+                order.select_nth_unstable_by_key(k - 1, key);
             }
-        };
-        if k < size {
-            scratch.select_nth_unstable_by(k - 1, order);
+            order[..k].sort_unstable_by_key(key);
+            for (nth, (value, &at)) in values.chunks_exact_mut(element).zip(&*order).enumerate() {
+                value.copy_from_slice(&row[at as usize * element..][..element]);
+                visit(index * k + nth, at as usize);
+            }
         }
-        scratch[..k].sort_unstable_by(order);
-        for ((value, position), &at) in values.iter_mut().zip(positions).zip(&scratch[..k]) {
-            *value = row[at as usize];
-            *position = P::try_from(at as usize).unwrap_or_default();
-        }
+    }
+}
+
+fn ranks<T: Ranked>(row: &[u8], ranks: &mut [u64]) {
+    for (rank, x) in ranks.iter_mut().zip(row.chunks_exact(size_of::<T>())) {
+        *rank = bytemuck::pod_read_unaligned::<T>(x).rank();
     }
 }
 
@@ -147,11 +195,22 @@ mod tests {
         let mut at = [9_i32; 2];
         along.position(&[1, 5, 5, 7, 2, 7], &mut at, |a, b| a > b);
         assert_eq!(at, [1, 0]);
-        let (mut values, mut positions) = ([0.0_f32; 3], [0_i32; 3]);
-        let row = [2.0, f32::NAN, 5.0, 2.0];
-        let is_nan = |x: f32| x.is_nan();
-        top_k(4, 3, &row, &mut values, &mut positions, &mut [0; 4], |a, b| a > b, is_nan);
+        let (mut values, mut positions) = ([0.0_f32; 3], [0; 3]);
+        let row = [2.0_f32, f32::NAN, 5.0, 2.0];
+        let top = TopK::new::<f32>(4, 3).unwrap();
+        let (input, output) = (bytemuck::cast_slice(&row), bytemuck::cast_slice_mut(&mut values));
+        top.run(input, output, (&mut [0; 4], &mut [0; 4]), &mut |at, position| positions[at] = position);
         assert_eq!((values, positions), ([5.0, 2.0, 2.0], [2, 0, 3]));
+    }
+
+    #[test]
+    fn ranks_order_as_the_values_do() {
+        let rising = [f32::NEG_INFINITY, f32::MIN, -1.0, -1e-45, 0.0, 1e-45, 1.0, f32::MAX, f32::INFINITY];
+        assert!(rising.is_sorted_by(|a, b| a.rank() > b.rank()));
+        assert_eq!(0.0_f32.rank(), (-0.0_f32).rank());
+        assert!(f32::NAN.rank() > f32::NEG_INFINITY.rank() && (-f32::NAN).rank() == f32::NAN.rank());
+        assert!([i64::MIN, -1, 0, 1, i64::MAX].is_sorted_by(|a, b| a.rank() > b.rank()));
+        assert!([-128_i8, -1, 0, 127].is_sorted_by(|a, b| a.rank() > b.rank()));
     }
 
     #[test]

@@ -47,7 +47,19 @@ enum Body {
     Control(Box<Control>),
 }
 
-type Plain = dyn Fn(Context<'_>, Io<'_>) -> Result<()> + Send;
+type Plain = dyn Run + Send;
+
+/// What a kernel does. A trait of its own has one entry in its table, where each type behind a `dyn Fn` has three copies of its
+/// body there.
+trait Run {
+    fn run(&self, context: Context<'_>, io: Io<'_>) -> Result<()>;
+}
+
+impl<F: Fn(Context<'_>, Io<'_>) -> Result<()>> Run for F {
+    fn run(&self, context: Context<'_>, io: Io<'_>) -> Result<()> {
+        self(context, io)
+    }
+}
 
 impl Kernel {
     /// A kernel that needs no scratch.
@@ -104,7 +116,7 @@ impl Kernel {
 
     pub(crate) fn run(&mut self, env: &mut Env<'_>, io: Io<'_>) -> Result<()> {
         match &mut self.body {
-            Body::Plain(body) => body(env.context, Io { then: self.then.as_ref(), ..io }),
+            Body::Plain(body) => body.run(env.context, Io { then: self.then.as_ref(), ..io }),
             Body::Control(control) => control.run(env, io),
         }
     }
@@ -112,7 +124,7 @@ impl Kernel {
     /// Runs what needs nothing but its inputs.
     pub(crate) fn run_plain(&self, context: Context<'_>, io: Io<'_>) -> Result<()> {
         match &self.body {
-            Body::Plain(body) => body(context, io),
+            Body::Plain(body) => body.run(context, io),
             Body::Control(_) => Err(Error::invalid("", "an op that runs subgraphs stands inside another")),
         }
     }

@@ -121,6 +121,15 @@ impl Isa {
         Self::ALL.iter().rev().copied().find(|isa| isa.is_available()).unwrap_or(Self::Scalar)
     }
 
+    /// What runs in its place where a kernel has no code for AVX-512: AVX2 there, elsewhere itself.
+    #[must_use]
+    pub fn up_to_avx2(self) -> Self {
+        match self {
+            Self::Avx512 | Self::Avx512Vnni => Self::Avx2,
+            isa => isa,
+        }
+    }
+
     /// The instruction sets of this CPU, the plainest first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|isa| isa.is_available())
@@ -169,7 +178,7 @@ mod tests {
     #[test]
     fn detected_is_available_and_needs_no_more_than_it_lists() {
         let best = Isa::detect();
-        assert!(best.is_available());
+        assert!(best.is_available() && best.up_to_avx2().is_available());
         assert!(Isa::available().any(|isa| isa == best));
         assert!(Isa::available().next() == Some(Isa::Scalar));
     }

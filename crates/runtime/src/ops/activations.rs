@@ -49,7 +49,7 @@ pub(super) fn plan_signed(cx: &NodeContext<'_>, op: IntegerUnary) -> Result<Kern
 }
 
 fn plan_integer<T: Integer>(cx: &NodeContext<'_>, op: IntegerUnary) -> Result<Kernel> {
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         op.forward(context, inputs.get(0), y);
         Ok(())
@@ -60,7 +60,7 @@ pub(super) fn plan_logical_not(cx: &NodeContext<'_>) -> Result<Kernel> {
     if (cx.input(0)?.dtype, cx.output()?.dtype) != (DType::Bool, DType::Bool) {
         return Err(cx.no_kernel());
     }
-    Ok(Kernel::new(cx.kernel_name(DType::Bool), |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(DType::Bool), |context, mut io| {
         let (inputs, y) = io.split::<u8>();
         logical_not(context, inputs.get(0), y);
         Ok(())

@@ -130,12 +130,12 @@ pub(super) fn plan_add_n(cx: &NodeContext<'_>) -> Result<Kernel> {
         }
     }
     match dtype {
-        DType::F32 => Ok(Kernel::new(cx.kernel_name(dtype), move |_, mut io| {
+        DType::F32 => Ok(Kernel::new(cx.scalar_name(dtype), move |_, mut io| {
             let (inputs, y) = io.split::<f32>();
             add_n(y, (0..operands).map(|index| inputs.get(index)), |a, b| a + b);
             Ok(())
         })),
-        DType::I32 => Ok(Kernel::new(cx.kernel_name(dtype), move |_, mut io| {
+        DType::I32 => Ok(Kernel::new(cx.scalar_name(dtype), move |_, mut io| {
             let (inputs, y) = io.split::<i32>();
             add_n(y, (0..operands).map(|index| inputs.get(index)), i32::wrapping_add);
             Ok(())
@@ -147,7 +147,7 @@ pub(super) fn plan_add_n(cx: &NodeContext<'_>) -> Result<Kernel> {
 fn plan_integer<T: Integer>(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let activation = clamp(activation)?;
     let plan = Broadcast::new(&cx.input(0)?.shape, &cx.input(1)?.shape).map_err(refused)?;
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         if op == Binary::Div {
             check_divisors(inputs.get(1), T::ZERO)?;

@@ -2,7 +2,8 @@
 
 use half::{bf16, f16};
 use litesmith_graph::{DType, Result};
-use litesmith_kernels::cast::{Number, Truth, cast};
+use litesmith_kernels::Isa;
+use litesmith_kernels::cast::{From, Number, Truth, cast};
 use litesmith_kernels::packed::Packed;
 
 use super::NodeContext;
@@ -13,51 +14,74 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
     match input {
         DType::F32 if packed(output).is_some() => plan_pack(cx),
         DType::I4 | DType::U4 | DType::I2 => plan_unpack(cx),
-        DType::F32 => plan_from::<f32>(cx),
-        DType::F64 => plan_from::<f64>(cx),
-        DType::F16 => plan_from::<f16>(cx),
-        DType::BF16 => plan_from::<bf16>(cx),
-        DType::I8 => plan_from::<i8>(cx),
-        DType::U8 => plan_from::<u8>(cx),
-        DType::I16 => plan_from::<i16>(cx),
-        DType::U16 => plan_from::<u16>(cx),
-        DType::I32 => plan_from::<i32>(cx),
-        DType::U32 => plan_from::<u32>(cx),
-        DType::I64 => plan_from::<i64>(cx),
-        DType::Bool => plan_from::<Truth>(cx),
-        _ => Err(cx.no_kernel()),
-    }
-}
-
-fn plan_from<A: Number>(cx: &NodeContext<'_>) -> Result<Kernel> {
-    match cx.output()?.dtype {
-        DType::F32 => kernel::<A, f32>(cx),
-        DType::F64 => kernel::<A, f64>(cx),
-        DType::F16 => kernel::<A, f16>(cx),
-        DType::BF16 => kernel::<A, bf16>(cx),
-        DType::I8 => kernel::<A, i8>(cx),
-        DType::U8 => kernel::<A, u8>(cx),
-        DType::I16 => kernel::<A, i16>(cx),
-        DType::U16 => kernel::<A, u16>(cx),
-        DType::I32 => kernel::<A, i32>(cx),
-        DType::U32 => kernel::<A, u32>(cx),
-        DType::I64 => kernel::<A, i64>(cx),
-        DType::Bool => kernel::<A, Truth>(cx),
-        _ => Err(cx.no_kernel()),
+        _ => match (input, output) {
+            // A model spends time in these: pictures, weights, and what a comparison counts.
+            (DType::I8, DType::F32) => kernel::<i8, f32>(cx),
+            (DType::U8, DType::F32) => kernel::<u8, f32>(cx),
+            (DType::I16, DType::F32) => kernel::<i16, f32>(cx),
+            (DType::I32, DType::F32) => kernel::<i32, f32>(cx),
+            (DType::F16, DType::F32) => kernel::<f16, f32>(cx),
+            (DType::Bool, DType::F32) => kernel::<Truth, f32>(cx),
+            (DType::F32, DType::I8) => kernel::<f32, i8>(cx),
+            (DType::F32, DType::U8) => kernel::<f32, u8>(cx),
+            (DType::F32, DType::I16) => kernel::<f32, i16>(cx),
+            (DType::F32, DType::I32) => kernel::<f32, i32>(cx),
+            (DType::F32, DType::F16) => kernel::<f32, f16>(cx),
+            (DType::F32, DType::Bool) => kernel::<f32, Truth>(cx),
+            _ => plan_detour(cx),
+        },
     }
 }
 
 fn kernel<A: Number, B: Number>(cx: &NodeContext<'_>) -> Result<Kernel> {
-    Ok(Kernel::new(name(cx)?, |context, mut io| {
+    Ok(Kernel::new(name(cx, cx.isa.up_to_avx2())?, |context, mut io| {
         let (inputs, y) = io.split::<B>();
         cast::<A, B>(context, inputs.get(0), y);
         Ok(())
     }))
 }
 
+fn plan_detour(cx: &NodeContext<'_>) -> Result<Kernel> {
+    let from = match cx.input(0)?.dtype {
+        DType::F32 => From::of::<f32>(),
+        DType::F64 => From::of::<f64>(),
+        DType::F16 => From::of::<f16>(),
+        DType::BF16 => From::of::<bf16>(),
+        DType::I8 => From::of::<i8>(),
+        DType::U8 => From::of::<u8>(),
+        DType::I16 => From::of::<i16>(),
+        DType::U16 => From::of::<u16>(),
+        DType::I32 => From::of::<i32>(),
+        DType::U32 => From::of::<u32>(),
+        DType::I64 => From::of::<i64>(),
+        DType::Bool => From::of::<Truth>(),
+        _ => return Err(cx.no_kernel()),
+    };
+    let detour = match cx.output()?.dtype {
+        DType::F32 => from.to::<f32>(),
+        DType::F64 => from.to::<f64>(),
+        DType::F16 => from.to::<f16>(),
+        DType::BF16 => from.to::<bf16>(),
+        DType::I8 => from.to::<i8>(),
+        DType::U8 => from.to::<u8>(),
+        DType::I16 => from.to::<i16>(),
+        DType::U16 => from.to::<u16>(),
+        DType::I32 => from.to::<i32>(),
+        DType::U32 => from.to::<u32>(),
+        DType::I64 => from.to::<i64>(),
+        DType::Bool => from.to::<Truth>(),
+        _ => return Err(cx.no_kernel()),
+    };
+    Ok(Kernel::new(name(cx, Isa::Scalar)?, move |context, mut io| {
+        let (inputs, y) = io.split::<u8>();
+        detour.run(context, inputs.get(0), y);
+        Ok(())
+    }))
+}
+
 /// `cast/float32_int8/avx2`.
-fn name(cx: &NodeContext<'_>) -> Result<String> {
-    Ok(format!("{}/{}_{}/{}", cx.node.op.snake_name(), cx.input(0)?.dtype, cx.output()?.dtype, cx.isa))
+fn name(cx: &NodeContext<'_>, isa: Isa) -> Result<String> {
+    Ok(format!("{}/{}_{}/{isa}", cx.node.op.snake_name(), cx.input(0)?.dtype, cx.output()?.dtype))
 }
 
 /// How elements of less than a byte are packed.
@@ -74,7 +98,7 @@ pub(super) fn packed(dtype: DType) -> Option<Packed> {
 fn plan_pack(cx: &NodeContext<'_>) -> Result<Kernel> {
     let Some(packed) = packed(cx.output()?.dtype) else { return Err(cx.no_kernel()) };
     let (min, max) = packed.range();
-    Ok(Kernel::new(name(cx)?, move |_, mut io| {
+    Ok(Kernel::new(name(cx, Isa::Scalar)?, move |_, mut io| {
         let (inputs, y) = io.split::<u8>();
         let values = inputs.get::<f32>(0);
         packed.pack(values.iter().map(|&value| (value as i32).clamp(min, max)), y);
@@ -87,7 +111,7 @@ fn plan_unpack(cx: &NodeContext<'_>) -> Result<Kernel> {
     let (Some(packed), DType::F32) = (packed(cx.input(0)?.dtype), cx.output()?.dtype) else {
         return Err(cx.no_kernel());
     };
-    Ok(Kernel::new(name(cx)?, move |_, mut io| {
+    Ok(Kernel::new(name(cx, Isa::Scalar)?, move |_, mut io| {
         let (inputs, y) = io.split::<f32>();
         let bytes = inputs.get::<u8>(0);
         y.iter_mut().enumerate().for_each(|(index, y)| *y = packed.get(bytes, index) as f32);

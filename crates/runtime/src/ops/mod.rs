@@ -280,6 +280,20 @@ impl<'a> NodeContext<'a> {
 
     /// The name of a kernel for elements of this type: op, type, instruction set.
     pub(crate) fn kernel_name(&self, dtype: DType) -> String {
+        self.name_on(dtype, self.isa)
+    }
+
+    /// The same of a kernel that has no code for AVX-512 and takes that for AVX2 instead.
+    pub(crate) fn avx2_name(&self, dtype: DType) -> String {
+        self.name_on(dtype, self.isa.up_to_avx2())
+    }
+
+    /// The same of a kernel that is compiled for no instruction set in particular.
+    pub(crate) fn scalar_name(&self, dtype: DType) -> String {
+        self.name_on(dtype, Isa::Scalar)
+    }
+
+    fn name_on(&self, dtype: DType, isa: Isa) -> String {
         let short = match dtype {
             DType::F32 => "f32",
             DType::I8 => "i8",
@@ -287,7 +301,7 @@ impl<'a> NodeContext<'a> {
             DType::I16 => "i16",
             other => other.name(),
         };
-        format!("{}/{short}/{}", self.node.op.snake_name(), self.isa)
+        format!("{}/{short}/{isa}", self.node.op.snake_name())
     }
 
     /// The name of a kernel of float activations and int8 weights.

@@ -22,7 +22,7 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
         (DType::I32, DType::I16) => plan_narrow::<i16>(cx),
         (DType::I16, DType::I32) => {
             let requantize = wide(cx)?;
-            Ok(Kernel::new(cx.kernel_name(DType::I32), move |context, mut io| {
+            Ok(Kernel::new(cx.avx2_name(DType::I32), move |context, mut io| {
                 let (inputs, y) = io.split();
                 requantize.widen(context, inputs.get(0), y);
                 Ok(())
@@ -110,7 +110,7 @@ fn wide(cx: &NodeContext<'_>) -> Result<WideRequantize> {
 
 fn plan_narrow<T: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
     let requantize = wide(cx)?;
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         requantize.narrow(context, inputs.get(0), y);
         Ok(())

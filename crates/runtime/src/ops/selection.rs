@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Result, ops::Cumsum, ops::resolve_axis};
-use litesmith_kernels::selection::{AlongAxis, top_k};
+use litesmith_kernels::selection::{AlongAxis, TopK};
 
 use super::{NodeContext, refused};
 use crate::kernel::Kernel;
@@ -42,7 +42,7 @@ fn position_to<T: Pod + PartialOrd, P: Pod + TryFrom<usize> + Default>(
     largest: bool,
 ) -> Result<Kernel> {
     let along = along_axis(cx)?;
-    Ok(Kernel::new(cx.kernel_name(cx.input(0)?.dtype), move |_, mut io| {
+    Ok(Kernel::new(cx.scalar_name(cx.input(0)?.dtype), move |_, mut io| {
         let (inputs, y) = io.split::<P>();
         let x = inputs.get::<T>(0);
         if largest {
@@ -55,52 +55,49 @@ fn position_to<T: Pod + PartialOrd, P: Pod + TryFrom<usize> + Default>(
 }
 
 pub(super) fn plan_top_k(cx: &NodeContext<'_>) -> Result<Kernel> {
-    match cx.input(0)?.dtype {
-        DType::F32 => top_k_of::<f32>(cx, |x| x.is_nan()),
-        DType::U8 => top_k_of::<u8>(cx, |_| false),
-        DType::I8 => top_k_of::<i8>(cx, |_| false),
-        DType::I16 => top_k_of::<i16>(cx, |_| false),
-        DType::I32 => top_k_of::<i32>(cx, |_| false),
-        DType::I64 => top_k_of::<i64>(cx, |_| false),
-        _ => Err(cx.no_kernel()),
-    }
-}
-
-fn top_k_of<T: Pod + PartialOrd>(cx: &NodeContext<'_>, is_nan: fn(T) -> bool) -> Result<Kernel> {
-    let positions = cx.node.outputs.get(1).map(|&id| cx.graph.tensor(id).dtype);
-    match positions {
-        Some(DType::I32) => top_k_to::<T, i32>(cx, is_nan),
-        Some(DType::I16) => top_k_to::<T, i16>(cx, is_nan),
-        _ => Err(cx.no_kernel()),
-    }
-}
-
-fn top_k_to<T: Pod + PartialOrd, P: Pod + TryFrom<usize> + Default>(
-    cx: &NodeContext<'_>,
-    is_nan: fn(T) -> bool,
-) -> Result<Kernel> {
     let (input, output) = (cx.input(0)?, cx.output()?);
     let last = |shape: &[usize]| shape.last().copied().unwrap_or(0);
     let (size, k) = (last(&input.shape), last(&output.shape));
-    if input.dtype != output.dtype || u32::try_from(size).is_err() {
+    let top = match input.dtype {
+        DType::F32 => TopK::new::<f32>(size, k),
+        DType::U8 => TopK::new::<u8>(size, k),
+        DType::I8 => TopK::new::<i8>(size, k),
+        DType::I16 => TopK::new::<i16>(size, k),
+        DType::I32 => TopK::new::<i32>(size, k),
+        DType::I64 => TopK::new::<i64>(size, k),
+        _ => None,
+    };
+    let positions = cx.node.outputs.get(1).map(|&id| cx.graph.tensor(id).dtype);
+    let (Some(top), true, Some(DType::I32 | DType::I16)) = (top, input.dtype == output.dtype, positions) else {
         return Err(cx.no_kernel());
-    }
-    let kernel = Kernel::new(cx.kernel_name(input.dtype), move |_, io| {
+    };
+    let narrow = positions == Some(DType::I16);
+    let len = top.scratch_len();
+    let kernel = Kernel::new(cx.scalar_name(input.dtype), move |_, io| {
         if let [values, positions, ..] = io.outputs {
-            let values = &mut values.as_mut_slice::<T>()[..io.output_bytes[0] / size_of::<T>()];
-            let positions = &mut positions.as_mut_slice::<P>()[..io.output_bytes[1] / size_of::<P>()];
-            let scratch = &mut io.scratch.as_mut_slice::<u32>()[..size];
-            top_k(size, k, io.inputs.get(0), values, positions, scratch, |a: T, b: T| a > b, is_nan);
+            let values = &mut values.as_mut_slice::<u8>()[..io.output_bytes[0]];
+            let (ranks, order) = io.scratch.as_mut_slice::<u64>().split_at_mut(len);
+            let scratch = (ranks, bytemuck::cast_slice_mut(order));
+            let x = io.inputs.get(0);
+            // What does not fit is 0.
+            if narrow {
+                let positions = positions.as_mut_slice::<i16>();
+                top.run(x, values, scratch, &mut |at, place| positions[at] = i16::try_from(place).unwrap_or(0));
+            } else {
+                let positions = positions.as_mut_slice::<i32>();
+                top.run(x, values, scratch, &mut |at, place| positions[at] = i32::try_from(place).unwrap_or(0));
+            }
         }
         Ok(())
     });
-    Ok(kernel.with_scratch(size.saturating_mul(size_of::<u32>())))
+    // As many u64 and u32, the latter in whole u64.
+    Ok(kernel.with_scratch((len + len.div_ceil(2)).saturating_mul(size_of::<u64>())))
 }
 
 pub(super) fn plan_cumsum(cx: &NodeContext<'_>, op: &Cumsum) -> Result<Kernel> {
     let along = along_axis(cx)?;
     let how = [op.exclusive, op.reverse];
-    let name = cx.kernel_name(cx.output()?.dtype);
+    let name = cx.scalar_name(cx.output()?.dtype);
     match (cx.input(0)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32) => Ok(Kernel::new(name, move |_, mut io| {
             let (inputs, y) = io.split();
