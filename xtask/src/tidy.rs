@@ -13,7 +13,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("runtime", &["graph", "kernels"]),
     ("data", &["graph"]),
     ("train", &["graph", "kernels", "runtime", "data"]),
-    ("compress", &["graph", "tflite", "runtime", "data", "train", "measure"]),
+    ("compress", &["graph", "tflite", "kernels", "runtime", "data", "train", "measure"]),
     ("measure", &["graph", "tflite", "runtime", "data"]),
     ("litesmith", &["graph", "tflite", "kernels", "runtime", "data", "train", "compress", "measure"]),
     ("cli", &["litesmith"]),

@@ -188,7 +188,8 @@ fn every_strategy_ends_with_max_trials_and_the_seed_decides() {
         assert!(first.trials.iter().all(|trial| trial.accuracy <= best), "{strategy}");
     }
     let seeded = |seed| {
-        let config = TuneConfig { seed, ..hopeless("random", 8) };
+        let mut config = hopeless("random", 8);
+        config.seed = seed;
         let report = place.tune(network(), &config, &format!("seed{seed}.tflite")).unwrap();
         let chosen = |trial: &litesmith::tune::Trial| (trial.settings.clone(), trial.config.rules.clone());
         report.trials.iter().map(chosen).collect::<Vec<_>>()
@@ -220,10 +221,13 @@ fn a_resumed_run_ends_where_the_uninterrupted_one_does() {
     assert!(whole.trials.len() > 4, "{}", whole.trials.len());
     let exit = "  exit_policy: {max_trials: 3}\n";
     let workspace = Some(place.path("work"));
-    let part = TuneConfig { workspace: workspace.clone(), ..config("basic", exit) };
+    let mut part = config("basic", exit);
+    part.workspace.clone_from(&workspace);
     let part = place.tune(&model, &part, "part.tflite").unwrap();
     assert_eq!(part.trials.len(), 3);
-    let resumed = TuneConfig { workspace: workspace.clone(), resume: workspace.clone(), ..config("basic", "") };
+    let mut resumed = config("basic", "");
+    resumed.workspace.clone_from(&workspace);
+    resumed.resume.clone_from(&workspace);
     let rest = place.tune(&model, &resumed, "rest.tflite").unwrap();
     assert_eq!(outcome(&rest), outcome(&whole));
     assert_eq!((rest.best, rest.ended), (whole.best, whole.ended));
@@ -238,7 +242,8 @@ fn a_resumed_run_ends_where_the_uninterrupted_one_does() {
 
     let other = place.tune(network(), &resumed, "other.tflite").unwrap_err().to_string();
     assert!(other.contains("another model"), "{other}");
-    let begun = TuneConfig { workspace, ..config("basic", "") };
+    let mut begun = config("basic", "");
+    begun.workspace = workspace;
     let begun = place.tune(&model, &begun, "begun.tflite").unwrap_err();
     assert!(begun.hint().unwrap().contains("tuning.workspace.resume"), "{begun}");
 }

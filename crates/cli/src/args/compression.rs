@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{DataArgs, OutArgs, RuntimeArgs, percent, seconds, share};
+use super::{DataArgs, OutArgs, RuntimeArgs, explained, percent, seconds, share};
 
 /// Find the layer that breaks a quantized model's accuracy: each layer's error against the float model, and its own share of it
 #[derive(Debug, Args)]

@@ -463,9 +463,9 @@ impl<'a> Reader<'a> {
             let side = || -> Result<(usize, usize)> {
                 let expected = "one size or height and width in pixels";
                 let value = value.at("size").ok_or_else(|| Error::invalid(place(value, &path), "it has no size"))?;
-                match numbers(value, &path, expected)?.as_slice() {
-                    &[side] if side > 0 => Ok((side, side)),
-                    &[height, width] if height > 0 && width > 0 => Ok((height, width)),
+                match *numbers(value, &path, expected)?.as_slice() {
+                    [side] if side > 0 => Ok((side, side)),
+                    [height, width] if height > 0 && width > 0 => Ok((height, width)),
                     _ => Err(wrong(value, &path, expected)),
                 }
             };
