@@ -171,6 +171,9 @@ pub(crate) struct TrainArgs {
     /// Share of each target spread evenly over the classes
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) label_smoothing: Option<f64>,
+    /// Float or quantized model to learn from besides the labels (distillation)
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub(crate) teacher: Option<PathBuf>,
     /// Share of an average of the weights that each update keeps; the average is exported
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) ema: Option<f64>,

@@ -23,6 +23,7 @@ mod predictor;
 pub mod progress;
 mod quantize;
 pub mod raw;
+mod teacher;
 mod training;
 
 use std::path::Path;
@@ -43,6 +44,7 @@ pub use predictor::Predictor;
 pub use quantize::{CalibrateOptions, calibrate_on, quantize_on};
 /// What serialises to JSON.
 pub use serde::Serialize;
+pub use teacher::TeacherModel;
 pub use training::{TrainJob, Trained, load_architecture, preprocess_for, train_data, train_model};
 
 /// Loads a `.tflite` file.

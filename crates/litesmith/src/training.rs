@@ -2,18 +2,20 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use litesmith_data::{Preprocess, Split};
 use litesmith_graph::{ColorSpace, Error, Graph, Metadata, Model, Normalization, Result, TensorMetadata};
 use litesmith_measure::{EpochRecord, Fact, Stopwatch, Training, format, peak_rss_bytes};
+use litesmith_runtime::SessionOptions;
 use litesmith_train::arch::Architecture;
 use litesmith_train::zoo::{ZOO, ZooSpec};
 use litesmith_train::{
-    JsonLines, Loss, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
+    Distill, JsonLines, Loss, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
 };
 
-use crate::files;
 use crate::progress::{Progress, Stage};
+use crate::{TeacherModel, files, load_model};
 
 /// What to train, how, and on what.
 pub struct TrainJob<'a> {
@@ -98,13 +100,17 @@ fn check_classes(graph: &Graph, loss: Loss, split: &Split, progress: &mut dyn Pr
     Ok(())
 }
 
-/// Trains and exports.
+/// Trains and exports. A teacher that the configuration names is read from its file.
 ///
 /// # Errors
 /// Those of [`Trainer::new`], [`Trainer::resume`] and [`Trainer::train`]; [`Error::Io`] when metrics cannot be written.
 pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Trained> {
-    let TrainJob { name, graph, config, options, data, resume, metrics } = job;
+    let TrainJob { name, graph, config, mut options, data, resume, metrics } = job;
+    config.check()?;
     check_classes(graph, config.loss, &data.train, progress)?;
+    if let (Some(distill), None) = (&config.distill, &options.teacher) {
+        options.teacher = Some(Arc::new(Mutex::new(load_teacher(distill, &options, data, progress)?)));
+    }
     let mut trainer = match resume {
         Some(path) => Trainer::resume(graph, config, options, path)?,
         None => Trainer::new(graph, config, options)?,
@@ -136,6 +142,29 @@ pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Tra
         configuration: configuration(trainer.config()),
     };
     Ok(Trained { model, report, training })
+}
+
+/// The teacher that the configuration names, which runs as training does. Other names for the classes than the data's are
+/// worth a word.
+fn load_teacher(
+    distill: &Distill,
+    options: &TrainOptions,
+    data: &TrainData,
+    progress: &mut dyn Progress,
+) -> Result<TeacherModel> {
+    let path = distill.teacher.as_ref().ok_or_else(|| {
+        Error::invalid("distill", "no teacher is named").with_hint("teacher = \"FILE.tflite\", or --teacher FILE")
+    })?;
+    let model = load_model(path)?.model;
+    let labels = model.metadata.outputs.first().map(|output| output.labels.as_slice()).unwrap_or_default();
+    if !labels.is_empty() && labels != data.train.classes() {
+        progress.note(&format!("warning: {} has other names for the classes than the data", path.display()));
+    }
+    let mut session = SessionOptions { isa: options.isa, ..SessionOptions::default() };
+    if options.threads > 0 {
+        session.threads = options.threads;
+    }
+    TeacherModel::new(&model, session, Some(data.preprocess.shape())).map_err(|error| error.at(path.display()))
 }
 
 /// Metadata that says what goes in and what comes out: normalisation, colours, names of the classes.
@@ -186,7 +215,7 @@ fn record(epoch: &litesmith_train::EpochRecord) -> EpochRecord {
 /// The settings that differ from the defaults of another run most often, for people.
 fn configuration(config: &TrainConfig) -> Vec<Fact> {
     let rate = config.learning_rate.unwrap_or_else(|| config.optimizer.default_learning_rate());
-    vec![
+    let mut facts = vec![
         Fact::new("optimizer", to_words(&config.optimizer)),
         Fact::new("learning rate", rate),
         Fact::new("schedule", to_words(&config.schedule)),
@@ -194,7 +223,11 @@ fn configuration(config: &TrainConfig) -> Vec<Fact> {
         Fact::new("epochs", config.epochs),
         Fact::new("augmentation", to_words(&config.augment)),
         Fact::new("seed", config.seed),
-    ]
+    ];
+    if let Some(distill) = &config.distill {
+        facts.push(Fact::new("distillation", to_words(distill)));
+    }
+    facts
 }
 
 /// A setting as the configuration file writes it, on one line.

@@ -4,7 +4,7 @@ use litesmith_data::Augment;
 use litesmith_graph::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{Loss, Optimizer, Schedule};
+use crate::{Distill, Loss, Optimizer, Schedule};
 
 /// How to train, as a TOML or JSON file may say it. What is left out has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,9 @@ pub struct TrainConfig {
     /// fake quantization for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qat: Option<Qat>,
+    /// Learns from a teacher besides from labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distill: Option<Distill>,
 }
 
 /// Quantization-aware training: weights and activations are rounded as the integer model will round them, while they
@@ -187,6 +190,7 @@ impl Default for TrainConfig {
             drop_last: false,
             loader_threads: 1,
             qat: None,
+            distill: None,
         }
     }
 }
@@ -312,6 +316,9 @@ impl TrainConfig {
         }
         if let Some(qat) = &self.qat {
             qat.check()?;
+        }
+        if let Some(distill) = &self.distill {
+            distill.check(self.loss)?;
         }
         self.optimizer.check()?;
         self.schedule.check()?;

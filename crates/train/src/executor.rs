@@ -61,6 +61,8 @@ pub(crate) struct BatchView<'a, T> {
     pub(crate) given: &'a [&'a [T]],
     pub(crate) samples: usize,
     pub(crate) targets: Targets<'a>,
+    /// A teacher's scores, as many as the network's outputs; none without a teacher.
+    pub(crate) teacher: &'a [f32],
 }
 
 impl<T: Real> Executor<T> {
@@ -264,6 +266,12 @@ impl<T: Real> Executor<T> {
                 ),
             )
             .with_hint("do the data's classes match the network's outputs?"));
+        }
+        if !batch.teacher.is_empty() && batch.teacher.len() != batch.samples * outputs {
+            return Err(Error::invalid(
+                "teacher",
+                format!("got {} scores for {} samples of {outputs} outputs", batch.teacher.len(), batch.samples),
+            ));
         }
         if let (Targets::Classes(classes), true) = (batch.targets, outputs > 1)
             && let Some(class) = classes.iter().find(|class| **class as usize >= outputs)
@@ -559,8 +567,12 @@ impl<T: Real> ShardRun<'_, T> {
             (Some(_), Some(buffer)) => Some(&mut gradients[buffer][..len]),
             _ => None,
         };
+        let teacher = match batch.teacher {
+            [] => &[],
+            scores => &scores[self.samples.start * width..self.samples.end * width],
+        };
         let scale = 1.0 / batch.samples as f64;
-        self.result.sums = self.run.objective.evaluate(logits, width, targets, scale, gradient);
+        self.result.sums = self.run.objective.evaluate(logits, width, targets, teacher, scale, gradient);
         if let Some(outputs) = outputs {
             lock(outputs)[self.samples.start * width..self.samples.end * width].copy_from_slice(logits);
         }

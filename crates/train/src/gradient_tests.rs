@@ -8,6 +8,7 @@ use crate::executor::{BatchView, Executor};
 use crate::loss::{Loss, Objective, Targets};
 use crate::random::Stream;
 
+mod distill;
 mod fake_quantize;
 mod rearrange;
 
@@ -54,12 +55,12 @@ impl Case {
         let width: usize = self.graph.tensor(output.unwrap()).shape.iter().product();
         let stream = self.stream.for_number(1_000_000);
         let targets: Vec<f32> = (0..(samples * width) as u64).map(|index| stream.normal(index) as f32).collect();
-        check_gradients(&self.graph, samples, &objective, Targets::Dense(&targets));
+        check_gradients(&self.graph, samples, &objective, Targets::Dense(&targets), &[]);
     }
 }
 
 /// Compares the gradients of all trainable variables and inputs with central differences.
-fn check_gradients(graph: &Graph, samples: usize, objective: &Objective, targets: Targets<'_>) {
+fn check_gradients(graph: &Graph, samples: usize, objective: &Objective, targets: Targets<'_>, teacher: &[f32]) {
     let pool = Pool::serial();
     let mut executor = Executor::<f64>::new(graph, Isa::Scalar, true).unwrap();
     let (mut trainable, moving) = executor.program.initial_variables().unwrap();
@@ -75,7 +76,7 @@ fn check_gradients(graph: &Graph, samples: usize, objective: &Objective, targets
     let mut loss = |trainable: &[f64], given: &[Vec<f64>]| {
         executor.prepare(&pool, trainable, &moving);
         let views: Vec<&[f64]> = given.iter().map(Vec::as_slice).collect();
-        let batch = BatchView { given: &views, samples, targets };
+        let batch = BatchView { given: &views, samples, targets, teacher };
         let sums = executor.train(&pool, trainable, &mut moving.clone(), batch, objective, random).unwrap();
         let mut gradient = vec![0.0; trainable.len()];
         executor.gradient(samples, 0, &mut gradient);
@@ -497,7 +498,8 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
             if loss == Loss::MeanSquaredError && smoothing > 0.0 {
                 continue;
             }
-            let objective = Objective { loss, label_smoothing: smoothing, class_weights: vec![1.0, 0.5, 2.0] };
+            let class_weights = vec![1.0, 0.5, 2.0];
+            let objective = Objective { loss, label_smoothing: smoothing, class_weights, softened: None };
             objective.check(3).unwrap();
             // With its softmax or sigmoid the graph has the same gradient: the loss contains it.
             let mut graph = case.graph.clone();
@@ -512,7 +514,7 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
                 graph.outputs = vec![z];
             }
             let targets = if sparse { Targets::Classes(&[0, 2, 1, 1]) } else { Targets::Dense(&dense) };
-            check_gradients(&loss.strip(&graph), 4, &objective, targets);
+            check_gradients(&loss.strip(&graph), 4, &objective, targets, &[]);
         }
     }
 }

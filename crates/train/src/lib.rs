@@ -28,6 +28,7 @@
 pub mod arch;
 mod checkpoint;
 mod config;
+mod distill;
 mod executor;
 pub mod export;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub mod zoo;
 
 pub use checkpoint::CheckpointHeader;
 pub use config::{ClassWeights, EarlyStopping, Monitor, Qat, QatGranularity, QatMethod, QatWeights, TrainConfig};
+pub use distill::{Distill, Teacher};
 pub use initializer::Initializer;
 pub use loss::Loss;
 pub use optimizer::Optimizer;

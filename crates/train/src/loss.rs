@@ -4,6 +4,8 @@ use litesmith_graph::{Error, Graph, Op, Result};
 use litesmith_kernels::Real;
 use serde::{Deserialize, Serialize};
 
+use crate::distill::Softened;
+
 /// What is minimised, with Keras's names. Each is the mean over the samples of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +64,8 @@ pub(crate) struct Objective {
     pub(crate) label_smoothing: f64,
     /// A factor for the samples of each class; empty for 1.
     pub(crate) class_weights: Vec<f64>,
+    /// How the scores of a teacher count.
+    pub(crate) softened: Option<Softened>,
 }
 
 /// Sums over samples.
@@ -105,33 +109,41 @@ impl Objective {
     }
 
     /// The loss, summed over the samples of `logits`, and how many are right; into `gradient`, if given, the derivative
-    /// times `scale`.
+    /// times `scale`. `teacher` holds a teacher's scores for the same samples, or nothing.
     pub(crate) fn evaluate<T: Real>(
         &self,
         logits: &[T],
         width: usize,
         targets: Targets<'_>,
+        teacher: &[f32],
         scale: f64,
         mut gradient: Option<&mut [T]>,
     ) -> Sums {
         let mut sums = Sums::default();
         let width = width.max(1);
+        let softened = self.softened.filter(|_| !teacher.is_empty());
+        let labels = 1.0 - softened.map_or(0.0, |softened| softened.alpha);
         for (sample, row) in logits.chunks_exact(width).enumerate() {
             let target = Target::of(targets, sample, width);
             let weight = match target.class(width) {
                 Some(class) => self.class_weights.get(class).copied().unwrap_or(1.0),
                 None => 1.0,
             };
-            let gradient = gradient.as_deref_mut().map(|all| &mut all[sample * width..(sample + 1) * width]);
-            let factor = T::from_f64(weight * scale);
+            let mut gradient = gradient.as_deref_mut().map(|all| &mut all[sample * width..(sample + 1) * width]);
+            let factor = T::from_f64(weight * scale * labels);
+            let own = gradient.as_deref_mut();
             let loss = match self.loss {
                 Loss::SparseCategoricalCrossentropy | Loss::CategoricalCrossentropy => {
-                    self.softmax_row(row, &target, factor, gradient)
+                    self.softmax_row(row, &target, factor, own)
                 }
-                Loss::BinaryCrossentropy => self.sigmoid_row(row, &target, factor, gradient),
-                Loss::MeanSquaredError => squared_row(row, &target, factor, gradient),
+                Loss::BinaryCrossentropy => self.sigmoid_row(row, &target, factor, own),
+                Loss::MeanSquaredError => squared_row(row, &target, factor, own),
             };
-            sums.loss += weight * loss;
+            sums.loss += weight * labels * loss;
+            if let Some(softened) = softened {
+                let teacher = &teacher[sample * width..(sample + 1) * width];
+                sums.loss += weight * softened.row(row, teacher, T::from_f64(weight * scale), gradient);
+            }
             sums.samples += 1;
             sums.correct += u64::from(self.is_right(row, &target));
         }

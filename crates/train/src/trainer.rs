@@ -1,8 +1,8 @@
 //! The loop: batches, updates, validation, checkpoints.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use litesmith_data::{Batch, Loader, LoaderConfig, Preprocess, Split};
 use litesmith_graph::{Data, Error, Graph, Op, Result};
@@ -10,6 +10,7 @@ use litesmith_kernels::{Isa, Pool};
 
 use crate::checkpoint::{self, CheckpointHeader, Groups, Loaded};
 use crate::config::{ClassWeights, Monitor};
+use crate::distill::{Lessons, Softened, Teacher};
 use crate::executor::{BatchView, Executor};
 use crate::loss::{Objective, Sums, Targets};
 use crate::optimizer::{OptimizerState, Update};
@@ -34,6 +35,8 @@ pub struct TrainOptions {
     pub source: String,
     /// The epochs of a run with another graph that this one goes on from: its own are numbered after them.
     pub earlier: Vec<EpochRecord>,
+    /// The teacher that [`TrainConfig::distill`] learns from.
+    pub teacher: Option<Arc<Mutex<dyn Teacher>>>,
 }
 
 /// What to train on.
@@ -55,6 +58,7 @@ pub struct Trainer {
     options: TrainOptions,
     pool: Pool,
     executor: Executor<f32>,
+    lessons: Lessons,
     trainable: Vec<f32>,
     moving: Vec<f32>,
     optimizer: OptimizerState<f32>,
@@ -95,6 +99,7 @@ impl Trainer {
         }
         let isa = options.isa.unwrap_or_else(Isa::detect);
         let executor = Executor::new(&config.loss.strip(graph), isa, false)?;
+        let lessons = Lessons::new(config.distill.as_ref(), options.teacher.clone(), executor.output_len())?;
         let (trainable, moving) = executor.program.initial_variables()?;
         let frozen = |name: &str| config.frozen.iter().any(|prefix| name.starts_with(prefix.as_str()));
         for prefix in &config.frozen {
@@ -134,6 +139,7 @@ impl Trainer {
             options,
             pool: Pool::new(threads),
             executor,
+            lessons,
             trainable,
             moving,
             optimizer,
@@ -191,6 +197,7 @@ impl Trainer {
     /// [`Error::Invalid`] when the data do not fit the network, and when the loss is no longer finite, saying where; those
     /// of reading samples and of writing checkpoints.
     pub fn train(&mut self, data: &TrainData, observer: &mut dyn TrainObserver) -> Result<TrainReport> {
+        self.lessons.check(&data.preprocess)?;
         let loader = self.training_loader(data)?;
         let validation = match &data.validation {
             Some(split) => {
@@ -247,10 +254,11 @@ impl Trainer {
     /// # Errors
     /// Those of reading samples; [`Error::Invalid`] when they do not fit the network.
     pub fn evaluate(&mut self, split: &Split, preprocess: &Preprocess) -> Result<Evaluation> {
+        self.lessons.check(preprocess)?;
         let loader = Loader::new(split.clone(), preprocess.clone(), LoaderConfig::evaluation(self.config.batch))?;
         let objective = self.objective(split)?;
         let (trainable, moving) = self.chosen();
-        evaluate(&mut self.executor, &self.pool, &trainable, &moving, &loader, &objective)
+        evaluate(&mut self.executor, &mut self.lessons, &self.pool, &trainable, &moving, &loader, &objective)
     }
 
     /// The graph as given, with the present weights: those of the best epoch when one was chosen, averaged ones when an
@@ -316,8 +324,12 @@ impl Trainer {
                 counts.iter().map(|&count| if count == 0 { 0.0 } else { even / count as f64 }).collect()
             }
         };
-        let objective =
-            Objective { loss: self.config.loss, label_smoothing: self.config.label_smoothing, class_weights };
+        let objective = Objective {
+            loss: self.config.loss,
+            label_smoothing: self.config.label_smoothing,
+            class_weights,
+            softened: self.config.distill.as_ref().map(Softened::from),
+        };
         objective.check(self.executor.output_len())?;
         Ok(objective)
     }
@@ -366,7 +378,8 @@ impl Trainer {
         let targets =
             if batch.targets.is_empty() { Targets::Classes(&batch.labels) } else { Targets::Dense(&batch.targets) };
         let given = [batch.images.as_slice()];
-        let view = BatchView { given: &given, samples, targets };
+        let teacher = self.lessons.of(&batch.images)?;
+        let view = BatchView { given: &given, samples, targets, teacher };
         let random = Stream::new(self.config.seed, "dropout").for_number(self.header.updates);
         self.executor.prepare(&self.pool, &self.trainable, &self.moving);
         let here = self.executor.train(&self.pool, &self.trainable, &mut self.moving, view, objective, random)?;
@@ -437,7 +450,8 @@ impl Trainer {
             Some(loader) => {
                 let weights = self.averaged();
                 let moving = std::mem::take(&mut self.moving);
-                let result = evaluate(&mut self.executor, &self.pool, &weights, &moving, loader, objective);
+                let (executor, lessons) = (&mut self.executor, &mut self.lessons);
+                let result = evaluate(executor, lessons, &self.pool, &weights, &moving, loader, objective);
                 self.moving = moving;
                 Some(result?)
             }
@@ -521,6 +535,7 @@ fn evaluation(sums: Sums) -> Evaluation {
 
 fn evaluate(
     executor: &mut Executor<f32>,
+    lessons: &mut Lessons,
     pool: &Pool,
     trainable: &[f32],
     moving: &[f32],
@@ -535,7 +550,8 @@ fn evaluate(
         let targets =
             if batch.targets.is_empty() { Targets::Classes(&batch.labels) } else { Targets::Dense(&batch.targets) };
         let given = [batch.images.as_slice()];
-        let view = BatchView { given: &given, samples: batch.len(), targets };
+        let teacher = lessons.of(&batch.images)?;
+        let view = BatchView { given: &given, samples: batch.len(), targets, teacher };
         sums.add(executor.evaluate(pool, trainable, moving, view, objective, None)?);
     }
     Ok(evaluation(sums))

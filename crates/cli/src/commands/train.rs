@@ -136,7 +136,12 @@ fn config(args: &TrainArgs) -> Result<TrainConfig> {
             let bytes = files::load(path, 1 << 20)?;
             let text = String::from_utf8(bytes)
                 .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;
-            TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))?
+            let mut config = TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))?;
+            // A file names others as seen from where it lies.
+            if let (Some(distill), Some(folder)) = (&mut config.distill, path.parent()) {
+                distill.teacher = distill.teacher.as_ref().map(|teacher| folder.join(teacher));
+            }
+            config
         }
         None => TrainConfig { epochs: 10, ..TrainConfig::default() },
     };
@@ -166,6 +171,9 @@ fn config(args: &TrainArgs) -> Result<TrainConfig> {
     config.weight_decay = args.weight_decay.or(config.weight_decay);
     config.label_smoothing = args.label_smoothing.unwrap_or(config.label_smoothing);
     config.ema_momentum = args.ema.or(config.ema_momentum);
+    if let Some(teacher) = &args.teacher {
+        config.distill.get_or_insert_default().teacher = Some(teacher.clone());
+    }
     if let Some(patience) = args.patience {
         let min_delta = config.early_stopping.map_or(0.0, |stopping| stopping.min_delta);
         config.early_stopping = Some(EarlyStopping { patience, min_delta });

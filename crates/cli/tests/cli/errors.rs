@@ -116,6 +116,7 @@ fn words_that_make_no_sense_are_refused_before_the_work() {
         (format!("{train} --resume missing.ckpt"), "missing.ckpt"),
         (format!("{train} --resume digits/train-labels-idx1-ubyte"), "train-labels"),
         (format!("{train} --config missing.toml"), "missing.toml"),
+        (format!("{train} --teacher missing.tflite"), "missing.tflite"),
         ("eval m.tflite --data idx:digits --floor 101".to_owned(), "0 to 100"),
         ("run m.tflite a.png --top 0".to_owned(), "--top"),
         ("train --arch mnist-cnn --model m.tflite --data idx:digits -o m.tflite".to_owned(), "cannot be used with"),

@@ -81,6 +81,28 @@ fn a_model_goes_on_training() {
 }
 
 #[test]
+fn a_student_learns_from_a_teacher_that_the_command_line_or_a_file_names() {
+    let place = trained();
+    std::fs::create_dir(place.path("runs")).unwrap();
+    let distill = "epochs = 2\nbatch = 20\n[distill]\nteacher = \"../f32.tflite\"\ntemperature = 3.0\nalpha = 1.0\n";
+    std::fs::write(place.path("runs/student.toml"), distill).unwrap();
+    let train = "train --arch lenet-5 --data idx:digits --seed 5 -q";
+    place.run(&format!("{train} --config runs/student.toml -o taught.tflite")).ends_with(0);
+    let eval = place.run("eval taught.tflite --data idx:digits --against f32.tflite --json").ends_with(0).json();
+    assert!(eval["agreement"]["top1_agreement"].as_f64().unwrap() > 0.7, "{eval}");
+    // With alpha 1 labels count for nothing, smoothed or not.
+    place.run(&format!("{train} --config runs/student.toml --label-smoothing 0.2 -o same.tflite")).ends_with(0);
+    assert_eq!(std::fs::read(place.path("taught.tflite")).unwrap(), std::fs::read(place.path("same.tflite")).unwrap());
+    // The command line's teacher wins, and a teacher alone has the defaults of the rest.
+    let config = format!("{train} --config runs/student.toml --teacher no.tflite -o m.tflite");
+    assert!(place.run(&config).ends_with(2).stderr().contains("no.tflite"));
+    let options = format!("{train} --teacher f32.tflite --epochs 1");
+    place.run(&format!("{options} -o a.tflite")).ends_with(0);
+    place.run(&format!("{train} --epochs 1 -o b.tflite")).ends_with(0);
+    assert_ne!(std::fs::read(place.path("a.tflite")).unwrap(), std::fs::read(place.path("b.tflite")).unwrap());
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_with_its_place() {
     let place = Workplace::with_digits();
     let error = place
