@@ -85,8 +85,17 @@ impl Predictor {
         self.session.resize_batch(images.len() / len)?;
         write_real(&mut self.session, 0, images)?;
         self.session.run()?;
-        read_real(&self.session, &mut self.scores)?;
+        read_real(&self.session, 0, &mut self.scores)?;
         Ok(&self.scores)
+    }
+
+    /// Output `index` of the last run as real numbers, whatever `values` held before.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for elements that are no numbers of this kind, [`Error::Malformed`] for integers without a
+    /// scale.
+    pub(crate) fn read(&self, index: usize, values: &mut Vec<f32>) -> Result<()> {
+        read_real(&self.session, index, values)
     }
 
     /// Runs on one image of any size and returns its scores.
@@ -143,21 +152,21 @@ pub(crate) fn write_real(session: &mut Session, index: usize, values: &[f32]) ->
     write_input(session, index, values)
 }
 
-/// Reads the session's first output as real numbers.
-fn read_real(session: &Session, values: &mut Vec<f32>) -> Result<()> {
-    let tensor = session.output_tensor(0)?;
+/// Reads output `index` of the session as real numbers.
+fn read_real(session: &Session, index: usize, values: &mut Vec<f32>) -> Result<()> {
+    let tensor = session.output_tensor(index)?;
     let place = || format!("output \"{}\"", tensor.name);
     values.clear();
     if tensor.dtype == DType::F32 {
-        values.extend_from_slice(session.output::<f32>(0)?);
+        values.extend_from_slice(session.output::<f32>(index)?);
         return Ok(());
     }
     let (scale, zero_point) = per_tensor(tensor.quantization.as_ref(), &place())?;
     let real = |value: i32| (value - zero_point) as f32 * scale;
     match tensor.dtype {
-        DType::I8 => values.extend(session.output::<i8>(0)?.iter().map(|&value| real(value.into()))),
-        DType::U8 => values.extend(session.output::<u8>(0)?.iter().map(|&value| real(value.into()))),
-        DType::I16 => values.extend(session.output::<i16>(0)?.iter().map(|&value| real(value.into()))),
+        DType::I8 => values.extend(session.output::<i8>(index)?.iter().map(|&value| real(value.into()))),
+        DType::U8 => values.extend(session.output::<u8>(index)?.iter().map(|&value| real(value.into()))),
+        DType::I16 => values.extend(session.output::<i16>(index)?.iter().map(|&value| real(value.into()))),
         other => return Err(Error::unsupported(place(), format!("elements of type {other}"))),
     }
     Ok(())

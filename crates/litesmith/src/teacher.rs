@@ -3,16 +3,16 @@
 use litesmith_data::{ImageShape, Preprocess};
 use litesmith_graph::{Error, Graph, Model, Op, Result, TensorId};
 use litesmith_runtime::SessionOptions;
-use litesmith_train::Teacher;
+use litesmith_train::{Hint, Teacher};
 
 use crate::Predictor;
 
-/// A model, float or quantized, that a student learns from: its scores before the last softmax.
+/// A model, float or quantized, that a student learns from: its scores before the last softmax, and other tensors.
 pub struct TeacherModel {
     predictor: Predictor,
     /// What the softmax multiplies scores by.
     beta: f32,
-    classes: usize,
+    shapes: Vec<Vec<usize>>,
 }
 
 impl std::fmt::Debug for TeacherModel {
@@ -22,22 +22,36 @@ impl std::fmt::Debug for TeacherModel {
 }
 
 impl TeacherModel {
-    /// Plans `model`; `shape` as for [`Predictor::new`].
+    /// Plans `model`, to give the tensors that `hints` name besides its scores; `shape` as for [`Predictor::new`].
     ///
     /// # Errors
-    /// Those of [`Predictor::new`]; [`Error::Unsupported`] for several outputs, and for one that is a sigmoid.
-    pub fn new(model: &Model, options: SessionOptions, shape: Option<ImageShape>) -> Result<Self> {
-        let (logits, beta) = logits(model.main()?)?;
+    /// Those of [`Predictor::new`]; [`Error::Unsupported`] for several outputs, and for one that is a sigmoid;
+    /// [`Error::Invalid`] for a tensor that the model does not compute.
+    pub fn new(model: &Model, hints: &[Hint], options: SessionOptions, shape: Option<ImageShape>) -> Result<Self> {
+        let graph = model.main()?;
+        let (logits, beta) = logits(graph)?;
+        let mut outputs = vec![logits];
+        for hint in hints {
+            let mut computed = graph.nodes.iter().flat_map(|node| &node.outputs).copied();
+            let named = computed.find(|&id| graph.tensor(id).name == hint.teacher);
+            outputs.push(named.ok_or_else(|| {
+                let names = graph.nodes.iter().flat_map(|node| &node.outputs).map(|&id| graph.tensor(id).name.as_str());
+                Error::invalid("distill.hints", format!("the teacher computes no \"{}\"", hint.teacher))
+                    .with_hint(format!("its tensors are {}", names.collect::<Vec<_>>().join(", ")))
+            })?);
+        }
         let mut model = model.clone();
         // Signatures and labels speak of the outputs as they were.
         model.signatures.clear();
         model.metadata.outputs.clear();
         if let Some(graph) = model.graphs.first_mut() {
-            graph.outputs = vec![logits];
+            graph.outputs = outputs;
         }
         let predictor = Predictor::new(&model, options, shape)?;
-        let classes = predictor.session().output_tensor(0)?.shape.iter().skip(1).product();
-        Ok(Self { predictor, beta, classes })
+        let session = predictor.session();
+        let shape = |index| Ok(session.output_tensor(index)?.shape.iter().skip(1).copied().collect());
+        let shapes = (0..session.output_count()).map(shape).collect::<Result<_>>()?;
+        Ok(Self { predictor, beta, shapes })
     }
 }
 
@@ -46,14 +60,19 @@ impl Teacher for TeacherModel {
         self.predictor.preprocess()
     }
 
-    fn classes(&self) -> usize {
-        self.classes
+    fn shapes(&self) -> &[Vec<usize>] {
+        &self.shapes
     }
 
-    fn scores(&mut self, images: &[f32], scores: &mut Vec<f32>) -> Result<()> {
-        let logits = self.predictor.predict(images)?;
-        scores.clear();
-        scores.extend(logits.iter().map(|logit| logit * self.beta));
+    fn run(&mut self, images: &[f32], outputs: &mut Vec<Vec<f32>>) -> Result<()> {
+        self.predictor.predict(images)?;
+        outputs.resize_with(self.shapes.len(), Vec::new);
+        for (index, output) in outputs.iter_mut().enumerate() {
+            self.predictor.read(index, output)?;
+        }
+        if let Some(scores) = outputs.first_mut() {
+            scores.iter_mut().for_each(|score| *score *= self.beta);
+        }
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use litesmith_train::arch::Architecture;
 use litesmith_train::zoo::{ZOO, ZooSpec};
 use litesmith_train::{
     Distill, JsonLines, Loss, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
+    export,
 };
 
 use crate::progress::{Progress, Stage};
@@ -108,6 +109,10 @@ pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Tra
     let TrainJob { name, graph, config, mut options, data, resume, metrics } = job;
     config.check()?;
     check_classes(graph, config.loss, &data.train, progress)?;
+    if let (Some(distill), true) = (&config.distill, config.qat.is_some()) {
+        // Batch normalization is folded when the quantized epochs begin; say now what will be missing then.
+        distill.check_student(&export::fold(graph)?).map_err(|error| error.at("quantization-aware training"))?;
+    }
     if let (Some(distill), None) = (&config.distill, &options.teacher) {
         options.teacher = Some(Arc::new(Mutex::new(load_teacher(distill, &options, data, progress)?)));
     }
@@ -164,7 +169,8 @@ fn load_teacher(
     if options.threads > 0 {
         session.threads = options.threads;
     }
-    TeacherModel::new(&model, session, Some(data.preprocess.shape())).map_err(|error| error.at(path.display()))
+    TeacherModel::new(&model, &distill.hints, session, Some(data.preprocess.shape()))
+        .map_err(|error| error.at(path.display()))
 }
 
 /// Metadata that says what goes in and what comes out: normalisation, colours, names of the classes.

@@ -9,7 +9,7 @@ use litesmith::files::Existing;
 use litesmith::graph::{Graph, Model, ops};
 use litesmith::progress::Silent;
 use litesmith::train::arch::{ActivationFunction, Architecture, Conv2D, Dense, Flatten, MaxPooling2D};
-use litesmith::train::{Distill, Loss, Teacher, TrainConfig, TrainData, TrainOptions, Trainer};
+use litesmith::train::{Distill, Hint, Loss, Teacher, TrainConfig, TrainData, TrainOptions, Trainer};
 use litesmith::{
     CalibrateOptions, EvaluateOptions, Predictor, SessionOptions, TeacherModel, TrainJob, Trained, calibrate_on,
     evaluate, save_model, train_model,
@@ -30,13 +30,14 @@ fn test_images() -> Split {
     MNIST.require(SplitKind::Test).unwrap().take(2000)
 }
 
+/// Networks of other names start from other weights.
 fn network(name: &str, filters: usize, classes: usize) -> Graph {
     Architecture::sequential(name, [28, 28, 1])
         .with(Conv2D { strides: 2.into(), activation: ActivationFunction::Relu, ..Conv2D::new(filters, 3) })
         .with(MaxPooling2D::default())
         .with(Flatten {})
         .with(Dense { activation: ActivationFunction::Softmax, ..Dense::new(classes) })
-        .graph(3)
+        .graph(name.bytes().map(u64::from).sum())
         .unwrap()
 }
 
@@ -69,7 +70,7 @@ fn config() -> TrainConfig {
 }
 
 fn teacher(model: &Model) -> TeacherModel {
-    TeacherModel::new(model, SessionOptions::default(), None).unwrap()
+    TeacherModel::new(model, &[], SessionOptions::default(), None).unwrap()
 }
 
 /// Accuracy, and share of answers that are the teacher's.
@@ -86,7 +87,7 @@ fn a_student_of_few_samples_learns_more_from_a_teacher_than_from_labels() {
     let alone = measure(&student(config(), 0, None));
     let distilled = TrainConfig { distill: Some(Distill::default()), ..config() };
     let taught = measure(&student(distilled.clone(), 0, Some(teacher(&TEACHER))));
-    println!("alone {alone:?}, taught {taught:?}");
+    println!("alone {alone:?}, taught {taught:?}, teacher {:?}", measure(&TEACHER));
     assert!(taught.0 > alone.0 + 0.02 && taught.1 > alone.1 + 0.02, "alone {alone:?}, taught {taught:?}");
     // An integer teacher says nearly the same.
     let calibration = CalibrateOptions { samples: 200, seed: 0, session: SessionOptions::default() };
@@ -113,7 +114,7 @@ fn distillation_goes_with_mixup_smoothing_and_averages_on_any_number_of_threads(
     };
     let model = |config: &TrainConfig, threads| {
         let options = SessionOptions { threads, ..SessionOptions::default() };
-        student(config.clone(), threads, Some(TeacherModel::new(&TEACHER, options, None).unwrap()))
+        student(config.clone(), threads, Some(TeacherModel::new(&TEACHER, &[], options, None).unwrap()))
     };
     let one = model(&config, 1);
     assert_eq!(one, model(&config, 3));
@@ -177,7 +178,8 @@ fn a_teacher_and_its_configuration_belong_together() {
     for (distill, loss, expected) in [
         (Distill { temperature: 0.0, ..Distill::default() }, Loss::default(), "distill.temperature: got 0"),
         (Distill { alpha: 1.5, ..Distill::default() }, Loss::default(), "distill.alpha: got 1.5"),
-        (Distill { alpha: 0.0, ..Distill::default() }, Loss::default(), "distill.alpha: got 0"),
+        (Distill { alpha: 0.0, ..Distill::default() }, Loss::default(), "alpha is 0"),
+        (Distill { hints: vec![hint("a", "b", 0.0)], ..Distill::default() }, Loss::default(), "a weight of 0"),
         (Distill::default(), Loss::BinaryCrossentropy, "categorical"),
     ] {
         let error = TrainConfig { distill: Some(distill), loss, ..config() }.check().unwrap_err().to_string();
@@ -188,14 +190,83 @@ fn a_teacher_and_its_configuration_belong_together() {
     assert!(unknown.contains("line 3") && unknown.contains("`temperature`"), "{unknown}");
 }
 
+fn hint(student: &str, teacher: &str, weight: f64) -> Hint {
+    Hint { student: student.into(), teacher: teacher.into(), weight }
+}
+
+/// Mean squared difference of the convolutions of a model and the teacher, on test images.
+fn difference(model: &Model) -> f64 {
+    let images: Vec<f32> = (0..40).flat_map(|index| pixels(&test_images(), index)).collect();
+    let features = |model: &Model| {
+        let hints = [hint("", "conv2d", 1.0)];
+        let mut teacher = TeacherModel::new(model, &hints, SessionOptions::default(), None).unwrap();
+        let mut outputs = Vec::new();
+        teacher.run(&images, &mut outputs).unwrap();
+        outputs.swap_remove(1)
+    };
+    let (own, wanted) = (features(model), features(&TEACHER));
+    assert_eq!(own.len(), 40 * 13 * 13 * 24);
+    own.iter().zip(&wanted).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / own.len() as f64
+}
+
+fn pixels(split: &Split, index: usize) -> Vec<f32> {
+    let preprocess = split.default_preprocess().unwrap();
+    let mut values = vec![0.0; 784];
+    litesmith::data::preprocess(&split.get(index).unwrap().image, &preprocess, &mut values).unwrap();
+    values
+}
+
+#[test]
+fn hints_make_a_layer_like_one_of_the_teacher() {
+    let taught = |filters: usize, hints: Vec<Hint>, threads: usize| {
+        let hinted = Some(Distill { alpha: 0.5, hints: hints.clone(), ..Distill::default() });
+        let config = TrainConfig { epochs: 20, ema_momentum: Some(0.5), distill: hinted, ..config() };
+        let options = SessionOptions { threads, ..SessionOptions::default() };
+        let teacher = TeacherModel::new(&TEACHER, &hints, options, None).unwrap();
+        let options = TrainOptions { threads, teacher: Some(Arc::new(Mutex::new(teacher))), ..TrainOptions::default() };
+        train(&network("student", filters, 10), config, options, &samples(150)).unwrap().model
+    };
+    let without = taught(24, Vec::new(), 2);
+    let with = taught(24, vec![hint("conv2d", "conv2d", 20.0)], 2);
+    println!("without {}, with {}", difference(&without), difference(&with));
+    assert!(difference(&with) < 0.5 * difference(&without), "{} {}", difference(&with), difference(&without));
+    // Fewer channels: a convolution of its own stands between, which is not exported.
+    let narrow = taught(4, vec![hint("conv2d", "conv2d", 20.0)], 1);
+    assert_eq!(narrow, taught(4, vec![hint("conv2d", "conv2d", 20.0)], 3), "threads matter");
+    let plain = taught(4, Vec::new(), 1);
+    assert_ne!(narrow, plain, "the hint counts");
+    let names = |model: &Model| model.graphs[0].tensors.iter().map(|tensor| tensor.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&narrow), names(&plain));
+}
+
+#[test]
+fn hints_that_fit_nothing_are_refused() {
+    let refused = |student: &str, of_teacher: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("teacher.tflite");
+        save_model(&path, &TEACHER, Existing::Keep).unwrap();
+        let hints = vec![hint(student, of_teacher, 1.0)];
+        let distill = Some(Distill { teacher: Some(path), hints, ..Distill::default() });
+        let config = TrainConfig { distill, ..config() };
+        let error = train(&network("student", 4, 10), config, TrainOptions::default(), &samples(60)).err().unwrap();
+        format!("{error}; {}", error.hint().unwrap())
+    };
+    let student = refused("conv3d", "conv2d");
+    assert!(student.contains("computes no \"conv3d\"") && student.contains("max_pooling2d"), "{student}");
+    let teacher = refused("conv2d", "conv3d");
+    assert!(teacher.contains("teacher computes no \"conv3d\"") && teacher.contains("max_pooling2d"), "{teacher}");
+    let sizes = refused("max_pooling2d", "conv2d");
+    assert!(sizes.contains("[6, 6, 4]") && sizes.contains("[13, 13, 24]"), "{sizes}");
+}
+
 /// Whatever stands around the softmax, the scores are those before it.
 #[test]
 fn the_scores_of_a_teacher_are_those_before_its_softmax() {
     let images: Vec<f32> = (0..2 * 784).map(|index| (index % 97) as f32 / 97.0).collect();
     let scores = |model: &Model| {
-        let (mut teacher, mut scores) = (teacher(model), Vec::new());
-        teacher.scores(&images, &mut scores).unwrap();
-        scores
+        let (mut teacher, mut outputs) = (teacher(model), Vec::new());
+        teacher.run(&images, &mut outputs).unwrap();
+        outputs.swap_remove(0)
     };
     let mut bare = TEACHER.clone();
     let graph = &mut bare.graphs[0];

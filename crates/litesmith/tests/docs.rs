@@ -29,7 +29,11 @@ fn the_defaults_of_the_guide_are_the_defaults() {
     assert_eq!(fields(&TrainConfig::default()), all, "a setting is missing from the guide, or one too many");
     assert_eq!(fields(&more) - fields(&TrainConfig::default()), block("config-more").lines().count());
     let distill = TrainConfig::from_toml(&block("config-distill")).unwrap().distill.unwrap();
-    let shown = litesmith::train::Distill { teacher: distill.teacher.clone(), ..Default::default() };
+    let shown = litesmith::train::Distill {
+        teacher: distill.teacher.clone(),
+        hints: distill.hints.clone(),
+        ..Default::default()
+    };
     assert_eq!(distill, shown, "what is shown are the defaults");
     let all = serde_json::to_value(&distill).unwrap().as_object().unwrap().len();
     assert_eq!(all, block("config-distill").lines().count() - 1);

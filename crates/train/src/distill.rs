@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use litesmith_data::Preprocess;
-use litesmith_graph::{Error, Result};
+use litesmith_graph::ops::{Conv2d, FullyConnected};
+use litesmith_graph::{DType, Data, Error, Graph, Op, Result, Tensor, TensorId};
 use litesmith_kernels::Real;
 use serde::{Deserialize, Serialize};
 
-use crate::Loss;
+use crate::{Initializer, Loss};
 
 /// What a student takes over from its teacher (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015):
 /// the loss is `(1 - alpha)` times that of the labels and `alpha * temperature^2` times the Kullback-Leibler divergence of
-/// the student's softmax from the teacher's, both of scores divided by the temperature.
+/// the student's softmax from the teacher's, both of scores divided by the temperature; and what hints add.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Distill {
@@ -23,18 +24,48 @@ pub struct Distill {
     /// What scores are divided by: above 1, classes that the teacher holds for unlikely count too. Its square in the loss
     /// keeps gradients of one size.
     pub temperature: f64,
-    /// The teacher's share, more than 0, up to 1.
+    /// The teacher's share, 0 to 1; 0 leaves the teacher to its hints.
     pub alpha: f64,
+    /// Tensors within the student that are to be like some of the teacher's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<Hint>,
+}
+
+/// A tensor of the student that learns to be like one of the teacher (Romero et al., "FitNets: Hints for Thin Deep Nets",
+/// 2015): the loss gets `weight` times their mean squared difference. Where the teacher's has another number of channels
+/// the student's goes through a 1x1 convolution, or a fully connected op, that learns too and is not exported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hint {
+    /// Name of the student's tensor; that of a layer's output is the layer's.
+    pub student: String,
+    /// Name of the teacher's tensor.
+    pub teacher: String,
+    /// Factor of the difference; 1 when left out.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl Default for Distill {
     fn default() -> Self {
-        Self { teacher: None, temperature: 4.0, alpha: 0.9 }
+        Self { teacher: None, temperature: 4.0, alpha: 0.9, hints: Vec::new() }
     }
 }
 
 impl Distill {
-    /// Checks the numbers, and that the loss of the labels is one of a softmax.
+    /// Checks that `graph`, a student, computes the tensors that the hints name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the first that is missing, and what there is.
+    pub fn check_student(&self, graph: &Graph) -> Result<()> {
+        self.hints.iter().enumerate().try_for_each(|(number, hint)| student(graph, number, hint).map(drop))
+    }
+
+    /// Checks the numbers, and that the loss of the labels is one of a softmax where scores are compared.
     pub(crate) fn check(&self, loss: Loss) -> Result<()> {
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             return Err(Error::invalid(
@@ -42,18 +73,28 @@ impl Distill {
                 format!("got {}, expected a positive number", self.temperature),
             ));
         }
-        if !(self.alpha > 0.0 && self.alpha <= 1.0) {
+        if !(0.0..=1.0).contains(&self.alpha) {
+            return Err(Error::invalid("distill.alpha", format!("got {}, expected 0 to 1", self.alpha)));
+        }
+        if let Some(hint) = self.hints.iter().find(|hint| !(hint.weight > 0.0 && hint.weight.is_finite())) {
             return Err(Error::invalid(
-                "distill.alpha",
-                format!("got {}, expected more than 0 and at most 1", self.alpha),
+                "distill.hints",
+                format!("got a weight of {}, expected a positive number", hint.weight),
             ));
         }
+        if self.alpha == 0.0 && self.hints.is_empty() {
+            return Err(Error::invalid("distill", "alpha is 0 and there are no hints: the teacher has nothing to say"));
+        }
         match loss {
+            _ if self.alpha == 0.0 => Ok(()),
             Loss::SparseCategoricalCrossentropy | Loss::CategoricalCrossentropy => Ok(()),
-            Loss::BinaryCrossentropy | Loss::MeanSquaredError => {
-                Err(Error::invalid("distill", "only a categorical cross-entropy can be distilled")
-                    .with_hint("loss = \"sparse_categorical_crossentropy\" or \"categorical_crossentropy\""))
-            }
+            Loss::BinaryCrossentropy | Loss::MeanSquaredError => Err(Error::invalid(
+                "distill",
+                "scores can be compared only with a categorical cross-entropy",
+            )
+            .with_hint(
+                "alpha = 0 with hints, or loss = \"sparse_categorical_crossentropy\" or \"categorical_crossentropy\"",
+            )),
         }
     }
 }
@@ -63,33 +104,29 @@ pub trait Teacher: std::fmt::Debug + Send {
     /// How images become its input, which must be how they become the student's.
     fn preprocess(&self) -> &Preprocess;
 
-    /// Classes that it tells apart.
-    fn classes(&self) -> usize;
+    /// Shapes for one sample of what it gives: its scores, `[classes]`, then the tensors of the hints in their order.
+    fn shapes(&self) -> &[Vec<usize>];
 
-    /// Its scores before the softmax, `[samples, classes]`, of images `[samples, height, width, channels]`. They must not
-    /// depend on how many threads compute them.
+    /// Runs on images `[samples, height, width, channels]`. Gives its scores before the softmax, `[samples, classes]`, and
+    /// the tensors of the hints, a vector each, whatever `outputs` held before. They must not depend on how many threads
+    /// compute them.
     ///
     /// # Errors
     /// Those of running it.
-    fn scores(&mut self, images: &[f32], scores: &mut Vec<f32>) -> Result<()>;
+    fn run(&mut self, images: &[f32], outputs: &mut Vec<Vec<f32>>) -> Result<()>;
 }
 
 /// The teacher of a trainer, if it has one, with what it said last.
 pub(crate) struct Lessons {
     teacher: Option<Arc<Mutex<dyn Teacher>>>,
-    scores: Vec<f32>,
+    taught: Vec<Vec<f32>>,
 }
 
 impl Lessons {
-    /// Checks that there is a teacher where one is asked for, and that it tells as many classes apart as the student has
-    /// outputs.
-    pub(crate) fn new(
-        distill: Option<&Distill>,
-        teacher: Option<Arc<Mutex<dyn Teacher>>>,
-        outputs: usize,
-    ) -> Result<Self> {
+    /// Checks that there is a teacher where one is asked for.
+    pub(crate) fn new(distill: Option<&Distill>, teacher: Option<Arc<Mutex<dyn Teacher>>>) -> Result<Self> {
         match (distill, &teacher) {
-            (None, None) => {}
+            (None, None) | (Some(_), Some(_)) => {}
             (Some(_), None) => {
                 return Err(Error::invalid("distill", "there is no teacher")
                     .with_hint("give TrainOptions one; litesmith::train_model reads it from its file"));
@@ -100,18 +137,45 @@ impl Lessons {
                     "the configuration has no [distill], so nothing would be learned",
                 ));
             }
-            (Some(_), Some(teacher)) => {
-                let classes = teacher.lock().unwrap_or_else(PoisonError::into_inner).classes();
-                if classes != outputs {
-                    return Err(Error::invalid(
-                        "teacher",
-                        format!("it tells {classes} classes apart, the student has {outputs} outputs"),
-                    )
-                    .with_hint("teacher and student must be for the same classes, in the same order"));
-                }
-            }
         }
-        Ok(Self { teacher, scores: Vec::new() })
+        Ok(Self { teacher, taught: Vec::new() })
+    }
+
+    /// Makes what the hints compare outputs of `graph`, a student with one output, its scores. Weights that this takes
+    /// start by `seed`. Checks that the teacher tells as many classes apart as the student, if scores are compared.
+    pub(crate) fn attach(&self, graph: &mut Graph, distill: &Distill, seed: u64) -> Result<()> {
+        let Some(teacher) = &self.teacher else { return Ok(()) };
+        let teacher = teacher.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((scores, hints)) = teacher.shapes().split_first() else {
+            return Err(Error::invalid("teacher", "it gives no scores"));
+        };
+        let shape = graph.outputs.first().map_or(&[][..], |&id| &graph.tensor(id).shape);
+        let outputs: usize = shape.iter().skip(1).product();
+        let classes: usize = scores.iter().product();
+        if distill.alpha > 0.0 && classes != outputs {
+            return Err(Error::invalid(
+                "teacher",
+                format!("it tells {classes} classes apart, the student has {outputs} outputs"),
+            )
+            .with_hint("teacher and student must be for the same classes, in the same order"));
+        }
+        if hints.len() != distill.hints.len() {
+            return Err(Error::invalid(
+                "teacher",
+                format!(
+                    "it gives {} tensors besides scores, the configuration has {} hints",
+                    hints.len(),
+                    distill.hints.len()
+                ),
+            ));
+        }
+        for (number, (hint, shape)) in distill.hints.iter().zip(hints).enumerate() {
+            let own = student(graph, number, hint)?;
+            let compared = comparable(graph, own, shape, number, seed)
+                .map_err(|error| error.at(format!("distill.hints {number}, \"{}\"", hint.student)))?;
+            graph.outputs.push(compared);
+        }
+        Ok(())
     }
 
     /// Checks that the teacher wants images as the student gets them.
@@ -141,17 +205,77 @@ impl Lessons {
         Ok(())
     }
 
-    /// The teacher's scores of a batch; none without a teacher.
-    pub(crate) fn of(&mut self, images: &[f32]) -> Result<&[f32]> {
+    /// What the teacher says of a batch: its scores, then the tensors of the hints; nothing without a teacher.
+    pub(crate) fn of(&mut self, images: &[f32]) -> Result<&[Vec<f32>]> {
         if let Some(teacher) = &self.teacher {
             let mut teacher = teacher.lock().unwrap_or_else(PoisonError::into_inner);
-            teacher.scores(images, &mut self.scores).map_err(|error| error.at("teacher"))?;
-            if let Some(score) = self.scores.iter().find(|score| !score.is_finite()) {
-                return Err(Error::invalid("teacher", format!("it gives a score of {score}")));
+            teacher.run(images, &mut self.taught).map_err(|error| error.at("teacher"))?;
+            if let Some(value) = self.taught.iter().flatten().find(|value| !value.is_finite()) {
+                return Err(Error::invalid("teacher", format!("got {value} from it")));
             }
         }
-        Ok(&self.scores)
+        Ok(&self.taught)
     }
+}
+
+/// The student's tensor of hint `number`.
+fn student(graph: &Graph, number: usize, hint: &Hint) -> Result<TensorId> {
+    let mut computed = graph.nodes.iter().flat_map(|node| &node.outputs).copied();
+    computed.find(|id| graph.tensor(*id).name == hint.student).ok_or_else(|| {
+        let names = graph.nodes.iter().flat_map(|node| &node.outputs).map(|&id| graph.tensor(id).name.as_str());
+        Error::invalid(format!("distill.hints {number}"), format!("the student computes no \"{}\"", hint.student))
+            .with_hint(format!("its tensors are {}", names.collect::<Vec<_>>().join(", ")))
+    })
+}
+
+/// `own`, or a regressor of it, which has as many channels as the teacher's tensor of shape `wanted` for one sample.
+fn comparable(graph: &mut Graph, own: TensorId, wanted: &[usize], number: usize, seed: u64) -> Result<TensorId> {
+    let shape = graph.tensor(own).shape.get(1..).unwrap_or_default().to_vec();
+    if shape == wanted {
+        return Ok(own);
+    }
+    let (op, kernel): (Op, Vec<usize>) = match (shape.as_slice(), wanted) {
+        (&[height, width, channels], &[rows, columns, more]) if (height, width) == (rows, columns) => {
+            (Conv2d::default().into(), vec![more, 1, 1, channels])
+        }
+        (&[channels], &[more]) => (FullyConnected::default().into(), vec![more, channels]),
+        _ => {
+            return Err(Error::invalid(
+                "",
+                format!("its shape for one image is {shape:?}, that of the teacher's {wanted:?}"),
+            )
+            .with_hint("only the number of channels may differ: choose layers whose images are of one size"));
+        }
+    };
+    let name = |part: &str| format!("distill/hint_{number}/{part}");
+    let (channels, more) = (shape.last().copied().unwrap_or(1), wanted.last().copied().unwrap_or(1));
+    let values = Initializer::GlorotUniform.values(seed, &name("kernel"), channels * more, channels, more);
+    let kernel = Tensor::constant(name("kernel"), DType::F32, kernel, Data::from_slice(&values));
+    let bias = Tensor::constant(name("bias"), DType::F32, [more], Data::from_slice(&vec![0.0_f32; more]));
+    let (kernel, bias) = (graph.add_tensor(kernel), graph.add_tensor(bias));
+    graph.add_node(op, &[Some(own), Some(kernel), Some(bias)], &name("regressor"))
+}
+
+/// `each` times the sum of squared differences; its derivative times `scale` is written to `gradient`, or added where `add`
+/// says so.
+pub(crate) fn hint<T: Real>(
+    own: &[T],
+    teacher: &[f32],
+    each: f64,
+    scale: f64,
+    gradient: Option<&mut [T]>,
+    add: bool,
+) -> f64 {
+    let difference = |(own, &teacher): (&T, &f32)| *own - T::from_f64(f64::from(teacher));
+    let total: f64 = own.iter().zip(teacher).map(|pair| difference(pair).to_f64().powi(2)).sum();
+    if let Some(gradient) = gradient {
+        let factor = T::from_f64(2.0 * each * scale);
+        for (gradient, pair) in gradient.iter_mut().zip(own.iter().zip(teacher)) {
+            let step = factor * difference(pair);
+            *gradient = if add { *gradient + step } else { step };
+        }
+    }
+    total * each
 }
 
 /// The part of the loss that compares scores.

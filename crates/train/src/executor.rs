@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use litesmith_graph::{Error, Graph, Result};
 use litesmith_kernels::{Activation, Context, Isa, Pool, Real};
 
+use crate::distill;
 use crate::loss::{Objective, Sums, Targets};
 use crate::ops::{
     BatchNormalization, BatchStatistics, Call, Gradients, Inputs, Operand, PlanNode, Prepared, ShardStatistics,
@@ -61,8 +62,8 @@ pub(crate) struct BatchView<'a, T> {
     pub(crate) given: &'a [&'a [T]],
     pub(crate) samples: usize,
     pub(crate) targets: Targets<'a>,
-    /// A teacher's scores, as many as the network's outputs; none without a teacher.
-    pub(crate) teacher: &'a [f32],
+    /// What a teacher gives for each output of the graph; nothing without a teacher.
+    pub(crate) taught: &'a [Vec<f32>],
 }
 
 impl<T: Real> Executor<T> {
@@ -198,7 +199,7 @@ impl<T: Real> Executor<T> {
         random: Stream,
     ) -> Result<Sums> {
         self.reserve(batch.samples, pool.threads())?;
-        self.check(batch)?;
+        self.check(batch, objective)?;
         let phases = std::mem::take(&mut self.program.training);
         let effective = std::mem::take(&mut self.effective);
         let read = if self.program.quantized.is_empty() { trainable } else { &effective };
@@ -232,7 +233,7 @@ impl<T: Real> Executor<T> {
         outputs: Option<&Mutex<Vec<T>>>,
     ) -> Result<Sums> {
         self.reserve(batch.samples, pool.threads())?;
-        self.check(batch)?;
+        self.check(batch, objective)?;
         let phase = std::mem::take(&mut self.evaluation);
         let read = if self.program.quantized.is_empty() { trainable } else { &self.effective };
         let run = Run { trainable: read, moving, batch, objective, random: None, first: true };
@@ -241,7 +242,7 @@ impl<T: Real> Executor<T> {
         Ok(self.sums(batch.samples))
     }
 
-    fn check(&self, batch: BatchView<'_, T>) -> Result<()> {
+    fn check(&self, batch: BatchView<'_, T>, objective: &Objective) -> Result<()> {
         for (index, given) in batch.given.iter().enumerate() {
             let expected = self.program.sizes[index] * batch.samples;
             if given.len() != expected {
@@ -267,11 +268,16 @@ impl<T: Real> Executor<T> {
             )
             .with_hint("do the data's classes match the network's outputs?"));
         }
-        if !batch.teacher.is_empty() && batch.teacher.len() != batch.samples * outputs {
-            return Err(Error::invalid(
-                "teacher",
-                format!("got {} scores for {} samples of {outputs} outputs", batch.teacher.len(), batch.samples),
-            ));
+        let values = std::iter::once(self.program.output).chain(self.program.hints.iter().copied());
+        for (number, (taught, value)) in batch.taught.iter().zip(values).enumerate() {
+            let expected = batch.samples * self.program.sizes[value];
+            // Scores that are not compared may be of other classes.
+            if taught.len() != expected && (number > 0 || objective.softened.is_some()) {
+                return Err(Error::invalid(
+                    format!("teacher, output {number}"),
+                    format!("got {} elements for {} samples, expected {expected}", taught.len(), batch.samples),
+                ));
+            }
         }
         if let (Targets::Classes(classes), true) = (batch.targets, outputs > 1)
             && let Some(class) = classes.iter().find(|class| **class as usize >= outputs)
@@ -567,12 +573,27 @@ impl<T: Real> ShardRun<'_, T> {
             (Some(_), Some(buffer)) => Some(&mut gradients[buffer][..len]),
             _ => None,
         };
-        let teacher = match batch.teacher {
-            [] => &[],
-            scores => &scores[self.samples.start * width..self.samples.end * width],
+        let of_shard = |output: usize, width: usize| match batch.taught.get(output) {
+            Some(taught) => &taught[self.samples.start * width..self.samples.end * width],
+            None => &[],
         };
+        let objective = self.run.objective;
+        let teacher = if objective.softened.is_some() { of_shard(0, width) } else { &[] };
         let scale = 1.0 / batch.samples as f64;
-        self.result.sums = self.run.objective.evaluate(logits, width, targets, teacher, scale, gradient);
+        let mut sums = objective.evaluate(logits, width, targets, teacher, scale, gradient);
+        for (number, (&hint, weight)) in program.hints.iter().zip(&objective.hints).enumerate() {
+            let width = program.sizes[hint];
+            let len = width * self.samples.len();
+            let gradient = match (self.run.random, program.buffer_of[hint]) {
+                (Some(_), Some(buffer)) => Some(&mut gradients[buffer][..len]),
+                _ => None,
+            };
+            // The first that reads a value writes its gradient.
+            let add = hint == value || program.hints[..number].contains(&hint);
+            let each = weight / width.max(1) as f64;
+            sums.loss += distill::hint(&values[hint][..len], of_shard(number + 1, width), each, scale, gradient, add);
+        }
+        self.result.sums = sums;
         if let Some(outputs) = outputs {
             lock(outputs)[self.samples.start * width..self.samples.end * width].copy_from_slice(logits);
         }

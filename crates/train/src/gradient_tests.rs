@@ -60,7 +60,7 @@ impl Case {
 }
 
 /// Compares the gradients of all trainable variables and inputs with central differences.
-fn check_gradients(graph: &Graph, samples: usize, objective: &Objective, targets: Targets<'_>, teacher: &[f32]) {
+fn check_gradients(graph: &Graph, samples: usize, objective: &Objective, targets: Targets<'_>, taught: &[Vec<f32>]) {
     let pool = Pool::serial();
     let mut executor = Executor::<f64>::new(graph, Isa::Scalar, true).unwrap();
     let (mut trainable, moving) = executor.program.initial_variables().unwrap();
@@ -76,7 +76,7 @@ fn check_gradients(graph: &Graph, samples: usize, objective: &Objective, targets
     let mut loss = |trainable: &[f64], given: &[Vec<f64>]| {
         executor.prepare(&pool, trainable, &moving);
         let views: Vec<&[f64]> = given.iter().map(Vec::as_slice).collect();
-        let batch = BatchView { given: &views, samples, targets, teacher };
+        let batch = BatchView { given: &views, samples, targets, taught };
         let sums = executor.train(&pool, trainable, &mut moving.clone(), batch, objective, random).unwrap();
         let mut gradient = vec![0.0; trainable.len()];
         executor.gradient(samples, 0, &mut gradient);
@@ -499,7 +499,7 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
                 continue;
             }
             let class_weights = vec![1.0, 0.5, 2.0];
-            let objective = Objective { loss, label_smoothing: smoothing, class_weights, softened: None };
+            let objective = Objective { loss, label_smoothing: smoothing, class_weights, ..Objective::default() };
             objective.check(3).unwrap();
             // With its softmax or sigmoid the graph has the same gradient: the loss contains it.
             let mut graph = case.graph.clone();

@@ -48,7 +48,7 @@ pub mod zoo;
 
 pub use checkpoint::CheckpointHeader;
 pub use config::{ClassWeights, EarlyStopping, Monitor, Qat, QatGranularity, QatMethod, QatWeights, TrainConfig};
-pub use distill::{Distill, Teacher};
+pub use distill::{Distill, Hint, Teacher};
 pub use initializer::Initializer;
 pub use loss::Loss;
 pub use optimizer::Optimizer;

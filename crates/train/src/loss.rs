@@ -66,6 +66,8 @@ pub(crate) struct Objective {
     pub(crate) class_weights: Vec<f64>,
     /// How the scores of a teacher count.
     pub(crate) softened: Option<Softened>,
+    /// The weight of each hint.
+    pub(crate) hints: Vec<f64>,
 }
 
 /// Sums over samples.

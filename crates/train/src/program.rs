@@ -93,8 +93,10 @@ pub(crate) struct Program<T> {
     pub(crate) observed: Vec<Observed>,
     /// Variables that are read quantized.
     pub(crate) quantized: Vec<QuantizedWeights>,
-    /// The value that the loss reads, and its elements for one sample.
+    /// The value that the loss reads: the graph's first output.
     pub(crate) output: usize,
+    /// Values that a teacher gives hints about: the graph's other outputs.
+    pub(crate) hints: Vec<usize>,
     pub(crate) buffer_of: Vec<Option<usize>>,
     /// Elements for one sample of each gradient buffer.
     pub(crate) buffer_sizes: Vec<usize>,
@@ -105,23 +107,17 @@ pub(crate) struct Program<T> {
 }
 
 impl<T: Real> Program<T> {
-    /// Analyses `graph`, whose one output the loss reads. With `input_gradients` the gradients of the graph's inputs are
+    /// Analyses `graph`, whose first output the loss reads; others are compared with a teacher's. With `input_gradients` the gradients of the graph's inputs are
     /// computed and kept as well.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for what cannot be trained: tensors of samples that are not float32 or do not grow with the
-    /// batch, several outputs, no variables.
+    /// batch, no variables.
     pub(crate) fn new(graph: &Graph, input_gradients: bool) -> Result<Self> {
         let mut graph = graph.clone();
         graph.check()?;
         fix_reshapes(&mut graph);
         separate_parts(&mut graph)?;
-        let [output] = graph.outputs[..] else {
-            return Err(Error::unsupported(
-                "training",
-                format!("the graph has {} outputs, expected one", graph.outputs.len()),
-            ));
-        };
         let sizes_of = sample_sizes(&graph)?;
         let mut program = Self {
             steps: Vec::new(),
@@ -135,6 +131,7 @@ impl<T: Real> Program<T> {
             observed: Vec::new(),
             quantized: Vec::new(),
             output: 0,
+            hints: Vec::new(),
             buffer_of: Vec::new(),
             buffer_sizes: Vec::new(),
             spare_sample: 0,
@@ -213,9 +210,17 @@ impl<T: Real> Program<T> {
                 observed,
             });
         }
-        match operands.get(&output) {
-            Some(&Operand::Value(value)) => program.output = value,
-            _ => return Err(Error::unsupported("training", "the output does not depend on the input")),
+        for (number, output) in graph.outputs.iter().enumerate() {
+            match operands.get(output) {
+                // The graph's inputs stay where the caller has them.
+                Some(&Operand::Value(value)) if number > 0 && value < program.inputs => {
+                    let place = format!("\"{}\"", graph.tensor(*output).name);
+                    return Err(Error::unsupported(place, "it is the input: nothing before it learns"));
+                }
+                Some(&Operand::Value(value)) if number > 0 => program.hints.push(value),
+                Some(&Operand::Value(value)) => program.output = value,
+                _ => return Err(Error::unsupported("training", "the output does not depend on the input")),
+            }
         }
         program.graph = graph;
         program.place_gradients(input_gradients);
@@ -327,9 +332,11 @@ impl<T: Real> Program<T> {
         }
         self.buffer_of = vec![None; self.sizes.len()];
         let mut free: Vec<usize> = Vec::new();
-        if depends[self.output] {
-            self.buffer_of[self.output] = Some(0);
-            self.buffer_sizes.push(self.sizes[self.output]);
+        for &value in std::iter::once(&self.output).chain(&self.hints) {
+            if depends[value] && self.buffer_of[value].is_none() {
+                self.buffer_of[value] = Some(self.buffer_sizes.len());
+                self.buffer_sizes.push(self.sizes[value]);
+            }
         }
         for step in self.steps.iter_mut().rev() {
             let Some(own) = self.buffer_of[step.output] else { continue };

@@ -98,8 +98,16 @@ impl Trainer {
                 .with_hint("litesmith_compress::simulate puts it in; litesmith::train_model does all of it"));
         }
         let isa = options.isa.unwrap_or_else(Isa::detect);
-        let executor = Executor::new(&config.loss.strip(graph), isa, false)?;
-        let lessons = Lessons::new(config.distill.as_ref(), options.teacher.clone(), executor.output_len())?;
+        if graph.outputs.len() != 1 {
+            let outputs = graph.outputs.len();
+            return Err(Error::unsupported("training", format!("the graph has {outputs} outputs, expected one")));
+        }
+        let lessons = Lessons::new(config.distill.as_ref(), options.teacher.clone())?;
+        let mut stripped = config.loss.strip(graph);
+        if let Some(distill) = &config.distill {
+            lessons.attach(&mut stripped, distill, config.seed)?;
+        }
+        let executor = Executor::new(&stripped, isa, false)?;
         let (trainable, moving) = executor.program.initial_variables()?;
         let frozen = |name: &str| config.frozen.iter().any(|prefix| name.starts_with(prefix.as_str()));
         for prefix in &config.frozen {
@@ -269,7 +277,8 @@ impl Trainer {
         let program = &self.executor.program;
         let mut graph = self.graph.clone();
         for (variables, values) in [(&program.trainable, &trainable), (&program.moving, &moving)] {
-            for variable in variables {
+            // What only hints need is not the caller's.
+            for variable in variables.iter().filter(|variable| variable.tensor.0 < self.graph.tensors.len()) {
                 let data = Data::from_slice(&values[variable.range.clone()]);
                 graph.tensor_mut(variable.tensor).data = Some(data);
             }
@@ -324,11 +333,13 @@ impl Trainer {
                 counts.iter().map(|&count| if count == 0 { 0.0 } else { even / count as f64 }).collect()
             }
         };
+        let distill = self.config.distill.as_ref();
         let objective = Objective {
             loss: self.config.loss,
             label_smoothing: self.config.label_smoothing,
             class_weights,
-            softened: self.config.distill.as_ref().map(Softened::from),
+            softened: distill.filter(|distill| distill.alpha > 0.0).map(Softened::from),
+            hints: distill.map_or_else(Vec::new, |distill| distill.hints.iter().map(|hint| hint.weight).collect()),
         };
         objective.check(self.executor.output_len())?;
         Ok(objective)
@@ -378,8 +389,8 @@ impl Trainer {
         let targets =
             if batch.targets.is_empty() { Targets::Classes(&batch.labels) } else { Targets::Dense(&batch.targets) };
         let given = [batch.images.as_slice()];
-        let teacher = self.lessons.of(&batch.images)?;
-        let view = BatchView { given: &given, samples, targets, teacher };
+        let taught = self.lessons.of(&batch.images)?;
+        let view = BatchView { given: &given, samples, targets, taught };
         let random = Stream::new(self.config.seed, "dropout").for_number(self.header.updates);
         self.executor.prepare(&self.pool, &self.trainable, &self.moving);
         let here = self.executor.train(&self.pool, &self.trainable, &mut self.moving, view, objective, random)?;
@@ -550,8 +561,8 @@ fn evaluate(
         let targets =
             if batch.targets.is_empty() { Targets::Classes(&batch.labels) } else { Targets::Dense(&batch.targets) };
         let given = [batch.images.as_slice()];
-        let teacher = lessons.of(&batch.images)?;
-        let view = BatchView { given: &given, samples: batch.len(), targets, teacher };
+        let taught = lessons.of(&batch.images)?;
+        let view = BatchView { given: &given, samples: batch.len(), targets, taught };
         sums.add(executor.evaluate(pool, trainable, moving, view, objective, None)?);
     }
     Ok(evaluation(sums))

@@ -42,7 +42,7 @@ fn gradients(graph: &Graph, given: &[f64], targets: &[f32]) -> (Vec<f64>, Vec<f6
     let (trainable, mut moving) = executor.program.initial_variables().unwrap();
     executor.prepare(&pool, &trainable, &moving);
     let objective = Objective { loss: Loss::MeanSquaredError, ..Objective::default() };
-    let batch = BatchView { given: &[given], samples: 1, targets: Targets::Dense(targets), teacher: &[] };
+    let batch = BatchView { given: &[given], samples: 1, targets: Targets::Dense(targets), taught: &[] };
     executor.train(&pool, &trainable, &mut moving, batch, &objective, Stream::new(4, "none")).unwrap();
     let mut gradient = vec![0.0; trainable.len()];
     executor.gradient(1, 0, &mut gradient);
