@@ -265,7 +265,8 @@ mod tests {
         let mut builder = Builder::default();
         let root = sparse.write(&mut builder);
         let bytes = builder.finish(root, *b"TEST").unwrap();
-        let table = File::new(&bytes, 1 << 20).root(*b"TEST").unwrap();
+        let file = File::new(&bytes, 1 << 20);
+        let table = file.root(*b"TEST").unwrap();
         assert_eq!(densify(&table, shape, element_bytes, &sparse.values, 1 << 20).unwrap(), dense);
         (bytes.len() + sparse.values.len(), sparse)
     }

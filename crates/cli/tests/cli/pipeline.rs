@@ -193,7 +193,7 @@ fn a_student_learns_from_a_teacher_that_the_command_line_or_a_file_names() {
     let train = "train --arch lenet-5 --data idx:digits --seed 5 -q";
     place.run(&format!("{train} --config runs/student.toml -o taught.tflite")).ends_with(0);
     let eval = place.run("eval taught.tflite --data idx:digits --against f32.tflite --json").ends_with(0).json();
-    assert!(eval["agreement"]["top1_agreement"].as_f64().unwrap() > 0.7, "{eval}");
+    assert!(eval["agreement"]["top1_agreement"].as_f64().unwrap() > 0.6, "{eval}");
     // With alpha 1 labels count for nothing, smoothed or not.
     place.run(&format!("{train} --config runs/student.toml --label-smoothing 0.2 -o same.tflite")).ends_with(0);
     assert_eq!(std::fs::read(place.path("taught.tflite")).unwrap(), std::fs::read(place.path("same.tflite")).unwrap());
