@@ -117,15 +117,21 @@ fn the_layer_whose_calibrated_range_is_ruined_comes_first() {
             // Those after it pass its error on, and are not blamed for it.
             for other in report.layers.iter().skip(1) {
                 assert!(!other.stands_out, "x{factor}: {}\n{text}", other.name);
-                let before = layer(&healthy, &other.name);
-                assert!(other.op == "QUANTIZE" || own(other) > own(before).min(60.0) - 6.0, "{}\n{text}", other.name);
+                // A weaker signal may reach them, but they add no more noise than before.
+                if other.op != "QUANTIZE" {
+                    let noise = |layer: &LayerError| layer.own.as_ref().unwrap().mean_abs;
+                    let before = noise(layer(&healthy, &other.name));
+                    assert!(noise(other) <= before * 1.5, "x{factor}: {}\n{text}", other.name);
+                }
             }
             let [none, kept] = report.kept_float.as_slice() else { panic!("{text}") };
             assert_eq!((&none.name, kept.name.as_ref()), (&None, Some(name)));
             let (output, none, kept) = (&report.output.as_ref().unwrap(), &none.output, &kept.output);
             let snr = |error: &litesmith::measure::ErrorMetrics| error.snr_db.unwrap_or(f64::INFINITY);
             assert!((snr(output) - snr(none)).abs() < 3.0, "the same grids, the same error: {text}");
-            assert!(snr(kept) > snr(none) + 3.0, "x{factor}: keeping it float brings nothing\n{text}");
+            // Without the ruined grid the model is as good as it was.
+            let before = snr(healthy.output.as_ref().unwrap());
+            assert!(snr(kept) > before - 1.5, "x{factor}: {before} dB before the grid was ruined\n{text}");
             assert!(report.suggestions[0].command.contains(&format!("--keep-float {name}")), "{text}");
             assert!(report.suggestions[1].command.contains(&format!("--rule '{name}=int16x8'")), "{text}");
         }

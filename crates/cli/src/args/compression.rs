@@ -10,7 +10,7 @@ use super::{DataArgs, OutArgs, RuntimeArgs, explained, percent, seconds, share};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   litesmith debug digits-int8.tflite --against digits.tflite --data mnist
-  litesmith debug digits-int8.tflite --against digits.tflite --data mnist --samples 500 --html debug.html
+  litesmith debug digits-int8.tflite --against digits.tflite --data mnist --html debug.html
 
 Layers come in the order of the error that they add themselves, given inputs that are quantized already: the first breaks
 most, those after it may only pass its error on. The commands printed at the end compute it more exactly.
@@ -121,7 +121,7 @@ fn byte_count(text: &str) -> Result<u64, String> {
 /// Quantize as a configuration file of Intel's Neural Compressor 1.x says: try settings, fall back op by op, until enough accuracy is left
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  litesmith tune --config examples/inc-mnist.yaml --model digits.tflite --data mnist -o digits-int8.tflite
+  litesmith tune --config examples/inc-mnist.yaml --model digits.tflite --data mnist -o t.tflite
   litesmith tune --config conf.yaml --data images:flowers -o flowers-int8.tflite --json
 
 docs/COMPRESSION.md says which keys have an effect; those without are named. The best model so far is always saved. Exit
@@ -398,8 +398,8 @@ pub(crate) enum ScopeArg {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["structured", "sparsity", "pattern"]))]
 #[command(after_help = "Examples:
-  litesmith prune digits.tflite --structured 0.5 --data mnist --epochs 6 --steps 3 -o digits-half.tflite
-  litesmith prune digits.tflite --structured 0.5 --scope layer --multiple-of 8 -o digits-half.tflite
+  litesmith prune digits.tflite --structured 0.5 --data mnist --steps 3 -o digits-half.tflite
+  litesmith prune digits.tflite --structured 0.5 --scope layer --multiple-of 8 -o half.tflite
   litesmith prune digits.tflite --sparsity 0.8 --data mnist --sparse -o digits-sparse.tflite
   litesmith prune digits.tflite --pattern 2:4 --data mnist -o digits-24.tflite
 

@@ -80,6 +80,7 @@ fn the_examples_of_help_run() {
         "prune",
         "cluster",
         "quantize",
+        "tune",
         "strip",
         "eval",
         "run",

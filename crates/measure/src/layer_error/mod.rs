@@ -234,7 +234,9 @@ impl LayerErrorReport {
     /// Sorts the layers by their own error, the least signal to noise first, those without a comparison last, and marks those
     /// that stand out: below 20 dB, or 10 dB below the median layer and below 60 dB.
     pub fn rank(&mut self) {
-        let mut known: Vec<_> = self.layers.iter().filter_map(LayerError::own_db).collect();
+        // What adds nothing, as ops that only move values, is no measure for those that compute.
+        let mut known: Vec<_> =
+            self.layers.iter().filter_map(LayerError::own_db).filter(|own| own.is_finite()).collect();
         known.sort_by(f64::total_cmp);
         let median = known.get(known.len() / 2).copied().unwrap_or(f64::INFINITY);
         for layer in &mut self.layers {
