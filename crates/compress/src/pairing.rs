@@ -240,12 +240,13 @@ fn is_constant(graph: &Graph, id: TensorId) -> bool {
 
 /// The stored constant behind a tensor, through the ops that unpack one.
 fn constant_source(graph: &Graph, id: TensorId) -> Option<TensorId> {
-    if graph.tensor(id).data.is_some() {
-        return Some(id);
+    // A plan may hold what was unpacked as a constant, too: what is stored lies before it.
+    let unpacked =
+        graph.producer(id).map(|node| &graph.nodes[node]).filter(|node| matches!(node.op, Op::Dequantize(_)));
+    match unpacked.and_then(|node| node.inputs.first().copied().flatten()) {
+        Some(input) => constant_source(graph, input),
+        None => graph.tensor(id).data.is_some().then_some(id),
     }
-    let node = &graph.nodes[graph.producer(id)?];
-    let unpacks = matches!(node.op, Op::Dequantize(_));
-    node.inputs.first().copied().flatten().filter(|_| unpacks).and_then(|input| constant_source(graph, input))
 }
 
 /// A graph of the float op alone, and which tensors of the quantized graph it is to read.

@@ -49,7 +49,10 @@ impl FromStr for Pattern {
                 .map(|(keep, of)| Self::KeepOf { keep, of }),
         };
         found.ok_or_else(|| {
-            Error::invalid("pattern", format!("got \"{text}\"")).with_hint("expected unstructured, 2:4 or block:1x4")
+            Error::invalid(
+                "pattern",
+                format!("got \"{text}\", expected unstructured, N:M as 2:4, or block:RxC as block:1x4"),
+            )
         })
     }
 }

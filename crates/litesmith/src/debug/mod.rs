@@ -255,7 +255,7 @@ fn layers(pairing: &Pairing, watched: &Watched<'_>, float: &Graph, quantized: &G
                 kind: tensor.to_string(),
                 is_output: float.outputs.contains(&float_id),
                 selector: pair.float_node.map(|node| selector_of(float, node).to_string()),
-                own: own_unknown.is_none().then(|| tally.own.finish()),
+                own: own_unknown.is_none().then(|| tally.own.finish_against(&tally.error)),
                 own_unknown,
                 error,
                 grid: tally.grid.as_ref().map(litesmith_measure::GridTally::finish),

@@ -55,6 +55,13 @@ impl ErrorTally {
         self.range
     }
 
+    /// The metrics of all runs, with signal to noise counted from the signal of `healthy`: what an op adds is not worse for
+    /// having been given less.
+    #[must_use]
+    pub fn finish_against(&self, healthy: &Self) -> ErrorMetrics {
+        ErrorMetrics { snr_db: Self { energy: healthy.energy, ..self.clone() }.finish().snr_db, ..self.finish() }
+    }
+
     /// The metrics of all runs.
     #[must_use]
     pub fn finish(&self) -> ErrorMetrics {
