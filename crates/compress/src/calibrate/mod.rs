@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use litesmith_graph::{DType, Error, Graph, Result, TensorId};
+use litesmith_graph::{DType, Error, Graph, Op, Result, TensorId};
 
 mod config;
 mod histogram;
@@ -133,6 +133,10 @@ impl Ranges {
         self.insert_both(tensor, [range; 2]);
     }
 
+    fn both(&self, tensor: TensorId) -> Option<[Range; 2]> {
+        self.ranges.get(tensor.0).copied().flatten()
+    }
+
     fn insert_both(&mut self, tensor: TensorId, ranges: [Range; 2]) {
         if self.ranges.len() <= tensor.0 {
             self.ranges.resize(tensor.0 + 1, None);
@@ -247,6 +251,15 @@ pub fn calibrate(
         let range = |grid| calibrator.as_ref().and_then(|calibrator| calibrator.range(grid));
         if let (Some(int8), Some(int16)) = (range(Grid::Int8), range(Grid::Int16)) {
             ranges.insert_both(TensorId(index), [int8, int16]);
+        }
+    }
+    // What only has another shape is not computed, and so not seen.
+    for node in &graph.nodes {
+        let (Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_)) = node.op else { continue };
+        if let (Some(&Some(from)), &[to]) = (node.inputs.first(), node.outputs.as_slice()) {
+            if let (Some(known), None) = (ranges.both(from), ranges.both(to)) {
+                ranges.insert_both(to, known);
+            }
         }
     }
     Ok(ranges)
