@@ -236,7 +236,7 @@ mod tests {
         tally.add(&[0.0, 1.0, 127.5, 127.5], &[0.0, 1.2, 128.0, 128.1]);
         let used = tally.finish();
         assert_eq!((used.at_ends, used.beyond), (0.5, 0.25));
-        assert!((used.used - 128.1 / 127.5).abs() < 1e-9);
+        assert!((used.used - f64::from(128.1_f32) / 127.5).abs() < 1e-9);
         let mut signed = GridTally::new(Grid::new("int8", 1.0, 0, (-128, 127)));
         signed.add(&[-128.0, 0.0], &[-13.0, 12.5]);
         assert_eq!((signed.finish().at_ends, signed.finish().beyond, signed.finish().used), (0.5, 0.0, 0.1));
