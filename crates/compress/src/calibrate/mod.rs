@@ -256,10 +256,10 @@ pub fn calibrate(
     // What only has another shape is not computed, and so not seen.
     for node in &graph.nodes {
         let (Op::Reshape(_) | Op::Squeeze(_) | Op::ExpandDims(_)) = node.op else { continue };
-        if let (Some(&Some(from)), &[to]) = (node.inputs.first(), node.outputs.as_slice()) {
-            if let (Some(known), None) = (ranges.both(from), ranges.both(to)) {
-                ranges.insert_both(to, known);
-            }
+        if let (Some(&Some(from)), &[to]) = (node.inputs.first(), node.outputs.as_slice())
+            && let (Some(known), None) = (ranges.both(from), ranges.both(to))
+        {
+            ranges.insert_both(to, known);
         }
     }
     Ok(ranges)
