@@ -10,6 +10,25 @@ use std::arch::is_aarch64_feature_detected as has_feature;
 #[cfg(target_arch = "x86_64")]
 use std::arch::is_x86_feature_detected as has_feature;
 
+/// Asks for the cache line that holds `data[index]`, which is soon read, to be brought into the second cache. `index` may lie
+/// beyond the end. Does nothing where there is no such instruction.
+#[inline(always)]
+pub fn prefetch<T>(data: &[T], index: usize) {
+    let line = data.as_ptr().wrapping_add(index);
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of the architecture, and a prefetch of any address is allowed: it reads nothing.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a prefetch of any address is allowed: it reads nothing.
+    unsafe {
+        std::arch::asm!("prfm pldl2keep, [{line}]", line = in(reg) line, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = line;
+}
+
 /// A WebAssembly engine refuses a whole module for one instruction that it does not know, so there is nothing to detect:
 /// a running module has the features that it was compiled with.
 #[cfg(target_arch = "wasm32")]

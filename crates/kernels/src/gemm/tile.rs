@@ -94,6 +94,26 @@ impl Rows<'_> {
         self.segments.len() * self.segment_len * self.columns.len() <= FEW_WEIGHTS
     }
 
+    /// Whether the operands of neighbouring pixels lie a multiple of 4 KiB apart: then a first cache of 8 ways keeps those of 8 pixels.
+    #[inline(always)]
+    fn crowds_cache(&self) -> bool {
+        self.a_grid.pixel_step > 0 && self.a_grid.pixel_step.is_multiple_of(1024)
+    }
+
+    /// The packed weights that the call after this one reads, if this one goes through one panel: while the first pixels are done,
+    /// they come from memory. As much as this call reads itself.
+    #[inline(always)]
+    fn after(&self, columns: Range<usize>, lanes: usize) -> &[f32] {
+        let width = panel_width(lanes);
+        let Right::Panels(panels, depth) = self.b else { return &[] };
+        if columns.len() != width || !columns.start.is_multiple_of(width) {
+            return &[];
+        }
+        let part = self.segments.len() * self.segment_len * width;
+        let from = columns.start * depth + self.depth_from * width + part;
+        panels.get(from..).map_or(&[], |after| &after[..part.min(after.len())])
+    }
+
     #[inline(always)]
     fn position(&self, pixel: usize) -> (usize, usize) {
         (pixel / self.width, pixel % self.width)
@@ -168,14 +188,16 @@ macro_rules! tiles {
                     let mut pixel = problem.pixels.start;
                     let mut at = problem.position(pixel);
                     let origin = problem.c_grid.start(at);
+                    let takes_tallest = $tallest <= 8 || !problem.crowds_cache();
+                    let mut ahead = problem.after(columns.clone(), LANES);
                     while pixel < problem.pixels.end {
                         let left = problem.pixels.end - pixel;
-                        pixel += if left >= $tallest {
-                            panels::<$tallest>(problem, columns.clone(), &mut at, origin, c);
+                        pixel += if left >= $tallest && takes_tallest {
+                            panels::<$tallest>(problem, columns.clone(), &mut at, origin, &mut ahead, c);
                             $tallest
                         }
                         $(else if left >= $height {
-                            panels::<$height>(problem, columns.clone(), &mut at, origin, c);
+                            panels::<$height>(problem, columns.clone(), &mut at, origin, &mut ahead, c);
                             $height
                         })*
                         else {
@@ -186,7 +208,8 @@ macro_rules! tiles {
 
                 /// `HEIGHT` pixels of some columns from `position` on, panel by panel.
                 fn panels<const HEIGHT: usize>(
-                    problem: &Rows, columns: Range<usize>, position: &mut (usize, usize), origin: usize, c: &mut [f32],
+                    problem: &Rows, columns: Range<usize>, position: &mut (usize, usize), origin: usize, ahead: &mut &[f32],
+                    c: &mut [f32],
                 ) {
                     let mut a_at = [0; HEIGHT];
                     let mut c_at = [0; HEIGHT];
@@ -209,11 +232,11 @@ macro_rules! tiles {
                         let valid = (width - column % width).min(columns.end - column);
                         match (valid, valid.div_ceil(LANES)) {
                             (valid, 2) if valid == 2 * LANES => {
-                                tile::<HEIGHT, 2, true>(problem, column, valid, &a_at, &c_at, c);
+                                tile::<HEIGHT, 2, true>(problem, column, valid, &a_at, &c_at, ahead, c);
                             }
-                            (valid, 2) => tile::<HEIGHT, 2, false>(problem, column, valid, &a_at, &c_at, c),
-                            (LANES, _) => tile::<HEIGHT, 1, true>(problem, column, valid, &a_at, &c_at, c),
-                            (valid, _) => tile::<HEIGHT, 1, false>(problem, column, valid, &a_at, &c_at, c),
+                            (valid, 2) => tile::<HEIGHT, 2, false>(problem, column, valid, &a_at, &c_at, ahead, c),
+                            (LANES, _) => tile::<HEIGHT, 1, true>(problem, column, valid, &a_at, &c_at, ahead, c),
+                            (valid, _) => tile::<HEIGHT, 1, false>(problem, column, valid, &a_at, &c_at, ahead, c),
                         }
                         column += valid;
                     }
@@ -222,7 +245,8 @@ macro_rules! tiles {
                 /// `HEIGHT` pixels, whose operands and results start at `a_at` and `c_at`, of one panel.
                 #[inline]
                 fn tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
-                    problem: &Rows, column: usize, valid: usize, a_at: &[usize; HEIGHT], c_at: &[usize; HEIGHT], c: &mut [f32],
+                    problem: &Rows, column: usize, valid: usize, a_at: &[usize; HEIGHT], c_at: &[usize; HEIGHT],
+                    ahead: &mut &[f32], c: &mut [f32],
                 ) {
                     let valid = if FULL { VECTORS * LANES } else { valid };
                     // Panels before the last are two vectors wide, so this one starts at `column * depth`.
@@ -255,7 +279,10 @@ macro_rules! tiles {
                             rows[i] = unsafe { a.get_unchecked(a_at[i]..a_at[i] + len) };
                         }
                         match problem.b {
-                            Right::Panels(..) => accumulate::<HEIGHT, VECTORS>(&rows, b, len, &mut sums),
+                            Right::Panels(..) => {
+                                accumulate::<HEIGHT, VECTORS>(&rows, b, len, if ahead.is_empty() { b } else { ahead }, &mut sums);
+                                *ahead = &ahead[(len * LANES).min(ahead.len())..];
+                            }
                             Right::Matrix(_, step) => {
                                 accumulate_strided::<HEIGHT, VECTORS, FULL>(&rows, b, step, valid, len, &mut sums);
                             }
@@ -271,10 +298,10 @@ macro_rules! tiles {
                     }
                 }
 
-                /// The inner loop: per k, the vectors of `b` and a broadcast per row.
+                /// The inner loop: per k, the vectors of `b` and a broadcast per row; one vector of `ahead` is asked for.
                 #[inline]
                 fn accumulate<const HEIGHT: usize, const VECTORS: usize>(
-                    rows: &[&[f32]; HEIGHT], b: &[f32], len: usize, sums: &mut [[Vector; VECTORS]; HEIGHT],
+                    rows: &[&[f32]; HEIGHT], b: &[f32], len: usize, ahead: &[f32], sums: &mut [[Vector; VECTORS]; HEIGHT],
                 ) {
                     let mut local = *sums;
                     let (b, _) = b[..len * VECTORS * LANES].as_chunks::<LANES>();
@@ -286,6 +313,9 @@ macro_rules! tiles {
                         let mut bs = [vector::splat(0.0); VECTORS];
                         for v in 0..VECTORS {
                             bs[v] = vector::load(&b[v]);
+                        }
+                        if VECTORS > 1 {
+                            litesmith_simd::prefetch(ahead, k * LANES);
                         }
                         for i in 0..HEIGHT {
                             let a = vector::splat(rows[i][k]);
