@@ -47,6 +47,8 @@ pub mod normalization;
 pub mod numerics;
 pub mod packed;
 mod padded_rows;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod pages;
 pub mod peak;
 pub mod pool;
 pub mod pool_2d;
