@@ -143,7 +143,9 @@ impl Buffer {
     /// The elements, to change; bytes that do not fill one are left out.
     pub fn as_mut_slice<T: Pod>(&mut self) -> &mut [T] {
         let size = size_of::<T>().max(1);
-        bytemuck::cast_slice_mut(&mut bytemuck::cast_slice_mut::<_, u8>(self.lines.as_mut_slice())[..self.bytes / size * size])
+        bytemuck::cast_slice_mut(
+            &mut bytemuck::cast_slice_mut::<_, u8>(self.lines.as_mut_slice())[..self.bytes / size * size],
+        )
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Fate {
         scratch_bytes: usize,
         /// Tables that it holds beside the model's constants.
         table_bytes: usize,
+        /// Nodes before it whose work it does along.
+        along: Vec<usize>,
     },
     /// Nothing: its output is the memory of its input under another shape.
     View {
@@ -60,7 +62,7 @@ impl NodeInfo {
     pub fn is_slow(&self, isa: Isa) -> bool {
         match &self.fate {
             Fate::Kernel { name, .. } => {
-                isa != Isa::Scalar && name.split('/').any(|part| matches!(part, "scalar" | "reference"))
+                isa != Isa::Scalar && name.split(['/', '+']).any(|part| matches!(part, "scalar" | "reference"))
             }
             Fate::View { .. } | Fate::Folded | Fate::Fused | Fate::Later => false,
         }
@@ -100,6 +102,7 @@ pub(crate) fn explain(subgraph: &Subgraph, runner: &Runner) -> Vec<NodeInfo> {
                 slots: step.output_slots.clone(),
                 scratch_bytes: step.kernel.scratch_bytes,
                 table_bytes: step.kernel.plan_bytes,
+                along: step.kernel.along.clone(),
             };
         }
         match (first, first.and_then(view_of)) {

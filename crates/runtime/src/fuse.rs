@@ -8,6 +8,7 @@ use litesmith_kernels::byte_table::ByteTable;
 
 use crate::kernel::{Kernel, Part};
 use crate::planner::{PlanInput, Planned};
+use crate::rows;
 
 /// Characters of the names of ops that a kernel's name lists.
 const NAMES_MAX: usize = 60;
@@ -20,23 +21,47 @@ struct Function {
     ops: String,
 }
 
-/// Fuses what can be; says whether anything was. `root` gives the tensor whose memory a tensor shares; `next` is the first node of the next stage.
-pub(crate) fn fuse(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorId], next: Option<usize>) -> bool {
-    if !planned.iter().any(|step| matches!(step.kernel.part, Part::Function(_) | Part::Pair(_))) {
-        return false;
-    }
-    let steps = planned.len();
+/// Readers of each tensor beside the steps: twice as many, so that no step is the only one.
+fn outside_uses(input: &PlanInput<'_>, root: &[TensorId], next: Option<usize>) -> Vec<usize> {
     let graph = &*input.graph;
     let mut uses = vec![0_usize; graph.tensors.len()];
     let later =
         graph.nodes.iter().skip(next.unwrap_or(graph.nodes.len())).flat_map(|node| node.inputs.iter().flatten());
-    // Once for whoever reads it, once more so that no step is its only reader.
     graph.outputs.iter().chain(later).for_each(|id| uses[root[id.0].0] += 2);
     input.states.iter().for_each(|state| uses[state.tensor.0] += 2);
-    compose(input, planned, root);
-    for id in planned.iter().flat_map(|step| step.inputs.iter().flatten()) {
-        uses[root[id.0].0] += 1;
+    uses
+}
+
+/// Adds the inputs of steps.
+fn count(planned: &[Planned], root: &[TensorId], uses: &mut [usize]) {
+    planned.iter().flat_map(|step| step.inputs.iter().flatten()).for_each(|id| uses[root[id.0].0] += 1);
+}
+
+/// Fuses what can be; says whether anything was. `root` gives the tensor whose memory a tensor shares; `next` is the first node of the next stage.
+pub(crate) fn fuse(
+    input: &PlanInput<'_>,
+    planned: &mut Vec<Planned>,
+    root: &[TensorId],
+    next: Option<usize>,
+    threads: usize,
+) -> bool {
+    let steps = planned.len();
+    if planned.iter().any(|step| matches!(step.kernel.part, Part::Function(_) | Part::Pair(_))) {
+        fuse_bytes(input, planned, root, next);
     }
+    if planned.iter().any(|step| matches!(step.kernel.part, Part::Rows(_))) {
+        let mut uses = outside_uses(input, root, next);
+        count(planned, root, &mut uses);
+        rows::chain(input, planned, root, &uses, threads);
+    }
+    planned.len() != steps
+}
+
+/// Ops that are functions of a byte.
+fn fuse_bytes(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorId], next: Option<usize>) {
+    let mut uses = outside_uses(input, root, next);
+    compose(input, planned, root);
+    count(planned, root, &mut uses);
     // What only composed steps read.
     let mut lives = vec![true; planned.len()];
     for (step, lives) in planned.iter().zip(&mut lives).rev() {
@@ -49,7 +74,6 @@ pub(crate) fn fuse(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[Te
     let mut lives = lives.into_iter();
     planned.retain(|_| lives.next().unwrap_or(true));
     absorb(planned, root, &uses);
-    planned.len() != steps
 }
 
 /// Makes every step that is a function of one tensor's bytes a look-up in that tensor.

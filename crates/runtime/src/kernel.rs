@@ -1,5 +1,7 @@
 //! What a planned op looks like to the executor.
 
+use std::sync::Arc;
+
 use bytemuck::Pod;
 use litesmith_graph::{Data, Error, Result};
 use litesmith_kernels::byte_table::ByteTable;
@@ -7,6 +9,7 @@ use litesmith_kernels::{Buffer, Context};
 
 use crate::control::Control;
 use crate::env::Env;
+use crate::rows::Rows;
 use crate::runner::Runner;
 
 /// A planned op: sizes checked, weights packed, kernel chosen. It runs without looking at the CPU or allocating, and fails
@@ -18,6 +21,8 @@ pub(crate) struct Kernel {
     pub(crate) scratch_bytes: usize,
     /// Size of tables that the plan holds and that no constant of the model stands for.
     pub(crate) plan_bytes: usize,
+    /// Nodes before its own whose work it does along.
+    pub(crate) along: Vec<usize>,
     /// What makes it part of another kernel.
     pub(crate) part: Part,
     /// Inputs over which it can write its output, where nothing else reads them: [`Place::Output`].
@@ -37,6 +42,8 @@ pub(crate) enum Part {
     Pair(Box<Pairs>),
     /// It applies a function to each byte of its output, if it is given one.
     Producer,
+    /// It computes rows of an image from rows of the image that is its first input.
+    Rows(Arc<dyn Rows>),
 }
 
 /// For a value of each of 256 pairs, what becomes of it.
@@ -84,7 +91,16 @@ impl Kernel {
     }
 
     fn with_body(name: String, body: Body) -> Self {
-        Self { name, scratch_bytes: 0, plan_bytes: 0, part: Part::None, overwrites: &[], then: None, body }
+        Self {
+            name,
+            scratch_bytes: 0,
+            plan_bytes: 0,
+            along: Vec::new(),
+            part: Part::None,
+            overwrites: &[],
+            then: None,
+            body,
+        }
     }
 
     /// The same, able to write its output over one of these inputs.
@@ -100,6 +116,11 @@ impl Kernel {
     /// The same with tables.
     pub(crate) fn with_tables(self, plan_bytes: usize) -> Self {
         Self { plan_bytes, ..self }
+    }
+
+    /// The same, which does the work of these nodes along.
+    pub(crate) fn doing(self, along: Vec<usize>) -> Self {
+        Self { along, ..self }
     }
 
     /// The same as part of others.
@@ -179,6 +200,11 @@ impl<'a> Inputs<'a> {
             }
             Some(Place::Nowhere | Place::Output) | None => &[],
         }
+    }
+
+    /// The inputs from `first` on.
+    pub(crate) fn skip(self, first: usize) -> Self {
+        Self { places: self.places.get(first..).unwrap_or_default(), ..self }
     }
 
     /// Whether input `index` is what the output's memory holds.

@@ -12,6 +12,7 @@ mod kernel;
 mod ops;
 mod place;
 mod planner;
+mod rows;
 mod runner;
 mod session;
 

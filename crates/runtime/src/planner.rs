@@ -126,7 +126,7 @@ pub(crate) fn plan(input: PlanInput<'_>, env: &mut Env<'_>) -> Result<Plan> {
     planner.combine()?;
     let Planner { input, env, mut planned, root, assumed, packed, has_run, .. } = planner;
     let next_node = next.as_ref().map(|pause| pause.node);
-    let fused = env.fuses && fuse(&input, &mut planned, &root, next_node);
+    let fused = env.fuses && fuse(&input, &mut planned, &root, next_node, env.options.threads);
     let placed = place(&input, planned, &root, next_node, env.options)?;
     Ok(Plan { tensors: input.graph.tensors.clone(), root, assumed, packed, fused, has_run, next, ..placed })
 }

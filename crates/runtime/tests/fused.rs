@@ -1,6 +1,7 @@
-//! Ops that are functions of one byte, done by the kernel that makes the byte: the same results as op by op.
+//! Ops that are done together: functions of one byte by the kernel that makes the byte, chains on large images a few rows at a
+//! time. The same results as op by op.
 
-use litesmith_graph::ops::{Add, Conv2d, Logistic, Mul};
+use litesmith_graph::ops::{Activation, Add, Conv2d, DepthwiseConv2d, HardSwish, Logistic, Mul, Padding};
 use litesmith_graph::{DType, Data, Graph, Model, Quantization, Tensor, TensorId};
 use litesmith_runtime::{Fate, Isa, Numerics, Session, SessionOptions};
 
@@ -65,6 +66,81 @@ fn a_fused_run_and_an_observed_one_agree() {
                 assert!(fused[0].iter().any(|&value| value != fused[0][0]));
                 session.run().unwrap();
                 assert_eq!(outputs(&session), fused);
+            }
+        }
+    }
+}
+
+fn weights(graph: &mut Graph, name: &str, shape: [usize; 4]) -> TensorId {
+    let values: Vec<f32> = (0..shape.iter().product::<usize>()).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    graph.add_tensor(Tensor::constant(name, DType::F32, shape, Data::from_slice(&values)))
+}
+
+/// CONV_2D, HARD_SWISH and DEPTHWISE_CONV_2D on an image of more than a megabyte, and one more reader of the first, if `shared`.
+fn mobile(height: usize, kernel: usize, stride: usize, dilation: usize, padding: Padding, shared: bool) -> Graph {
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor::new("x", DType::F32, [1, height, 83, 3]));
+    let w = weights(&mut graph, "w", [72, 3, 3, 3]);
+    let b = weights(&mut graph, "b", [1, 1, 1, 72]);
+    graph.tensor_mut(b).shape = vec![72];
+    let conv = Conv2d { stride_height: 2, stride_width: 1, padding: Padding::Same, ..Conv2d::default() };
+    let conv = graph.add_node(conv, &[Some(x), Some(w), Some(b)], "conv").unwrap();
+    let swish = graph.add_node(HardSwish, &[Some(conv)], "swish").unwrap();
+    let w = weights(&mut graph, "dw", [1, kernel, kernel, 72]);
+    let depthwise = DepthwiseConv2d {
+        stride_height: stride,
+        stride_width: stride,
+        dilation_height: dilation,
+        dilation_width: dilation,
+        padding,
+        activation: Activation::Relu6,
+        ..DepthwiseConv2d::default()
+    };
+    let depthwise = graph.add_node(depthwise, &[Some(swish), Some(w), Some(b)], "depthwise").unwrap();
+    graph.outputs = vec![depthwise];
+    if shared {
+        graph.outputs.push(conv);
+    }
+    graph
+}
+
+#[test]
+fn rows_of_a_chain_are_those_of_its_ops() {
+    use Padding::{Same, Valid};
+    let cases =
+        [(111, 3, 1, 1, Same), (112, 3, 2, 1, Same), (111, 5, 2, 1, Same), (112, 5, 1, 1, Valid), (113, 3, 1, 2, Same)];
+    for ((height, kernel, stride, dilation, padding), shared) in
+        cases.into_iter().flat_map(|case| [(case, false), (case, true)])
+    {
+        let model = Model::from_graph(mobile(height, kernel, stride, dilation, padding, shared));
+        let mut first: Option<Vec<u32>> = None;
+        for threads in [1, 2, 3] {
+            for isa in Isa::available() {
+                let options = SessionOptions { threads, isa: Some(isa), ..SessionOptions::default() };
+                let mut session = Session::new(&model, options).unwrap();
+                let explained = session.explain();
+                let along = explained.iter().filter_map(|node| match &node.fate {
+                    Fate::Kernel { along, .. } => Some(along.clone()),
+                    _ => None,
+                });
+                // Where the first op's output is one of the graph's, only the other two are done together.
+                let expected: &[Vec<usize>] = if shared { &[vec![], vec![1]] } else { &[vec![0, 1]] };
+                assert_eq!(along.collect::<Vec<_>>(), expected);
+                assert_eq!(explained[1].fate, Fate::Fused);
+                for (index, value) in session.input_mut::<f32>(0).unwrap().iter_mut().enumerate() {
+                    *value = (index * 91 % 255) as f32 / 128.0 - 1.0;
+                }
+                let bits = |session: &Session| -> Vec<u32> {
+                    session.output::<f32>(0).unwrap().iter().map(|value| value.to_bits()).collect()
+                };
+                session.run().unwrap();
+                session.run().unwrap();
+                let fused = bits(&session);
+                session.run_observed(&mut |_, _, _| {}).unwrap();
+                assert!(bits(&session) == fused, "{height} {kernel} {stride} {isa}, {threads} threads");
+                if Some(isa) == Isa::available().last() {
+                    assert!(*first.get_or_insert_with(|| fused.clone()) == fused, "{threads} threads");
+                }
             }
         }
     }

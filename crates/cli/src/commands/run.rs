@@ -123,11 +123,12 @@ fn explain(session: &Session, output: &Output) -> Result<Verdict> {
         let list = nodes.iter().map(|node| {
             let mut json = serde_json::json!({ "node": node.node, "place": node.place, "output": node.output });
             match &node.fate {
-                Fate::Kernel { name, slots, scratch_bytes, table_bytes } => {
+                Fate::Kernel { name, slots, scratch_bytes, table_bytes, along } => {
                     json["kernel"] = name.as_str().into();
                     json["slots"] = slots.as_slice().into();
                     json["scratch_bytes"] = (*scratch_bytes).into();
                     json["table_bytes"] = (*table_bytes).into();
+                    json["along"] = along.as_slice().into();
                     json["slow"] = node.is_slow(isa).into();
                 }
                 Fate::View { of } => json["view_of"] = of.as_str().into(),

@@ -65,6 +65,14 @@ impl Window {
         first.min(end)..end
     }
 
+    /// The input positions that output positions `outputs`, at least one, read: from the first to the last.
+    #[must_use]
+    pub fn needs(&self, outputs: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let start = (outputs.start * self.stride).saturating_sub(self.pad_before).min(self.input);
+        let reach = outputs.end.saturating_sub(1) * self.stride + (self.kernel - 1) * self.dilation + 1;
+        start..reach.saturating_sub(self.pad_before).clamp(start, self.input)
+    }
+
     /// The output position whose `tap` falls on input position `input`.
     #[must_use]
     pub fn output_at(&self, input: usize, tap: usize) -> Option<usize> {

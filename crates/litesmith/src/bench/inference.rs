@@ -228,11 +228,11 @@ fn profile(session: &mut Session, peak: Option<&Peak>) -> Result<Vec<OpTimes>> {
         .filter_map(|(node, ns)| Some((node, Timing::from_latencies_ns(0, ns)?.latency_ns_p50)))
         .collect();
     let total = medians.values().sum::<u64>().max(1) as f64;
-    let kernels: BTreeMap<usize, String> = session
+    let kernels: BTreeMap<usize, (String, Vec<usize>)> = session
         .explain()
         .into_iter()
         .filter_map(|node| match node.fate {
-            Fate::Kernel { name, .. } => Some((node.node, name)),
+            Fate::Kernel { name, along, .. } => Some((node.node, (name, along))),
             _ => None,
         })
         .collect();
@@ -240,7 +240,11 @@ fn profile(session: &mut Session, peak: Option<&Peak>) -> Result<Vec<OpTimes>> {
     let ops = order.into_iter().filter(|&node| node < graph.nodes.len()).map(|index| {
         let node = &graph.nodes[index];
         let ns = medians.get(&index).copied().unwrap_or(0);
-        let (macs, bytes) = cost(session, index);
+        let (kernel, along) = kernels.get(&index).cloned().unwrap_or_default();
+        let all = along.into_iter().chain([index]).map(|node| cost(session, node));
+        let (macs, bytes) = all.fold((0_u64, 0_u64), |(macs, bytes), (more_macs, more_bytes)| {
+            (macs.saturating_add(more_macs), bytes.saturating_add(more_bytes))
+        });
         let rate = |count: u64| count as f64 / ns.max(1) as f64;
         let limit = peak.map_or(f64::NAN, |peak| match (macs, limiting_dtype(session, index)) {
             (1.., Some(DType::I8)) => peak.gmacs_per_s_i8,
@@ -253,7 +257,7 @@ fn profile(session: &mut Session, peak: Option<&Peak>) -> Result<Vec<OpTimes>> {
             node: index,
             op: node.op.name().into(),
             name: node.outputs.first().map_or_else(String::new, |&id| graph.tensor(id).name.clone()),
-            kernel: kernels.get(&index).cloned().unwrap_or_default(),
+            kernel,
             latency_ns_p50: ns,
             share: ns as f64 / total,
             macs,

@@ -1,33 +1,80 @@
 //! Functions of one operand, element by element: activations, ABS, EXP, SIN and so on.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use litesmith_graph::{DType, Error, Result};
-use litesmith_kernels::Activation;
 use litesmith_kernels::comparison::logical_not;
 use litesmith_kernels::elementwise::Unary;
 use litesmith_kernels::in_place::in_place;
 use litesmith_kernels::integer::{Integer, IntegerUnary};
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_activation::{self, QuantizedActivation};
+use litesmith_kernels::{Activation, Context};
 
 use super::{NodeContext, quant_params, refused};
-use crate::kernel::Kernel;
+use crate::kernel::{Inputs, Kernel, Part};
+use crate::rows::{Image, Rows};
 
 pub(super) fn plan(cx: &NodeContext<'_>, unary: Unary) -> Result<Kernel> {
     match (cx.input(0)?.dtype, cx.output()?.dtype) {
-        (DType::F32, DType::F32) => Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
-            let (inputs, y) = io.split::<f32>();
-            if inputs.is_output(0) {
-                in_place(context, y, |context, _, x, y| unary.forward(context, x, y));
-            } else {
-                unary.forward(context, inputs.get(0), y);
-            }
-            Ok(())
-        })
-        .overwriting(&[0])),
+        (DType::F32, DType::F32) => {
+            let part = UnaryRows::new(cx, unary)?.map_or(Part::None, |rows| Part::Rows(Arc::new(rows)));
+            let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+                let (inputs, y) = io.split::<f32>();
+                if inputs.is_output(0) {
+                    in_place(context, y, |context, _, x, y| unary.forward(context, x, y));
+                } else {
+                    unary.forward(context, inputs.get(0), y);
+                }
+                Ok(())
+            });
+            Ok(kernel.overwriting(&[0]).with_part(part))
+        }
         (DType::I8, DType::I8) => plan_quantized::<i8>(cx, unary),
         (DType::U8, DType::U8) => plan_quantized::<u8>(cx, unary),
         (DType::I16, DType::I16) => plan_quantized::<i16>(cx, unary),
         _ => Err(cx.no_kernel()),
+    }
+}
+
+struct UnaryRows {
+    unary: Unary,
+    image: Image,
+}
+
+impl UnaryRows {
+    fn new(cx: &NodeContext<'_>, unary: Unary) -> Result<Option<Self>> {
+        Ok(match *cx.input(0)?.shape.as_slice() {
+            [1, rows, width, channels] => Some(Self { unary, image: Image { rows, row_len: width * channels } }),
+            _ => None,
+        })
+    }
+}
+
+impl Rows for UnaryRows {
+    fn input(&self) -> Image {
+        self.image
+    }
+
+    fn output(&self) -> Image {
+        self.image
+    }
+
+    fn needs(&self, rows: Range<usize>) -> Range<usize> {
+        rows
+    }
+
+    fn run(
+        &self,
+        context: Context<'_>,
+        _: Inputs<'_>,
+        x: &[f32],
+        _: Range<usize>,
+        y: &mut [f32],
+        _scratch: &mut [f32],
+    ) {
+        self.unary.forward(context, x, y);
     }
 }
 

@@ -1,14 +1,19 @@
 //! CONV_2D.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use litesmith_graph::{DType, Result, ops::Conv2d};
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::QuantizedConv2d;
 use litesmith_kernels::conv_2d::{Conv2dGeometry, float};
 use litesmith_kernels::numerics::Quantized;
+use litesmith_kernels::{Activation, Context};
 
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
-use crate::kernel::Kernel;
+use crate::kernel::{Inputs, Kernel, Part};
+use crate::rows::{Image, Rows};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Kernel> {
     let geometry = geometry(cx, op)?;
@@ -49,17 +54,69 @@ fn plan_float(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Re
     check_size(cx, 1)?;
     let conv = float::Conv2d::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, |weights, packed| conv.pack(weights, packed))?;
-    let bias = FloatBias::new(cx, 2)?;
-    let activation = fused_activation(op.activation)?;
-    let scratch_len = conv.forward_scratch_len(cx.options.threads);
-    let kernel = Kernel::new(conv.name(), move |context, mut io| {
+    let (bias, activation) = (FloatBias::new(cx, 2)?, fused_activation(op.activation)?);
+    let (name, scratch_len) = (conv.name(), conv.forward_scratch_len(cx.options.threads));
+    let conv = Arc::new(FloatConv { conv, weights, bias, activation });
+    let part = conv.has_rows().then(|| Part::Rows(Arc::clone(&conv) as Arc<dyn Rows>));
+    let kernel = Kernel::new(name, move |context, mut io| {
+        let FloatConv { conv, weights, bias, activation } = &*conv;
         let (inputs, y, scratch) = io.split_scratch();
         let scratch = &mut scratch.as_mut_slice()[..scratch_len];
         let pack = |weights: &[f32], packed: &mut Vec<f32>| conv.pack(weights, packed);
         weights.with(inputs, pack, |packed| {
-            conv.forward(context.pool, packed, bias.get(inputs), activation, inputs.get(0), y, scratch);
+            conv.forward(context.pool, packed, bias.get(inputs), *activation, inputs.get(0), y, scratch);
         });
         Ok(())
     });
-    Ok(kernel.with_scratch(scratch_len * size_of::<f32>()))
+    Ok(kernel.with_scratch(scratch_len * size_of::<f32>()).with_part(part.unwrap_or(Part::None)))
+}
+
+struct FloatConv {
+    conv: float::Conv2d,
+    weights: FloatWeights,
+    bias: FloatBias,
+    activation: Activation,
+}
+
+impl FloatConv {
+    fn has_rows(&self) -> bool {
+        self.conv.geometry().batch == 1 && self.weights.constant().is_some() && self.conv.has_rows(self.activation)
+    }
+}
+
+impl Rows for FloatConv {
+    fn input(&self) -> Image {
+        let g = self.conv.geometry();
+        Image { rows: g.height.input, row_len: g.width.input * g.in_channels }
+    }
+
+    fn output(&self) -> Image {
+        let g = self.conv.geometry();
+        Image { rows: g.height.output, row_len: g.width.output * g.out_channels }
+    }
+
+    fn needs(&self, rows: Range<usize>) -> Range<usize> {
+        self.conv.geometry().height.needs(rows)
+    }
+
+    fn is_light(&self) -> bool {
+        false
+    }
+
+    fn scratch_len(&self, rows: usize) -> usize {
+        self.conv.rows_scratch_len(rows)
+    }
+
+    fn run(
+        &self,
+        _: Context<'_>,
+        inputs: Inputs<'_>,
+        x: &[f32],
+        rows: Range<usize>,
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let weights = self.weights.constant().unwrap_or_default();
+        self.conv.forward_rows(weights, self.bias.get(inputs), self.activation, x, rows, y, scratch);
+    }
 }

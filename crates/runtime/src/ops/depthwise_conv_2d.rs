@@ -1,5 +1,8 @@
 //! DEPTHWISE_CONV_2D.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use litesmith_graph::{DType, Result, ops::DepthwiseConv2d};
 use litesmith_kernels::conv_2d::quantized::QuantizedSpec;
 use litesmith_kernels::depthwise_conv_2d::hybrid::HybridDepthwiseConv2d;
@@ -7,10 +10,12 @@ use litesmith_kernels::depthwise_conv_2d::quantized::QuantizedDepthwiseConv2d;
 use litesmith_kernels::depthwise_conv_2d::{DepthwiseConv2dGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
+use litesmith_kernels::{Activation, Context};
 
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
-use crate::kernel::Kernel;
+use crate::kernel::{Inputs, Kernel, Part};
+use crate::rows::{Image, Rows};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Kernel> {
     let geometry = geometry(cx, op)?;
@@ -53,15 +58,64 @@ fn plan_float(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseCon
     // First, as it bounds the sizes of the plan.
     check_size(cx, 1)?;
     let conv = float::DepthwiseConv2d::new(geometry, cx.isa).map_err(refused)?;
-    let pack = |weights: &[f32], packed: &mut Vec<f32>| weights.clone_into(packed);
     let weights = FloatWeights::new(cx, 1, pack)?;
-    let bias = FloatBias::new(cx, 2)?;
-    let activation = fused_activation(op.activation)?;
-    Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+    let (bias, activation) = (FloatBias::new(cx, 2)?, fused_activation(op.activation)?);
+    let conv = Arc::new(FloatConv { conv, weights, bias, activation });
+    let part = conv.has_rows().then(|| Part::Rows(Arc::clone(&conv) as Arc<dyn Rows>));
+    let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+        let FloatConv { conv, weights, bias, activation } = &*conv;
         let (inputs, y) = io.split();
         weights.with(inputs, pack, |weights| {
-            conv.forward(context.pool, weights, bias.get(inputs), activation, inputs.get(0), y);
+            conv.forward(context.pool, weights, bias.get(inputs), *activation, inputs.get(0), y);
         });
         Ok(())
-    }))
+    });
+    Ok(kernel.with_part(part.unwrap_or(Part::None)))
+}
+
+/// Weights are used as they are.
+fn pack(weights: &[f32], packed: &mut Vec<f32>) {
+    weights.clone_into(packed);
+}
+
+struct FloatConv {
+    conv: float::DepthwiseConv2d,
+    weights: FloatWeights,
+    bias: FloatBias,
+    activation: Activation,
+}
+
+impl FloatConv {
+    fn has_rows(&self) -> bool {
+        self.conv.geometry().batch == 1 && self.weights.constant().is_some() && self.conv.has_rows(self.activation)
+    }
+}
+
+impl Rows for FloatConv {
+    fn input(&self) -> Image {
+        let g = self.conv.geometry();
+        Image { rows: g.height.input, row_len: g.width.input * g.in_channels }
+    }
+
+    fn output(&self) -> Image {
+        let g = self.conv.geometry();
+        Image { rows: g.height.output, row_len: g.width.output * g.out_channels() }
+    }
+
+    fn needs(&self, rows: Range<usize>) -> Range<usize> {
+        self.conv.geometry().height.needs(rows)
+    }
+
+    fn run(
+        &self,
+        _: Context<'_>,
+        inputs: Inputs<'_>,
+        x: &[f32],
+        rows: Range<usize>,
+        y: &mut [f32],
+        _scratch: &mut [f32],
+    ) {
+        let weights = self.weights.constant().unwrap_or_default();
+        self.conv.forward_rows(weights, self.bias.get(inputs), self.activation, x, rows, y);
+    }
 }

@@ -22,31 +22,32 @@ use super::{NodeContext, fused_activation, image_shape, operand_params, quant_pa
 use crate::kernel::{Inputs, Kernel, Part};
 
 /// Float weights in the order in which a kernel reads them.
-pub(super) struct FloatWeights {
-    input: usize,
-    packed: Mutex<Packed>,
-    computed: bool,
+pub(super) enum FloatWeights {
+    /// On cache lines: a vector that spans two takes two loads.
+    Constant(Buffer),
+    Computed {
+        input: usize,
+        packed: Mutex<Packed>,
+    },
 }
 
-/// Packed weights on cache lines: a vector that spans two takes two loads.
+/// Computed weights, packed in each run.
 #[derive(Default)]
-struct Packed {
+pub(super) struct Packed {
     aligned: Buffer,
-    /// Where computed ones are packed first; empty for constant ones.
+    /// Where they are packed first.
     staging: Vec<f32>,
 }
 
 impl FloatWeights {
     /// The weights, input `input`, packed by `pack` if they are constant.
     pub(super) fn new(cx: &NodeContext<'_>, input: usize, pack: impl FnOnce(&[f32], &mut Vec<f32>)) -> Result<Self> {
-        let mut packed = Packed::default();
-        let computed = cx.input(input)?.data.is_none();
-        if !computed {
-            let mut weights = Vec::new();
-            pack(cx.constant(input, "weights")?, &mut weights);
-            packed.aligned = Buffer::from_slice(&weights);
+        if cx.input(input)?.data.is_none() {
+            return Ok(Self::Computed { input, packed: Mutex::default() });
         }
-        Ok(Self { input, packed: Mutex::new(packed), computed })
+        let mut weights = Vec::new();
+        pack(cx.constant(input, "weights")?, &mut weights);
+        Ok(Self::Constant(Buffer::from_slice(&weights)))
     }
 
     /// Lets `run` use the packed weights.
@@ -56,14 +57,25 @@ impl FloatWeights {
         pack: impl FnOnce(&[f32], &mut Vec<f32>),
         run: impl FnOnce(&[f32]) -> R,
     ) -> R {
-        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        let Packed { aligned, staging } = &mut *packed;
-        if self.computed {
-            pack(inputs.get(self.input), staging);
-            aligned.resize(size_of_val(staging.as_slice()));
-            aligned.as_mut_slice().copy_from_slice(staging);
+        match self {
+            Self::Constant(weights) => run(weights.as_slice()),
+            Self::Computed { input, packed } => {
+                let mut packed = packed.lock().unwrap_or_else(PoisonError::into_inner);
+                let Packed { aligned, staging } = &mut *packed;
+                pack(inputs.get(*input), staging);
+                aligned.resize(size_of_val(staging.as_slice()));
+                aligned.as_mut_slice().copy_from_slice(staging);
+                run(aligned.as_slice())
+            }
         }
-        run(aligned.as_slice())
+    }
+
+    /// The packed weights, where they are constant.
+    pub(super) fn constant(&self) -> Option<&[f32]> {
+        match self {
+            Self::Constant(weights) => Some(weights.as_slice()),
+            Self::Computed { .. } => None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::conv_2d::Conv2dGeometry;
 use crate::gemm::{self, Grid, Outer, Right, Rows};
 use crate::pool::share;
 use crate::{Activation, Isa, Pool};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Elements of k per pass over the pixels: a panel's part stays in the first cache.
@@ -114,11 +115,7 @@ impl Lowered {
     }
 
     /// Packs each group of each pass; `copy(tap, channel in group, group, columns, to)` writes a run of one row.
-    fn pack(
-        &self,
-        packed: &mut Vec<f32>,
-        mut copy: impl FnMut(usize, usize, usize, std::ops::Range<usize>, &mut [f32]),
-    ) {
+    fn pack(&self, packed: &mut Vec<f32>, mut copy: impl FnMut(usize, usize, usize, Range<usize>, &mut [f32])) {
         packed.resize(self.packed_len, 0.0);
         let depth = self.operand[2] / self.groups;
         let columns = self.result[2] / self.groups;
@@ -152,7 +149,7 @@ impl Lowered {
         packed: &[f32],
         bias: Option<&[f32]>,
         clamp: (f32, f32),
-        pixels: std::ops::Range<usize>,
+        pixels: Range<usize>,
         result: &mut [f32],
     ) {
         let [_, result_width, result_pixel] = self.result;
@@ -374,9 +371,43 @@ impl Plan {
             let rows_here = y.len() / (width * pixel);
             let band = &mut band[..lowered.band_len(rows_here)];
             let first = index * rows * pass.vertical.operand_step;
-            lower::copy_rows(x, (height_in, width_in, pixel_in), first, band, lowered.padding);
+            lower::copy_rows(x, 0, (height_in, width_in, pixel_in), first, band, lowered.padding);
             lowered.multiply(self.isa, pass, band, packed, bias, clamp, 0..rows_here * width, y);
         });
+    }
+
+    /// Elements of scratch that [`Self::rows`] needs for `rows` rows.
+    pub(super) fn rows_scratch_len(&self, rows: usize) -> usize {
+        self.forward.band_len(rows)
+    }
+
+    /// Result rows `rows` of one image, on the caller's thread, not by Winograd: `x` holds the rows of the operand that they need.
+    pub(super) fn rows(
+        &self,
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+        x: &[f32],
+        rows: Range<usize>,
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let lowered = &self.forward;
+        let (low, high) = activation.range();
+        let clamp = (low as f32, high as f32);
+        let pass = &lowered.passes[0];
+        let [_, width, _] = lowered.result;
+        let operand = if lowered.padded {
+            let [height, width, pixel] = lowered.operand;
+            let band = &mut scratch[..lowered.band_len(rows.len())];
+            let held = self.geometry.height.needs(rows.clone()).start;
+            let first = rows.start * pass.vertical.operand_step;
+            lower::copy_rows(x, held, (height, width, pixel), first, band, lowered.padding);
+            band
+        } else {
+            x
+        };
+        lowered.multiply(self.isa, pass, operand, packed, bias, clamp, 0..rows.len() * width, y);
     }
 
     /// The pixels of one result image (pointwise: of all), split over the pool.

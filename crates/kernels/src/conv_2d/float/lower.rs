@@ -103,9 +103,11 @@ pub(super) fn runs(
     Runs { starts, len: merge * depth, taps }
 }
 
-/// Rows of the padded image of `image` from `first` on, borders included, as many as fit `band`.
+/// Rows of a padded image from `first` on, borders included, as many as fit `band`. `image` holds rows of the image from `held` on,
+/// those at least that are copied.
 pub(super) fn copy_rows(
     image: &[f32],
+    held: usize,
     (height, width, pixel): (usize, usize, usize),
     first: usize,
     band: &mut [f32],
@@ -117,7 +119,7 @@ pub(super) fn copy_rows(
         match (first + row).checked_sub(vertical.before).filter(|&row| row < height) {
             Some(row) => {
                 to[..left].fill(0.0);
-                to[left..left + inner].copy_from_slice(&image[row * width * pixel..][..inner]);
+                to[left..left + inner].copy_from_slice(&image[(row - held) * width * pixel..][..inner]);
                 to[left + inner..].fill(0.0);
             }
             None => to.fill(0.0),

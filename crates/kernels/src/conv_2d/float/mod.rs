@@ -5,6 +5,8 @@ mod lower;
 pub mod reference;
 mod winograd;
 
+use std::ops::Range;
+
 use crate::conv_2d::Conv2dGeometry;
 use crate::{Activation, Context, Isa, Pool, Real, Unsupported, gemm, reduce};
 
@@ -111,6 +113,37 @@ impl Conv2d {
         pool.chunks_mut(y, y_len, |image, y| {
             reference::forward(g, packed, bias, activation, &x[image * x_len..][..x_len], y);
         });
+    }
+
+    /// Whether [`Conv2d::forward_rows`] does what [`Conv2d::forward`] does with `activation`: not where whole images are transformed.
+    #[must_use]
+    pub fn has_rows(&self, activation: Activation) -> bool {
+        !self.f32.is_winograd() && activation != Activation::Tanh
+    }
+
+    /// Elements of scratch [`Conv2d::forward_rows`] needs for `rows` rows.
+    #[must_use]
+    pub fn rows_scratch_len(&self, rows: usize) -> usize {
+        self.f32.rows_scratch_len(rows)
+    }
+
+    /// Output rows `rows` of one image, as [`Conv2d::forward`] computes them, on the caller's thread. `x` holds the input rows that
+    /// they read ([`Window::needs`](super::Window::needs)).
+    ///
+    /// # Panics
+    /// If a length is not as planned, or `scratch` is shorter than [`Conv2d::rows_scratch_len`].
+    pub fn forward_rows(
+        &self,
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+        x: &[f32],
+        rows: Range<usize>,
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        debug_assert!(self.has_rows(activation), "a plan with rows");
+        self.f32.rows(packed, bias, activation, x, rows, y, scratch);
     }
 
     /// dx from dy, with weights from [`Conv2d::pack_backward`] of the same plan and type. Overwrites `dx`.

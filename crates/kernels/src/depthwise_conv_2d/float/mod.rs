@@ -4,6 +4,8 @@ mod blocks;
 pub mod reference;
 mod tile;
 
+use std::ops::Range;
+
 use crate::conv_2d::Window;
 use crate::depthwise_conv_2d::DepthwiseConv2dGeometry;
 use crate::{Activation, Context, Isa, Pool, Real, Unsupported, reduce};
@@ -71,6 +73,39 @@ impl DepthwiseConv2d {
             let x = &x[image * x_len..][..x_len];
             blocks::forward_row(self.isa, g, out_y, weights, bias, activation, x, y);
         });
+    }
+
+    /// Whether [`DepthwiseConv2d::forward_rows`] does what [`DepthwiseConv2d::forward`] does with `activation`.
+    #[must_use]
+    pub fn has_rows(&self, activation: Activation) -> bool {
+        let Window { input, output, stride, pad_before, .. } = self.geometry.height;
+        let starts_inside = output.saturating_sub(1) * stride < input + pad_before;
+        self.geometry.multiplier == 1 && activation != Activation::Tanh && starts_inside
+    }
+
+    /// Output rows `rows` of one image, as [`DepthwiseConv2d::forward`] computes them, on the caller's thread, with multiplier 1. `x`
+    /// holds the input rows that they read ([`Window::needs`]).
+    ///
+    /// # Panics
+    /// If a length is not as planned.
+    pub fn forward_rows(
+        &self,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+        x: &[f32],
+        rows: Range<usize>,
+        y: &mut [f32],
+    ) {
+        debug_assert!(self.has_rows(activation), "a plan with rows");
+        let whole = self.geometry.height;
+        let held = whole.needs(rows.clone());
+        // The rows as an image of their own, with as much padding as the first of them meets.
+        let pad_before = whole.pad_before + held.start - rows.start * whole.stride;
+        let height = Window { input: held.len(), output: rows.len(), pad_before, ..whole };
+        let (low, high) = activation.range();
+        let clamp = (low as f32, high as f32);
+        tile::rows(self.isa, &Depthwise { height, bias, clamp, ..self.tile(weights, x) }, 0, y);
     }
 
     /// dx from dy. Overwrites `dx`.

@@ -1,0 +1,243 @@
+//! Chains of float ops on large images, done a few rows at a time, so that what lies between two ops stays in the cache.
+//!
+//! An expanded feature map of a mobile network has megabytes: written whole and read again by the next op, it goes to the memory
+//! and back. Each result is computed as by the ops one after the other, so no bit changes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use litesmith_graph::TensorId;
+use litesmith_kernels::Context;
+
+use crate::kernel::{Inputs, Kernel, Part};
+use crate::planner::{PlanInput, Planned};
+
+/// Ops of a chain.
+const STAGES_MAX: usize = 8;
+/// Bytes of an image that are worth it: smaller ones between two ops stay in a second cache anyway.
+const IMAGE_MIN: usize = 1 << 20;
+/// Elements of the rows between two ops, all together: less than half a second cache.
+const BAND: usize = 96 << 10;
+
+/// An image of float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Elements of one.
+    pub(crate) row_len: usize,
+}
+
+/// An op that computes rows of its output from rows of its first input.
+pub(crate) trait Rows: Send + Sync {
+    /// Its first input.
+    fn input(&self) -> Image;
+
+    /// Its output.
+    fn output(&self) -> Image;
+
+    /// The input rows that output rows `rows`, at least one, are computed from.
+    fn needs(&self, rows: Range<usize>) -> Range<usize>;
+
+    /// Whether it takes as long as its operands take to come from memory. Others hide that behind their products, and are better done
+    /// for a whole image.
+    fn is_light(&self) -> bool {
+        true
+    }
+
+    /// Elements of scratch for `rows` rows at a time.
+    fn scratch_len(&self, rows: usize) -> usize {
+        let _ = rows;
+        0
+    }
+
+    /// Computes output rows `rows` on the thread that calls. `x` holds the input rows that they need.
+    fn run(
+        &self,
+        context: Context<'_>,
+        inputs: Inputs<'_>,
+        x: &[f32],
+        rows: Range<usize>,
+        y: &mut [f32],
+        scratch: &mut [f32],
+    );
+}
+
+/// Ops that are done together, and where the inputs of each begin among those of all.
+struct Chain {
+    stages: Vec<(Arc<dyn Rows>, usize)>,
+    /// Output rows of the last at a time.
+    band: usize,
+    /// Elements of the rows that are kept between each two ops.
+    kept: Vec<usize>,
+    scratch: usize,
+}
+
+/// Does what can be done a few rows at a time. `uses` counts the readers of each tensor.
+pub(crate) fn chain(
+    input: &PlanInput<'_>,
+    planned: &mut Vec<Planned>,
+    root: &[TensorId],
+    uses: &[usize],
+    threads: usize,
+) {
+    let graph = &*input.graph;
+    let mut kept: Vec<Option<Vec<Planned>>> = Vec::with_capacity(planned.len());
+    let mut makers: Vec<Option<usize>> = vec![None; root.len()];
+    for step in planned.drain(..) {
+        let before = match (&step.kernel.part, step.inputs.first()) {
+            (Part::Rows(rows), Some(&Some(id))) if uses[id.0] == 1 && root[id.0] == id => {
+                makers[id.0].filter(|&maker| kept[maker].as_ref().is_some_and(|chain| extends(chain, &**rows)))
+            }
+            _ => None,
+        };
+        let is_maker = matches!(step.kernel.part, Part::Rows(_)) && step.states.is_empty();
+        let is_large = |id: &TensorId| graph.tensor(*id).byte_size().is_ok_and(|bytes| bytes >= IMAGE_MIN);
+        let mut chain = before.and_then(|maker| kept[maker].take()).unwrap_or_default();
+        if let (&[output], true) = (step.outputs.as_slice(), is_maker)
+            && is_large(&output)
+        {
+            makers[output.0] = Some(kept.len());
+        }
+        chain.push(step);
+        kept.push(Some(chain));
+    }
+    planned.extend(kept.into_iter().flatten().filter_map(|chain| join(chain, threads)));
+}
+
+/// Whether `rows` can follow `chain`.
+fn extends(chain: &[Planned], rows: &dyn Rows) -> bool {
+    let last = chain.last().map(|step| &step.kernel.part);
+    chain.len() < STAGES_MAX
+        && rows.is_light()
+        && matches!(last, Some(Part::Rows(last)) if last.output() == rows.input())
+}
+
+/// One step for those of a chain.
+fn join(mut steps: Vec<Planned>, threads: usize) -> Option<Planned> {
+    if steps.len() < 2 {
+        return steps.pop();
+    }
+    let (mut stages, mut inputs, mut names, mut nodes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for step in &steps {
+        let Part::Rows(rows) = &step.kernel.part else { continue };
+        stages.push((Arc::clone(rows), inputs.len()));
+        inputs.extend(step.inputs.iter().copied());
+        names.push(step.kernel.name.as_str());
+        nodes.push(step.node);
+    }
+    // What lies between two ops has no place of its own.
+    stages.iter().skip(1).for_each(|&(_, first)| inputs[first] = None);
+    let chain = Chain::new(stages);
+    let along = nodes[..nodes.len() - 1].to_vec();
+    let name = names.join("+");
+    let scratch_len = threads * chain.scratch;
+    let kernel = Kernel::new(name, move |context, mut io| {
+        let (inputs, y, scratch) = io.split_scratch();
+        chain.run(context, inputs, y, scratch.as_mut_slice());
+        Ok(())
+    });
+    let kernel = kernel.with_scratch(scratch_len * size_of::<f32>()).doing(along);
+    let last = steps.pop()?;
+    Some(Planned { kernel, inputs, ..last })
+}
+
+impl Chain {
+    fn new(stages: Vec<(Arc<dyn Rows>, usize)>) -> Self {
+        let mut chain = Self { stages, band: 0, kept: Vec::new(), scratch: 0 };
+        let rows = chain.last().output().rows;
+        let elements = |chain: &Self| chain.kept.iter().sum::<usize>();
+        // As many rows as fit, an even number where there is a choice: some ops do two at a time.
+        for band in [32, 16, 12, 8, 6, 4, 2, 1].into_iter().map(|band| rows.min(band)) {
+            chain.set_band(band);
+            if elements(&chain) <= BAND {
+                break;
+            }
+        }
+        chain
+    }
+
+    fn last(&self) -> &dyn Rows {
+        &*self.stages[self.stages.len() - 1].0
+    }
+
+    /// The rows of each op's output that `rows` of the last need, those included.
+    fn needs(&self, rows: Range<usize>) -> [Range<usize>; STAGES_MAX] {
+        let mut needs = [const { 0..0 }; STAGES_MAX];
+        let last = self.stages.len() - 1;
+        needs[last] = rows;
+        for stage in (0..last).rev() {
+            needs[stage] = self.stages[stage + 1].0.needs(needs[stage + 1].clone());
+        }
+        needs
+    }
+
+    fn set_band(&mut self, band: usize) {
+        let rows = self.last().output().rows;
+        let mut most = [0; STAGES_MAX];
+        for first in 0..=rows.saturating_sub(band) {
+            let needs = self.needs(first..first + band);
+            most.iter_mut().zip(&needs).for_each(|(most, needs)| *most = needs.len().max(*most));
+        }
+        let between = self.stages.iter().zip(&most).take(self.stages.len() - 1);
+        self.kept = between.map(|((stage, _), &rows)| rows * stage.output().row_len).collect();
+        let scratch = self.stages.iter().zip(most).map(|((stage, _), rows)| stage.scratch_len(rows)).max();
+        self.scratch = self.kept.iter().sum::<usize>() + scratch.unwrap_or(0);
+        self.band = band;
+    }
+
+    fn run(&self, context: Context<'_>, inputs: Inputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
+        let Image { rows, row_len } = self.last().output();
+        // A task for each thread, as each computes rows that it shares with its neighbour by itself.
+        let per_task = rows.div_ceil(context.pool.threads()).next_multiple_of(2);
+        context.pool.chunks_mut_with_scratch(y, per_task * row_len, scratch, self.scratch, |task, y, scratch| {
+            let mut have = [const { 0..0 }; STAGES_MAX];
+            for (band, y) in y.chunks_mut(self.band * row_len).enumerate() {
+                let first = task * per_task + band * self.band;
+                self.run_band(context, inputs, first..first + y.len() / row_len, &mut have, y, scratch);
+            }
+        });
+    }
+
+    /// Rows `rows` of the last op. `have` are the rows between each two ops that are there.
+    fn run_band(
+        &self,
+        context: Context<'_>,
+        inputs: Inputs<'_>,
+        rows: Range<usize>,
+        have: &mut [Range<usize>; STAGES_MAX],
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let needs = self.needs(rows.clone());
+        let (mut between, scratch) = scratch.split_at_mut(self.kept.iter().sum());
+        // What the op before gave, and its first row.
+        let mut x: (&[f32], usize) = (inputs.get(0), 0);
+        for (stage, (op, first_input)) in self.stages.iter().enumerate() {
+            let inputs = inputs.skip(*first_input);
+            let take = |rows: &Range<usize>| {
+                let (needs, len) = (op.needs(rows.clone()), op.input().row_len);
+                &x.0[(needs.start - x.1) * len..(needs.end - x.1) * len]
+            };
+            let Some(&kept) = self.kept.get(stage) else {
+                op.run(context, inputs, take(&rows), rows, y, scratch);
+                return;
+            };
+            let (image, rest) = between.split_at_mut(kept);
+            let (row_len, needs, have) = (op.output().row_len, &needs[stage], &mut have[stage]);
+            // Those that are needed again move to the front.
+            let again = needs.start.max(have.start)..have.end.max(needs.start);
+            if !again.is_empty() {
+                image.copy_within((again.start - have.start) * row_len..(again.end - have.start) * row_len, 0);
+            }
+            let new = again.end..needs.end;
+            if !new.is_empty() {
+                let y = &mut image[again.len() * row_len..][..new.len() * row_len];
+                op.run(context, inputs, take(&new), new.clone(), y, scratch);
+            }
+            *have = needs.start..needs.end.max(again.end);
+            x = (&*image, needs.start);
+            between = rest;
+        }
+    }
+}
