@@ -1,8 +1,9 @@
 //! CONCATENATION and PAD: ops that only move elements, for elements of any type.
 
-use crate::Unsupported;
+use std::ops::{AddAssign, Range};
+
 use crate::shape::{Dim, Walk, len, strides};
-use std::ops::AddAssign;
+use crate::{Pool, Unsupported};
 
 /// A planned CONCATENATION.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +99,19 @@ impl Concatenation {
 /// A planned PAD or PADV2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pad {
-    /// Over the input, with operand `b` the output.
+    /// Slices of the output along its first axis of more than one, those of them that hold a slice of the input, and elements
+    /// of one slice of each.
+    slices: usize,
+    filled: Range<usize>,
+    slice: [usize; 2],
+    /// Over a slice of the input, with operand `b` that of the output.
     walk: Walk,
     offset: usize,
     lens: [usize; 2],
 }
+
+/// Bytes of the output that are worth a thread.
+const TASK_BYTES: usize = 1 << 13;
 
 impl Pad {
     /// Plans padding a tensor of `shape` by (before, after) per axis.
@@ -123,9 +132,20 @@ impl Pad {
             .collect();
         let lens = [len(KERNEL, shape)?, len(KERNEL, &padded)?];
         let (in_strides, out_strides) = (strides(shape), strides(&padded));
-        let dims = (0..shape.len()).map(|axis| Dim { size: shape[axis], a: in_strides[axis], b: out_strides[axis] });
-        let offset = paddings.iter().zip(&out_strides).map(|((before, _), stride)| before * stride).sum();
-        Ok(Self { walk: Walk::new(KERNEL, dims)?, offset, lens })
+        // The last axis is not cut.
+        let cut = padded.iter().take(shape.len().saturating_sub(1)).position(|&size| size != 1);
+        let (slices, filled, slice) = match cut {
+            Some(axis) => {
+                let before = paddings[axis].0;
+                (padded[axis], before..before + shape[axis], [in_strides[axis], out_strides[axis]])
+            }
+            None => (1, 0..1, lens),
+        };
+        let inner = cut.map_or(0, |axis| axis + 1)..shape.len();
+        let dims = inner.clone().map(|axis| Dim { size: shape[axis], a: in_strides[axis], b: out_strides[axis] });
+        let walk = Walk::new(KERNEL, dims)?;
+        let offset = inner.map(|axis| paddings[axis].0 * out_strides[axis]).sum();
+        Ok(Self { slices, filled, slice, walk, offset, lens })
     }
 
     /// Elements of the input and of the output.
@@ -138,16 +158,37 @@ impl Pad {
     ///
     /// # Panics
     /// If a length is not the planned one.
-    pub fn forward<T: Copy>(&self, x: &[T], value: T, y: &mut [T]) {
+    pub fn forward<T: Copy + Send + Sync>(&self, pool: &Pool, x: &[T], value: T, y: &mut [T]) {
         assert_eq!([x.len(), y.len()], self.lens, "operand and result have the planned shapes");
-        y.fill(value);
-        let size = self.walk.inner.size;
-        if x.is_empty() {
+        let [x_len, y_len] = self.slice;
+        if x.is_empty() || y_len == 0 {
+            y.fill(value);
             return;
         }
-        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
-            y[self.offset + y_at..][..size].copy_from_slice(&x[x_at..][..size]);
+        let slices = pool.share(self.slices, y_len * size_of::<T>(), TASK_BYTES);
+        pool.chunks_mut(y, slices * y_len, |index, y| {
+            for (at, y) in y.chunks_exact_mut(y_len).enumerate() {
+                let slice = index * slices + at;
+                if self.filled.contains(&slice) {
+                    self.forward_slice(&x[(slice - self.filled.start) * x_len..][..x_len], value, y);
+                } else {
+                    y.fill(value);
+                }
+            }
         });
+    }
+
+    fn forward_slice<T: Copy>(&self, x: &[T], value: T, y: &mut [T]) {
+        let size = self.walk.inner.size;
+        // What lies before each run of the operand, the run, and in the end what lies behind the last.
+        let mut done = 0;
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            let (border, run) = y[done..self.offset + y_at + size].split_at_mut(self.offset + y_at - done);
+            border.fill(value);
+            copy_run(&x[x_at..][..size], run);
+            done = self.offset + y_at + size;
+        });
+        y[done..].fill(value);
     }
 
     /// Gradient of the operand: `dy` without its border.
@@ -156,14 +197,30 @@ impl Pad {
     /// If a length is not the planned one.
     pub fn backward<T: Copy>(&self, dy: &[T], dx: &mut [T]) {
         assert_eq!([dx.len(), dy.len()], self.lens, "gradients have the planned shapes");
-        let size = self.walk.inner.size;
+        let ([x_len, y_len], size) = (self.slice, self.walk.inner.size);
         if dx.is_empty() {
             return;
         }
-        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
-            dx[x_at..][..size].copy_from_slice(&dy[self.offset + y_at..][..size]);
-        });
+        let dy = &dy[self.filled.start * y_len..];
+        for (dx, dy) in dx.chunks_exact_mut(x_len).zip(dy.chunks_exact(y_len)) {
+            self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+                copy_run(&dy[self.offset + y_at..][..size], &mut dx[x_at..][..size]);
+            });
+        }
     }
+}
+
+/// Copies a run, a short one without a call.
+#[inline]
+fn copy_run<T: Copy>(x: &[T], y: &mut [T]) {
+    const VECTOR: usize = 8;
+    if x.len() > 16 * VECTOR {
+        y.copy_from_slice(x);
+        return;
+    }
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<VECTOR>(), y.as_chunks_mut::<VECTOR>());
+    y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+    y_rest.iter_mut().zip(x_rest).for_each(|(y, x)| *y = *x);
 }
 
 /// `sum += x`, element by element: how the gradients of an operand used more than once meet.

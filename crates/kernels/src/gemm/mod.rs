@@ -2,7 +2,7 @@
 
 pub(crate) mod tile;
 
-pub(crate) use tile::{Grid, Outer, Right, Rows, pack_panels, panel_width, panels_len};
+pub(crate) use tile::{Grid, Outer, Right, Rows, Target, pack_panels, panel_width, panels_len};
 
 use crate::Isa;
 
@@ -71,15 +71,21 @@ pub(crate) use on_isa;
 
 on_isa! {
     /// See [`Rows`]. `c` starts at the first pixel and at column 0.
-    pub(crate) fn rows(problem: &Rows, c: &mut [f32]); in tile
+    pub(crate) fn rows_into(problem: &Rows, c: &mut Target); in tile
 }
+
+/// [`rows_into`] a slice.
+pub(crate) fn rows(isa: Isa, problem: &Rows, c: &mut [f32]) {
+    rows_into(isa, problem, &mut Target::new(c));
+}
+
 on_isa! {
     /// See [`Outer`].
     pub(crate) fn outer(problem: &Outer, c: &mut [f32]); in tile
 }
 on_isa! {
-    /// [`rows`] for one-element segments.
-    pub(crate) fn rows_gather(problem: &Rows, c: &mut [f32]); in tile
+    /// [`rows_into`] for one-element segments.
+    pub(crate) fn rows_gather(problem: &Rows, c: &mut Target); in tile
 }
 on_isa! {
     /// [`outer`] for one-element segments.

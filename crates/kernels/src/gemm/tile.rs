@@ -6,6 +6,7 @@
 //!
 //! *Outer*: a tile of weights accumulates the outer products of input and gradient over pixels, both read where they lie.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Where pixel `p` of rows of some width starts: `(p / width) * row_step + (p % width) * pixel_step`.
@@ -52,6 +53,50 @@ pub(crate) struct Rows<'a> {
     /// Pixels to do; pixel `pixels.start + i` is in `c` where the grid has it, less where `pixels.start` is.
     pub(crate) pixels: Range<usize>,
     pub(crate) c_grid: Grid,
+}
+
+/// Where results go: elements of a slice, of which several threads may have different columns.
+pub(crate) struct Target<'a> {
+    start: *mut f32,
+    len: usize,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a target is the only one to use its elements, as a slice is; who shares one ensures that.
+unsafe impl Send for Target<'_> {}
+// SAFETY: through a shared reference only `share` can be reached.
+unsafe impl Sync for Target<'_> {}
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The same elements once more.
+    ///
+    /// # Safety
+    /// No element may be used through both while both live.
+    pub(crate) unsafe fn share(&self) -> Target<'a> {
+        Self { start: self.start, len: self.len, slice: PhantomData }
+    }
+
+    /// The elements from `first` on.
+    pub(crate) fn skip(&mut self, first: usize) -> Target<'_> {
+        assert!(first <= self.len, "element {first} of {}", self.len);
+        // SAFETY: it is within the slice, or one past its end.
+        Target { start: unsafe { self.start.add(first) }, len: self.len - first, slice: PhantomData }
+    }
+
+    /// `len` elements from `first` on.
+    ///
+    /// # Safety
+    /// They must be within the slice.
+    #[inline(always)]
+    unsafe fn row(&mut self, first: usize, len: usize) -> &mut [f32] {
+        debug_assert!(first + len <= self.len);
+        // SAFETY: as the caller ensures, and nobody else uses these elements.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(first), len) }
+    }
 }
 
 /// The right operand.
@@ -161,7 +206,7 @@ macro_rules! tiles {
         [$tallest:literal $($height:literal)*], [$gather_tallest:literal $($gather_height:literal)*]) => {
         $(#[$doc])*
         pub(crate) mod $module {
-            use super::{Outer, Right, Rows, panel_width};
+            use super::{Outer, Right, Rows, Target, panel_width};
             use std::ops::Range;
             use $features as features;
             use $vector as vector;
@@ -169,7 +214,7 @@ macro_rules! tiles {
 
             features! {
                 /// See [`Rows`]. `c` starts at the first pixel and at column 0.
-                pub(crate) fn rows(problem: &Rows, c: &mut [f32]) {
+                pub(crate) fn rows_into(problem: &Rows, c: &mut Target) {
                     let columns = problem.columns.clone();
                     if problem.keeps_all_panels() {
                         return pixels(problem, columns, c);
@@ -184,7 +229,7 @@ macro_rules! tiles {
                 }
 
                 /// All pixels of some columns, a tile's height at a time.
-                fn pixels(problem: &Rows, columns: Range<usize>, c: &mut [f32]) {
+                fn pixels(problem: &Rows, columns: Range<usize>, c: &mut Target) {
                     let mut pixel = problem.pixels.start;
                     let mut at = problem.position(pixel);
                     let origin = problem.c_grid.start(at);
@@ -209,7 +254,7 @@ macro_rules! tiles {
                 /// `HEIGHT` pixels of some columns from `position` on, panel by panel.
                 fn panels<const HEIGHT: usize>(
                     problem: &Rows, columns: Range<usize>, position: &mut (usize, usize), origin: usize, ahead: &mut &[f32],
-                    c: &mut [f32],
+                    c: &mut Target,
                 ) {
                     let mut a_at = [0; HEIGHT];
                     let mut c_at = [0; HEIGHT];
@@ -246,7 +291,7 @@ macro_rules! tiles {
                 #[inline]
                 fn tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
                     problem: &Rows, column: usize, valid: usize, a_at: &[usize; HEIGHT], c_at: &[usize; HEIGHT],
-                    ahead: &mut &[f32], c: &mut [f32],
+                    ahead: &mut &[f32], c: &mut Target,
                 ) {
                     let valid = if FULL { VECTORS * LANES } else { valid };
                     // Panels before the last are two vectors wide, so this one starts at `column * depth`.
@@ -258,12 +303,13 @@ macro_rules! tiles {
                     };
                     // One check for all rows, as one each takes longer than short rows themselves.
                     let farthest = |starts: &[usize; HEIGHT]| starts.iter().fold(0, |farthest, &start| farthest.max(start));
-                    let c = &mut c[column..][..farthest(c_at) + valid];
+                    assert!(column + farthest(c_at) + valid <= c.len, "results within the slice");
+                    let mut c = c.skip(column);
                     let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
                     if problem.accumulate {
                         for i in 0..HEIGHT {
-                            // SAFETY: `c` reaches from every start to the end of its row.
-                            sums[i] = load_row::<VECTORS, FULL>(unsafe { c.get_unchecked(c_at[i]..c_at[i] + valid) });
+                            // SAFETY: `c` reaches from every start to the end of its row, as was checked.
+                            sums[i] = load_row::<VECTORS, FULL>(unsafe { c.row(c_at[i], valid) });
                         }
                     } else if let Some(bias) = problem.bias {
                         sums = [load_row::<VECTORS, FULL>(&bias[column..][..valid]); HEIGHT];
@@ -293,8 +339,8 @@ macro_rules! tiles {
                         for v in 0..VECTORS {
                             sums[i][v] = vector::clamp(sums[i][v], low, high);
                         }
-                        // SAFETY: `c` reaches from every start to the end of its row.
-                        store_row::<VECTORS, FULL>(unsafe { c.get_unchecked_mut(c_at[i]..c_at[i] + valid) }, sums[i]);
+                        // SAFETY: `c` reaches from every start to the end of its row, as was checked.
+                        store_row::<VECTORS, FULL>(unsafe { c.row(c_at[i], valid) }, sums[i]);
                     }
                 }
 
@@ -354,9 +400,9 @@ macro_rules! tiles {
                     *sums = local;
                 }
 
-                /// [`rows`] where runs are too short to be worth a slice each (a first layer): `segments` has one entry per k,
+                /// [`rows_into`] where runs are too short to be worth a slice each (a first layer): `segments` has one entry per k,
                 /// `segment_len` is 1. A tile lies within one row of pixels, so one slice per k holds all its operands.
-                pub(crate) fn rows_gather(problem: &Rows, c: &mut [f32]) {
+                pub(crate) fn rows_gather(problem: &Rows, c: &mut Target) {
                     let width = panel_width(LANES);
                     let Right::Panels(panels, depth) = problem.b else { return };
                     let origin = problem.c_grid.start(problem.position(problem.pixels.start));
@@ -369,13 +415,13 @@ macro_rules! tiles {
                             let at = problem.position(pixel);
                             let a = &problem.a[problem.a_grid.start(at)..];
                             let left = (problem.pixels.end - pixel).min(problem.width - at.1);
-                            let c = &mut c[problem.c_grid.start(at) - origin + column..];
+                            let mut c = c.skip(problem.c_grid.start(at) - origin + column);
                             pixel += if left >= $tallest {
-                                gather_panel::<$tallest>(problem, a, panel, column, valid, c);
+                                gather_panel::<$tallest>(problem, a, panel, column, valid, &mut c);
                                 $tallest
                             }
                             $(else if left >= $height {
-                                gather_panel::<$height>(problem, a, panel, column, valid, c);
+                                gather_panel::<$height>(problem, a, panel, column, valid, &mut c);
                                 $height
                             })*
                             else {
@@ -387,7 +433,7 @@ macro_rules! tiles {
                 }
 
                 fn gather_panel<const HEIGHT: usize>(
-                    problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut [f32],
+                    problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut Target,
                 ) {
                     if valid == 2 * LANES {
                         // The steps of one and of three channels, with stride 1 and 2.
@@ -410,7 +456,7 @@ macro_rules! tiles {
 
                 /// `HEIGHT` pixels of one row of one panel; `STEP` elements apart, 0 if known only at run time.
                 fn gather_tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool, const STEP: usize>(
-                    problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut [f32],
+                    problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut Target,
                 ) {
                     let step = if STEP > 0 { STEP } else { problem.a_grid.pixel_step };
                     let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
@@ -432,11 +478,14 @@ macro_rules! tiles {
                         }
                     }
                     let (low, high) = (vector::splat(problem.clamp.0), vector::splat(problem.clamp.1));
+                    assert!((HEIGHT - 1) * problem.c_grid.pixel_step + valid <= c.len, "results within the slice");
                     for i in 0..HEIGHT {
                         for v in 0..VECTORS {
                             sums[i][v] = vector::clamp(sums[i][v], low, high);
                         }
-                        store_row::<VECTORS, FULL>(&mut c[i * problem.c_grid.pixel_step..][..valid], sums[i]);
+                        // SAFETY: as was checked.
+                        let row = unsafe { c.row(i * problem.c_grid.pixel_step, valid) };
+                        store_row::<VECTORS, FULL>(row, sums[i]);
                     }
                 }
 

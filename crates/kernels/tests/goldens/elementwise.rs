@@ -121,12 +121,12 @@ for_each_type! {
     reduce_max "reduce_max" "input" |case, ctx, _| extremum(case, ctx, true);
     reduce_min "reduce_min" "input" |case, ctx, _| extremum(case, ctx, false);
     concatenation "concatenation" "input_0" concatenate;
-    pad "pad" "input" |case, _, _| {
+    pad "pad" "input" |case, ctx, _| {
         let paddings: Vec<(usize, usize)> =
             case.data::<i32>("paddings").chunks(2).map(|p| (p[0] as usize, p[1] as usize)).collect();
         let plan = Pad::new(&case.shape("input"), &paddings)?;
         let mut output = vec![Quantized::narrow(0); plan.lens()[1]];
-        plan.forward(&case.data("input"), Quantized::narrow(case.zero_point("output")), &mut output);
+        plan.forward(ctx.pool, &case.data("input"), Quantized::narrow(case.zero_point("output")), &mut output);
         Ok(output)
     };
     activation "activation" "input" activation_of;

@@ -49,10 +49,10 @@ fn plan_typed<T: Pod + Send + Sync>(cx: &NodeContext<'_>, value: Option<usize>) 
         paddings.chunks_exact(2).map(|pair| Ok((size(pair[0])?, size(pair[1])?))).collect::<Result<Vec<_>>>()?;
     let pad = movement::Pad::new(&cx.input(0)?.shape, &paddings).map_err(refused)?;
     let zero = zero::<T>(cx)?;
-    Ok(Kernel::new(cx.copy_name(), move |_, mut io| {
+    Ok(Kernel::new(cx.copy_name(), move |context, mut io| {
         let (inputs, y) = io.split();
         let value = value.and_then(|value| inputs.get(value).first().copied()).unwrap_or(zero);
-        pad.forward(inputs.get(0), value, y);
+        pad.forward(context.pool, inputs.get(0), value, y);
         Ok(())
     }))
 }
@@ -89,7 +89,7 @@ fn plan_space_to_batch_of<T: Pod + Send + Sync>(cx: &NodeContext<'_>, op: &Space
     let kernel = Kernel::new(cx.copy_name(), move |context, mut io| {
         let (inputs, y, scratch) = io.split_scratch();
         let padded = &mut scratch.as_mut_slice::<T>()[..len];
-        pad.forward(inputs.get(0), zero, padded);
+        pad.forward(context.pool, inputs.get(0), zero, padded);
         blocks.run(context, bytemuck::cast_slice(padded), y);
         Ok(())
     });

@@ -26,7 +26,7 @@ pub(super) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
 
 impl<T: Real> TrainOp<T> for PadOp {
     fn forward(&self, call: &Call<'_, T>, y: &mut [T], _: &mut [T]) {
-        self.kernel.forward(call.inputs.get(0), T::ZERO, y);
+        self.kernel.forward(call.pool(), call.inputs.get(0), T::ZERO, y);
     }
 
     fn backward(&self, _: &Call<'_, T>, _: &[T], dy: &mut [T], gradients: &mut Gradients<'_, T>, _: &mut [T]) {

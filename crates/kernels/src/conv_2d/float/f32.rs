@@ -14,6 +14,8 @@ const DEPTH_BLOCK: usize = 512;
 
 /// Multiplications that are worth a thread: about a microsecond.
 const TASK_PRODUCTS: usize = 50_000;
+/// Pixels that are few: a 7x7 image, with which mobile networks end.
+const FEW_PIXELS: usize = 64;
 /// Elements of a band of a padded image: a quarter of a second cache.
 const BAND: usize = 64 * 1024;
 
@@ -152,6 +154,23 @@ impl Lowered {
         pixels: Range<usize>,
         result: &mut [f32],
     ) {
+        let columns = 0..self.result[2] / self.groups;
+        self.multiply_columns(isa, pass, operand, packed, bias, clamp, pixels, columns, &mut gemm::Target::new(result));
+    }
+
+    /// Columns `all` of each group of them.
+    fn multiply_columns(
+        &self,
+        isa: Isa,
+        pass: &Pass,
+        operand: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        clamp: (f32, f32),
+        pixels: Range<usize>,
+        all: Range<usize>,
+        result: &mut gemm::Target<'_>,
+    ) {
         let [_, result_width, result_pixel] = self.result;
         let (row, pixel) = (self.padding[1].size * self.operand[2], self.operand[2]);
         let (vertical, horizontal) = (&pass.vertical, &pass.horizontal);
@@ -164,52 +183,47 @@ impl Lowered {
         let panels_len = gemm::panels_len(self.lanes, pass.depth, columns);
         let per_block = (DEPTH_BLOCK / pass.runs.len.max(1)).max(1);
         let blocks = pass.runs.starts.len().div_ceil(per_block).max(1);
-        let width = if blocks == 1 { columns } else { gemm::panel_width(self.lanes) };
+        let width = if blocks == 1 { all.len() } else { gemm::panel_width(self.lanes) };
         for group in 0..self.groups {
             let panels = &packed[pass.packed_from + group * panels_len..][..panels_len];
-            let result = &mut result[group * columns..];
+            let mut result = result.skip(group * columns);
             let operand = &operand[group * depth..];
             let bias = bias.map(|bias| &bias[group * columns..][..columns]);
+            let whole = Rows {
+                a: operand,
+                a_grid,
+                segments: &pass.offsets,
+                segment_len: 1,
+                b: Right::Panels(panels, pass.depth),
+                depth_from: 0,
+                columns: all.clone(),
+                bias,
+                accumulate: false,
+                clamp,
+                width: horizontal.outputs,
+                pixels: pixels.clone(),
+                c_grid,
+            };
             if pass.gather {
-                let rows = Rows {
-                    a: operand,
-                    a_grid,
-                    segments: &pass.offsets,
-                    segment_len: 1,
-                    b: Right::Panels(panels, pass.depth),
-                    depth_from: 0,
-                    columns: 0..columns,
-                    bias,
-                    accumulate: false,
-                    clamp,
-                    width: horizontal.outputs,
-                    pixels: pixels.clone(),
-                    c_grid,
-                };
-                gemm::rows_gather(isa, &rows, result);
+                gemm::rows_gather(isa, &whole, &mut result);
                 continue;
             }
-            for first in (0..columns).step_by(width.max(1)) {
+            for first in all.clone().step_by(width.max(1)) {
                 for block in 0..blocks {
                     let starts = &pass.runs.starts;
                     let segments = &starts[block * per_block..((block + 1) * per_block).min(starts.len())];
                     let last = block + 1 == blocks;
                     let rows = Rows {
-                        a: operand,
-                        a_grid,
                         segments,
                         segment_len: pass.runs.len,
-                        b: Right::Panels(panels, pass.depth),
                         depth_from: block * per_block * pass.runs.len,
-                        columns: first..(first + width).min(columns),
-                        bias,
+                        columns: first..(first + width).min(all.end),
                         accumulate: block > 0,
                         clamp: if last { clamp } else { (f32::NEG_INFINITY, f32::INFINITY) },
-                        width: horizontal.outputs,
                         pixels: pixels.clone(),
-                        c_grid,
+                        ..whole
                     };
-                    gemm::rows(isa, &rows, result);
+                    gemm::rows_into(isa, &rows, &mut result);
                 }
             }
         }
@@ -423,6 +437,21 @@ impl Plan {
     ) {
         let pixel = self.forward.result[2];
         let pixels = y.len() / pixel.max(1);
+        let panel = gemm::panel_width(self.forward.lanes);
+        // Few pixels are split by channels: each thread then reads a part of the weights only, and whole tiles.
+        if pixels <= FEW_PIXELS && self.forward.groups == 1 && pool.threads() > 1 && pixel >= 2 * panel * pool.threads()
+        {
+            let panels = pixel.div_ceil(panel);
+            let per_task = pool.share(panels, pixels * pass.depth * panel, TASK_PRODUCTS);
+            let target = gemm::Target::new(y);
+            pool.run(panels.div_ceil(per_task), &|task: usize| {
+                let columns = task * per_task * panel..((task + 1) * per_task * panel).min(pixel);
+                // SAFETY: each task has columns of its own, and writes no other.
+                let mut target = unsafe { target.share() };
+                self.forward.multiply_columns(self.isa, pass, x, packed, bias, clamp, 0..pixels, columns, &mut target);
+            });
+            return;
+        }
         let per_task = pool.share(pixels, self.forward.pixel_products(), TASK_PRODUCTS);
         pool.chunks_mut(y, per_task * pixel, |index, y| {
             let first = index * per_task;
