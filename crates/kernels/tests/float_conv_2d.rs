@@ -167,3 +167,32 @@ fn winograd_errs_little_more_than_the_direct_sum() {
         }
     }
 }
+
+/// Few pixels are split by channels; operands a multiple of 4 KiB apart by lower tiles.
+#[test]
+fn few_pixels_of_many_channels_have_one_result_for_any_number_of_threads() {
+    for (size, in_channels, out_channels) in [(7, 33, 250), (1, 64, 1000), (5, 1024, 257), (8, 40, 512)] {
+        let window = Window { input: size, output: size, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+        let g = Conv2dGeometry { batch: 1, height: window, width: window, in_channels, out_channels, groups: 1 };
+        let (x, w, b) = (noise(1, g.input_len()), noise(2, g.weights_len()), noise(3, out_channels));
+        let y_of = |isa, threads| {
+            let (plan, pool) = (Conv2d::new(g, isa).unwrap(), Pool::new(threads));
+            let (mut packed, mut y) = (Vec::new(), vec![f32::NAN; g.output_len()]);
+            plan.pack(&w, &mut packed);
+            let mut scratch = vec![f32::NAN; plan.forward_scratch_len(threads)];
+            plan.forward(&pool, &packed, Some(&b), Activation::Relu, &x, &mut y, &mut scratch);
+            y
+        };
+        for isa in Isa::available() {
+            let one = y_of(isa, 1);
+            let (pixel, channel) = (size * size - 1, out_channels - 1);
+            let terms = (0..in_channels)
+                .map(|k| f64::from(x[pixel * in_channels + k]) * f64::from(w[channel * in_channels + k]));
+            let want = (terms.sum::<f64>() + f64::from(b[channel])).max(0.0);
+            assert!((f64::from(one[pixel * out_channels + channel]) - want).abs() < 1e-4 * in_channels as f64);
+            for threads in [2, 3, 5] {
+                assert!(y_of(isa, threads) == one, "{isa}, {threads} threads, {size}x{size}x{in_channels}");
+            }
+        }
+    }
+}

@@ -343,7 +343,7 @@ fn moves_put_each_element_where_it_belongs() {
     let [_, len] = plan.lens();
     assert_eq!(len, 3 * 5 * 7);
     let mut y = vec![0; len];
-    plan.forward(&x, 99, &mut y);
+    plan.forward(&Pool::new(2), &x, 99, &mut y);
     for (at, &value) in y.iter().enumerate() {
         let inside = [at / 35, at / 7 % 5, at % 7].into_iter().zip([(1, 2), (0, 3), (2, 4)]);
         let own = inside.map(|(at, (before, size))| at.checked_sub(before).filter(|&at| at < size));

@@ -94,7 +94,6 @@ fn mobile(height: usize, kernel: usize, stride: usize, dilation: usize, padding:
         dilation_width: dilation,
         padding,
         activation: Activation::Relu6,
-        ..DepthwiseConv2d::default()
     };
     let depthwise = graph.add_node(depthwise, &[Some(swish), Some(w), Some(b)], "depthwise").unwrap();
     graph.outputs = vec![depthwise];
