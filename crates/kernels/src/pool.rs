@@ -83,13 +83,14 @@ const SPINS: usize = 1 << 13;
 const SPINS_CALLER: usize = 1 << 10;
 
 /// [`Pool::share`] of a pool of `threads`.
+#[inline]
 pub(crate) fn share(threads: usize, units: usize, each: usize, worth: usize) -> usize {
+    if threads <= 1 {
+        // Without the divisions, which small ops would feel.
+        return units.max(1);
+    }
     let work = units.saturating_mul(each) / worth.max(1);
-    let tasks = match threads {
-        0 | 1 => 1,
-        _ if work >= FINE * threads => PARTS * threads,
-        _ => work.clamp(1, threads),
-    };
+    let tasks = if work >= FINE * threads { PARTS * threads } else { work.clamp(1, threads) };
     units.div_ceil(tasks).max(1)
 }
 
@@ -353,6 +354,10 @@ impl Pool {
         scratch_chunk: usize,
         task: impl Fn(usize, &mut [T], &mut [S]) + Sync,
     ) {
+        if self.team.is_none() && !data.is_empty() && data.len() <= chunk && scratch_chunk <= scratch.len() {
+            task(0, data, &mut scratch[..scratch_chunk]);
+            return;
+        }
         let tasks = data.len().div_ceil(chunk);
         let by_thread = self.threads() <= tasks;
         let parts = if by_thread { self.threads() } else { tasks };
@@ -370,6 +375,10 @@ impl Pool {
     /// # Panics
     /// If `chunk` is 0, or a task panics.
     pub fn chunks_mut<T: Send>(&self, data: &mut [T], chunk: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+        if self.team.is_none() && !data.is_empty() && data.len() <= chunk {
+            task(0, data);
+            return;
+        }
         let tasks = data.len().div_ceil(chunk);
         let parts = Parts::new(data, chunk);
         // SAFETY: `data` is borrowed until `run` returns, and `run` uses each index once.

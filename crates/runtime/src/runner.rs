@@ -72,7 +72,7 @@ impl Stage {
     fn run_step(&mut self, env: &mut Env<'_>, index: usize) -> Result<()> {
         let step = &mut self.plan.steps[index];
         for (taken, &slot) in self.taken.iter_mut().zip(&step.output_slots) {
-            *taken = std::mem::take(&mut self.slots[slot]);
+            std::mem::swap(taken, &mut self.slots[slot]);
         }
         let io = Io {
             inputs: Inputs { places: &step.inputs, slots: &self.slots },
@@ -83,7 +83,7 @@ impl Stage {
         };
         let result = step.kernel.run(env, io);
         for (taken, &slot) in self.taken.iter_mut().zip(&step.output_slots) {
-            self.slots[slot] = std::mem::take(taken);
+            std::mem::swap(taken, &mut self.slots[slot]);
         }
         result
     }
