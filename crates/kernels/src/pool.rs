@@ -1,9 +1,10 @@
 //! A pool of threads that share the tasks of a call.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -22,8 +23,8 @@ pub struct Pool {
 struct Team {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// Held by the call that uses the workers; calls beside it, and calls from within its tasks, run on their own thread.
-    busy: Mutex<()>,
+    /// Set by the call that uses the workers; calls beside it, and calls from within its tasks, run on their own thread.
+    busy: AtomicBool,
 }
 
 /// What a call does. A trait of its own has one entry in its table, where each type behind a `dyn Fn` has three copies of its
@@ -41,27 +42,42 @@ impl<F: Fn(usize, usize) + Sync> Tasks for F {
 
 type Task<'a> = dyn Tasks + 'a;
 
-/// The task of a call.
+/// What a call asks of each of its threads.
+#[derive(Clone, Copy)]
 struct Job {
     task: *const Task<'static>,
+    /// Whether a part has more than one task, so that another thread may find some that nobody has begun.
+    steals: bool,
 }
 
-/// The tasks of a thread's own part that nobody has begun. On cache lines of its own.
+/// A thread's place: its part of the tasks of the call, and whether it has taken it up. On cache lines of its own, as each line that
+/// two cores write takes as long to change hands as many an op takes to run: one goes to the worker, and comes back once.
 #[repr(align(128))]
-#[derive(Default)]
-struct Part {
+struct Seat {
+    /// [`IDLE`], then [`READY`] by the caller, then [`RUNNING`] by the worker, then idle again by the worker; or idle by the caller,
+    /// which does the work of a worker that has not begun.
+    state: AtomicU32,
+    /// The tasks of the part that nobody has begun.
     next: AtomicUsize,
     end: AtomicUsize,
+    /// Written by the caller while the seat is idle, read by the worker while it runs.
+    job: UnsafeCell<Option<Job>>,
 }
 
+// SAFETY: the job is written and read in turns that `state` hands over; its task is `Sync` and outlives the call.
+unsafe impl Sync for Seat {}
+// SAFETY: likewise.
+unsafe impl Send for Seat {}
+
+const IDLE: u32 = 0;
+const READY: u32 = 1;
+const RUNNING: u32 = 2;
+const STOP: u32 = 3;
+
 struct Shared {
-    /// Whether a call accepts workers ([`OPEN`]), how many are in it ([`MEMBERS`]), and above those a count of calls.
-    /// Workers join by adding 1 while it is open; the caller closes it and waits for the members.
-    gate: AtomicU32,
-    /// The open call's. Lives on the caller's stack, and only members look at it.
-    job: AtomicPtr<Job>,
-    parts: Box<[Part]>,
-    stop: AtomicBool,
+    /// The caller's, then those of the workers.
+    seats: Box<[Seat]>,
+    panicked: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Workers that sleep, or are about to.
     sleepers: AtomicUsize,
@@ -73,13 +89,12 @@ struct Shared {
 const FINE: usize = 64;
 const PARTS: usize = 4;
 
-const MEMBERS: u32 = 0x7fff;
-const OPEN: u32 = 0x8000;
-const CALL: u32 = 0x1_0000;
+/// Most threads of a pool.
+const THREADS_MAX: usize = 1 << 15;
 /// Rounds of spinning before sleeping, some hundred microseconds: the time between two calls of one inference. Waking a
 /// sleeping thread takes about 50 microseconds on a virtual machine.
 const SPINS: usize = 1 << 13;
-/// Rounds of spinning before the caller offers its core to the member that it waits for.
+/// Rounds of spinning before the caller offers its core to the worker that it waits for.
 const SPINS_CALLER: usize = 1 << 10;
 
 /// [`Pool::share`] of a pool of `threads`.
@@ -98,12 +113,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
-    fn threads(&self) -> usize {
-        self.parts.len()
+impl Seat {
+    fn new() -> Self {
+        let (state, next, end) = (AtomicU32::new(IDLE), AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { state, next, end, job: UnsafeCell::new(None) }
     }
 
-    /// Waits until `ready`: spinning, then asleep. Whoever makes it ready calls [`Shared::signal`] afterwards.
+    /// Runs what nobody has begun.
+    fn run(&self, task: &Task<'_>, thread: usize) {
+        let end = self.end.load(Ordering::Relaxed);
+        // A look first: to take a task is to take the cache line.
+        while self.next.load(Ordering::Relaxed) < end {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= end {
+                return;
+            }
+            task.run(thread, index);
+        }
+    }
+}
+
+impl Shared {
+    fn threads(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Waits until `ready`: spinning, then asleep.
     fn wait(&self, ready: impl Fn() -> bool) {
         for _ in 0..SPINS {
             if ready() {
@@ -112,7 +147,6 @@ impl Shared {
             std::hint::spin_loop();
         }
         let mut guard = lock(&self.sleep);
-        // Sequentially consistent with the signaller's order (state, then sleepers): one of the two sees the other.
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         while !ready() {
             guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
@@ -120,69 +154,53 @@ impl Shared {
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn signal(&self) {
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            drop(lock(&self.sleep));
-            self.wake.notify_all();
-        }
+    fn wake_all(&self) {
+        drop(lock(&self.sleep));
+        self.wake.notify_all();
     }
 
     /// Runs the tasks of `thread`'s part, then those that are left in the others'.
-    fn work(&self, task: &Task<'_>, thread: usize) {
-        let (before, after) = self.parts.split_at(thread);
-        let all = || {
-            for part in after.iter().chain(before) {
-                let end = part.end.load(Ordering::Relaxed);
-                loop {
-                    let index = part.next.fetch_add(1, Ordering::Relaxed);
-                    if index >= end {
-                        break;
-                    }
-                    task.run(thread, index);
-                }
-            }
-        };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(all)) {
+    fn work(&self, job: Job, thread: usize) {
+        // SAFETY: the caller of `Team::run` keeps the task alive until all seats are idle.
+        let task = unsafe { &*job.task };
+        let (before, after) = self.seats.split_at(thread);
+        let seats = if job.steals { self.seats.len() } else { 1 };
+        self.catch(|| after.iter().chain(before).take(seats).for_each(|seat| seat.run(task, thread)));
+    }
+
+    fn catch(&self, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             lock(&self.panic).get_or_insert(panic);
+            self.panicked.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Joins the call that `gate` was read from; false if it has changed meanwhile.
-    fn join(&self, gate: u32) -> bool {
-        self.gate.compare_exchange(gate, gate + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    }
-
     fn worker(&self, thread: usize) {
-        let mut seen = 0;
+        let seat = &self.seats[thread];
         loop {
-            let call = |gate: u32| gate / CALL;
-            let fresh = |gate: u32| gate & OPEN != 0 && call(gate) != seen;
-            self.wait(|| fresh(self.gate.load(Ordering::SeqCst)) || self.stop.load(Ordering::SeqCst));
-            if self.stop.load(Ordering::SeqCst) {
-                return;
+            self.wait(|| matches!(seat.state.load(Ordering::Relaxed), READY | STOP));
+            match seat.state.compare_exchange(READY, RUNNING, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => {
+                    // SAFETY: the caller wrote it before the seat was ready, and does not before it is idle.
+                    if let Some(job) = unsafe { *seat.job.get() } {
+                        self.work(job, thread);
+                    }
+                    seat.state.store(IDLE, Ordering::Release);
+                }
+                Err(STOP) => return,
+                Err(_) => {}
             }
-            let gate = self.gate.load(Ordering::SeqCst);
-            if !fresh(gate) || !self.join(gate) {
-                continue;
-            }
-            // SAFETY: the caller of `Team::run` keeps the job and its task alive until its members have left.
-            let task = unsafe { &*(*self.job.load(Ordering::SeqCst)).task };
-            self.work(task, thread);
-            seen = call(gate);
-            self.gate.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
 
 impl Team {
     fn new(threads: usize) -> Option<Self> {
-        let threads = threads.min(MEMBERS as usize);
+        let threads = threads.min(THREADS_MAX);
         let mut workers = Vec::new();
         let shared = Arc::new(Shared {
-            gate: AtomicU32::new(0),
-            job: AtomicPtr::new(std::ptr::null_mut()),
-            parts: (0..threads).map(|_| Part::default()).collect(),
-            stop: AtomicBool::new(false),
+            seats: (0..threads).map(|_| Seat::new()).collect(),
+            panicked: AtomicBool::new(false),
             panic: Mutex::new(None),
             sleepers: AtomicUsize::new(0),
             sleep: Mutex::new(()),
@@ -196,7 +214,7 @@ impl Team {
                 Err(_) => break,
             }
         }
-        let team = Self { shared, workers, busy: Mutex::new(()) };
+        let team = Self { shared, workers, busy: AtomicBool::new(false) };
         // Where the system gives no more threads (or none at all, as on WebAssembly), work with those it gave.
         match team.workers.len() {
             0 => None,
@@ -209,39 +227,56 @@ impl Team {
     }
 
     fn run(&self, tasks: usize, task: &Task<'_>) {
-        let Ok(_busy) = self.busy.try_lock() else {
+        if self.busy.swap(true, Ordering::Acquire) {
             (0..tasks).for_each(|index| task.run(0, index));
             return;
-        };
-        let shared = &*self.shared;
-        for (thread, part) in shared.parts.iter().enumerate() {
-            let first = |thread: usize| thread * tasks / shared.threads();
-            part.next.store(first(thread), Ordering::Relaxed);
-            part.end.store(first(thread + 1), Ordering::Relaxed);
         }
-        // SAFETY: only the lifetime changes, and the job is not used after this function returns: it waits for the members
-        // to leave, and nothing between here and there unwinds, as `work` catches panics.
+        let shared = &*self.shared;
+        let (threads, steals) = (shared.threads(), tasks > shared.threads());
+        // SAFETY: only the lifetime changes, and the task is not used after this function returns: it waits for all seats to be
+        // idle, and nothing between here and there unwinds, as panics of tasks are caught.
         let eternal = unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
-        let mut job = Job { task: eternal };
-        shared.job.store(&raw mut job, Ordering::SeqCst);
-        // Closed and without members, so only the count of calls remains.
-        let gate = shared.gate.load(Ordering::SeqCst).wrapping_add(CALL) | OPEN;
-        shared.gate.store(gate, Ordering::SeqCst);
-        shared.signal();
-        shared.work(task, 0);
-        shared.gate.fetch_and(!OPEN, Ordering::SeqCst);
-        let mut spins = 0;
-        while shared.gate.load(Ordering::SeqCst) & MEMBERS != 0 {
-            if spins < SPINS_CALLER {
-                spins += 1;
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
+        let job = Job { task: eternal, steals };
+        // As many parts as there are tasks, the caller's first.
+        let parts = threads.min(tasks);
+        let first = |thread: usize| if steals { thread * tasks / threads } else { thread };
+        for (thread, seat) in shared.seats.iter().enumerate().take(parts) {
+            seat.next.store(first(thread), Ordering::Relaxed);
+            seat.end.store(first(thread + 1), Ordering::Relaxed);
+            // SAFETY: every seat is idle between calls, and this one is the only one, as `busy` says.
+            unsafe { *seat.job.get() = Some(job) };
+        }
+        let workers = &shared.seats[1..parts.max(1)];
+        workers.iter().for_each(|seat| seat.state.store(READY, Ordering::Release));
+        // One that falls asleep unseen misses this call only.
+        if shared.sleepers.load(Ordering::Relaxed) > 0 {
+            shared.wake_all();
+        }
+        shared.work(job, 0);
+        for seat in workers {
+            let takes_back = seat.state.compare_exchange(READY, IDLE, Ordering::Relaxed, Ordering::Relaxed);
+            if takes_back.is_ok() {
+                shared.catch(|| seat.run(task, 0));
             }
         }
-        let panic = lock(&shared.panic).take();
+        for seat in workers {
+            let mut spins = 0;
+            while seat.state.load(Ordering::Acquire) != IDLE {
+                if spins < SPINS_CALLER {
+                    spins += 1;
+                    std::hint::spin_loop();
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        let mut panic = None;
+        if shared.panicked.load(Ordering::Relaxed) {
+            shared.panicked.store(false, Ordering::Relaxed);
+            panic = lock(&shared.panic).take();
+        }
+        self.busy.store(false, Ordering::Release);
         if let Some(panic) = panic {
-            drop(_busy);
             resume_unwind(panic);
         }
     }
@@ -249,8 +284,8 @@ impl Team {
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.signal();
+        self.shared.seats.iter().for_each(|seat| seat.state.store(STOP, Ordering::SeqCst));
+        self.shared.wake_all();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of tasks, so joining has nothing to report.
             let _ = worker.join();
