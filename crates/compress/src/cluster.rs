@@ -3,7 +3,7 @@
 
 use litesmith_data::{Purpose, Rng};
 use litesmith_graph::{Data, Error, Graph, Result, TensorId};
-use litesmith_train::{Ended, EpochRecord, StepRecord, TrainObserver, Weights};
+use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights};
 use serde::{Deserialize, Serialize};
 
 use crate::fine_tune::FineTune;
@@ -328,6 +328,9 @@ pub fn cluster_weights(
     clusters.hold_in(&mut shared)?;
     let mut cancelled = false;
     if let Some(tune) = tune.filter(|tune| tune.config.epochs > 0) {
+        // Layers that are left out keep what they have, but zeros that are not to be preserved are a value like others.
+        let preserve = config.preserve_zeros && tune.config.preserve;
+        let tune = FineTune { config: TrainConfig { preserve, ..tune.config.clone() }, ..tune.clone() };
         let mut sharer = Sharer { clusters: &clusters, inner: observer };
         let (tuned, ended) = tune.run(&shared, tune.config.epochs, &mut sharer)?;
         (shared, cancelled) = (tuned, ended == Ended::Cancelled);

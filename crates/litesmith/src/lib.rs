@@ -49,7 +49,7 @@ pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
 pub use pictures::report_evaluation;
 pub use predictor::Predictor;
 pub use pruning::{cluster_model, prune_model_channels, prune_model_weights};
-pub use qat::{qat_graph, qat_model, qat_options};
+pub use qat::{qat_graph, qat_model, qat_options, share_scales};
 pub use quantize::{CalibrateOptions, calibrate_on, quantize_on};
 /// What serialises to JSON.
 pub use serde::Serialize;

@@ -5,11 +5,12 @@ use litesmith_compress::{
     Granularity, IoType, MinMax, QuantizeOptions, QuantizeReport, Scheme, Simulation, WeightBits, calibrate,
     calibration_samples, quantize, simulate, simulated,
 };
-use litesmith_graph::{Error, Graph, Model, Result};
+use litesmith_compress::{Rule, Selector};
+use litesmith_graph::{Error, Graph, Model, Op, Result};
 use litesmith_runtime::{Session, SessionOptions};
 use litesmith_train::{
-    CheckpointHeader, Ended, Qat, QatGranularity, QatMethod, QatWeights, TrainConfig, TrainData, TrainOptions,
-    TrainReport, Trainer, export,
+    CheckpointHeader, Ended, Preserved, Qat, QatGranularity, QatMethod, QatWeights, TrainConfig, TrainData,
+    TrainOptions, TrainReport, Trainer, export,
 };
 
 use std::path::Path;
@@ -44,6 +45,33 @@ pub fn qat_options(qat: &Qat, input: IoType, output: IoType) -> Result<QuantizeO
     let rules = qat.rules.iter().map(|rule| rule.parse());
     options.rules = rules.collect::<Result<_>>().map_err(|error| error.at("qat.rules"))?;
     Ok(options)
+}
+
+/// Gives the layers of `graph`, which is exported or folded, one scale each whose weights share values across channels: with a
+/// scale for each channel the same value would become another integer in each, and what was shared in float32 would no
+/// longer be shared in the file. Rules that `options` has already win. Tells how many layers there are.
+///
+/// # Errors
+/// [`Error::Malformed`] when constants are not as long as their shape.
+pub fn share_scales(graph: &Graph, options: &mut QuantizeOptions) -> Result<usize> {
+    let preserved = Preserved::of(graph)?;
+    let across = |layer: &&litesmith_train::PreservedLayer| layer.shared.is_some_and(|shared| shared.across_channels);
+    let shared: Vec<_> = preserved.layers().iter().filter(across).map(|layer| Some(layer.weights)).collect();
+    // Rules count the ops of a graph without dropout.
+    let nodes = graph.nodes.iter().filter(|node| !matches!(node.op, Op::Dropout(_)));
+    let rules: Vec<_> = nodes
+        .enumerate()
+        .filter(|(_, node)| node.inputs.get(1).is_some_and(|weights| shared.contains(weights)))
+        .map(|(index, _)| Rule {
+            ops: Selector::Node(index),
+            scheme: None,
+            weights: None,
+            granularity: Some(Granularity::PerTensor),
+        })
+        .collect();
+    let count = rules.len();
+    options.rules.splice(0..0, rules);
+    Ok(count)
 }
 
 /// A graph for quantization-aware training: that of a float model, with batch normalization folded and fake quantization
@@ -90,7 +118,7 @@ pub(crate) fn train(
     resume: Option<&Path>,
     watch: &mut Watch<'_>,
 ) -> Result<Outcome> {
-    let quantize_options = qat_options(qat, io.0, io.1)?;
+    let mut quantize_options = qat_options(qat, io.0, io.1)?;
     let delay = qat.delay_epochs.unwrap_or(config.epochs.div_ceil(2));
     if delay >= config.epochs {
         return Err(Error::invalid(
@@ -121,6 +149,9 @@ pub(crate) fn train(
     let mut session = SessionOptions::default();
     if options.threads > 0 {
         session.threads = options.threads;
+    }
+    if config.preserve && share_scales(&export::fold(&float)?, &mut quantize_options)? > 0 {
+        watch.note("layers whose channels share values have one scale");
     }
     // The structure is that of the graph that the checkpoint was made from; what was calibrated then is in the checkpoint.
     let graph = qat_graph(&float, qat, &quantize_options, data, session, config.seed)?;

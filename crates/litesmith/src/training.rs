@@ -12,8 +12,8 @@ use litesmith_runtime::SessionOptions;
 use litesmith_train::arch::Architecture;
 use litesmith_train::zoo::{ZOO, ZooSpec};
 use litesmith_train::{
-    Distill, JsonLines, Loss, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
-    export,
+    Distill, JsonLines, Loss, Preserved, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport,
+    Trainer, export,
 };
 
 use crate::progress::{Progress, Stage};
@@ -117,6 +117,11 @@ pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Tra
     let TrainJob { name, graph, config, mut options, data, resume, metrics, io } = job;
     config.check()?;
     check_classes(graph, config.loss, &data.train, progress)?;
+    if config.preserve
+        && let Some(what) = Preserved::of(graph)?.summary()
+    {
+        progress.note(&format!("training keeps {what}"));
+    }
     if let (Some(distill), true) = (&config.distill, config.qat.is_some()) {
         // Batch normalization is folded when the quantized epochs begin; say now what will be missing then.
         distill.check_student(&export::fold(graph)?).map_err(|error| error.at("quantization-aware training"))?;

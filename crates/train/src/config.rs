@@ -53,6 +53,9 @@ pub struct TrainConfig {
     pub restore_best: bool,
     /// Variables whose names begin with one of these do not learn.
     pub frozen: Vec<String>,
+    /// Whether weights that are zero in the beginning stay zero, and weights that share a value go on sharing one:
+    /// [`Preserved`](crate::Preserved) says which do. So a pruned or clustered model stays one.
+    pub preserve: bool,
     /// Random changes to each image; a file may name a preset instead: `augment = "digits"`.
     #[serde(deserialize_with = "preset_or_table")]
     pub augment: Augment,
@@ -186,6 +189,7 @@ impl Default for TrainConfig {
             monitor: Monitor::default(),
             restore_best: true,
             frozen: Vec::new(),
+            preserve: true,
             augment: Augment::default(),
             drop_last: false,
             loader_threads: 1,

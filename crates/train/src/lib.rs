@@ -37,6 +37,7 @@ mod initializer;
 mod loss;
 mod ops;
 mod optimizer;
+mod preserve;
 mod program;
 mod random;
 mod report;
@@ -52,6 +53,7 @@ pub use distill::{Distill, Hint, Teacher};
 pub use initializer::Initializer;
 pub use loss::Loss;
 pub use optimizer::Optimizer;
+pub use preserve::{Preserved, PreservedLayer, SharedValues};
 pub use report::{
     BatchGradients, Ended, EpochRecord, Evaluation, JsonLines, Silent, StepRecord, TrainObserver, TrainReport, Weights,
 };

@@ -14,6 +14,7 @@ use crate::distill::{Lessons, Softened, Teacher};
 use crate::executor::{BatchView, Executor};
 use crate::loss::{Objective, Sums, Targets};
 use crate::optimizer::{OptimizerState, Update};
+use crate::preserve::Preserved;
 use crate::random::Stream;
 use crate::report::{BatchGradients, Ended, EpochRecord, Evaluation, StepRecord, TrainObserver, TrainReport, Weights};
 use crate::{TrainConfig, export};
@@ -59,6 +60,7 @@ pub struct Trainer {
     pool: Pool,
     executor: Executor<f32>,
     lessons: Lessons,
+    preserved: Preserved,
     trainable: Vec<f32>,
     moving: Vec<f32>,
     optimizer: OptimizerState<f32>,
@@ -103,6 +105,7 @@ impl Trainer {
             return Err(Error::unsupported("training", format!("the graph has {outputs} outputs, expected one")));
         }
         let lessons = Lessons::new(config.distill.as_ref(), options.teacher.clone())?;
+        let preserved = if config.preserve { Preserved::of(graph)? } else { Preserved::default() };
         let mut stripped = config.loss.strip(graph);
         if let Some(distill) = &config.distill {
             lessons.attach(&mut stripped, distill, config.seed)?;
@@ -148,6 +151,7 @@ impl Trainer {
             pool: Pool::new(threads),
             executor,
             lessons,
+            preserved,
             trainable,
             moving,
             optimizer,
@@ -391,6 +395,7 @@ impl Trainer {
             let record = self.step(&batch, objective, epoch, step, steps_per_epoch, &mut sums)?;
             let variables = &self.executor.program.trainable;
             observer.after_update(&mut Weights { variables, values: &mut self.trainable });
+            self.preserved.hold_all(&mut Weights { variables, values: &mut self.trainable });
             self.header.steps_done = step + 1;
             self.header.updates += 1;
             self.header.set_sums(sums);
@@ -542,7 +547,13 @@ impl Trainer {
 
     /// The averaged weights when an average is kept, otherwise the weights.
     fn averaged(&self) -> Vec<f32> {
-        if self.config.ema_momentum.is_some() { self.optimizer.ema() } else { self.trainable.clone() }
+        if self.config.ema_momentum.is_none() {
+            return self.trainable.clone();
+        }
+        let mut values = self.optimizer.ema();
+        // Equal weights are averaged alike, but for what has been pruned since, and for rounding.
+        self.preserved.hold_all(&mut Weights { variables: &self.executor.program.trainable, values: &mut values });
+        values
     }
 
     fn chosen(&self) -> (Vec<f32>, Vec<f32>) {

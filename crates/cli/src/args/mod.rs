@@ -187,6 +187,9 @@ pub(crate) struct TrainArgs {
     /// Share of an average of the weights that each update keeps; the average is exported
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) ema: Option<f64>,
+    /// Let zeros and shared values of the model change, which are kept otherwise (docs/COMPRESSION.md)
+    #[arg(long, conflicts_with = "arch")]
+    pub(crate) no_preserve: bool,
     /// Stop after this many epochs without improvement on the validation samples
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) patience: Option<usize>,

@@ -182,6 +182,7 @@ fn config(args: &TrainArgs) -> Result<TrainConfig> {
         let min_delta = config.early_stopping.map_or(0.0, |stopping| stopping.min_delta);
         config.early_stopping = Some(EarlyStopping { patience, min_delta });
     }
+    config.preserve &= !args.no_preserve;
     config.qat = qat(args, config.qat)?;
     config.check()?;
     Ok(config)
