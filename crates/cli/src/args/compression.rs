@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{DataArgs, OutArgs, RuntimeArgs, explained, percent, seconds, share};
+use super::{DataArgs, OutArgs, RuntimeArgs, explained, percent, seconds, share, whole_share};
 
 /// Find the layer that breaks a quantized model's accuracy: each layer's error against the float model, and its own share of it
 #[derive(Debug, Args)]
@@ -401,6 +401,7 @@ pub(crate) enum ScopeArg {
   litesmith prune digits.tflite --structured 0.5 --data mnist --steps 3 -o digits-half.tflite
   litesmith prune digits.tflite --structured 0.5 --scope layer --multiple-of 8 -o half.tflite
   litesmith prune digits.tflite --sparsity 0.8 --data mnist --sparse -o digits-sparse.tflite
+  litesmith prune digits.tflite --sparsity 0.9 --begin 0.1 --end 0.5 --data mnist -o few.tflite
   litesmith prune digits.tflite --pattern 2:4 --data mnist -o digits-24.tflite
 
 Channels that depend on each other go together: those that are added, joined or made by depthwise convolutions.
@@ -435,6 +436,21 @@ pub(crate) struct PruneArgs {
     /// Which weights become zero together: unstructured, 2:4 (or another N:M), block:1x4 (or others) [default: unstructured]
     #[arg(long, value_name = "PATTERN")]
     pub(crate) pattern: Option<litesmith::compress::Pattern>,
+    /// Share that becomes zero at once when sparsity begins to grow [default: 0]
+    #[arg(long, value_name = "SHARE", requires = "data", conflicts_with = "structured", value_parser = share)]
+    pub(crate) initial_sparsity: Option<f64>,
+    /// When sparsity begins to grow, as a share of all updates [default: 0]
+    #[arg(long, value_name = "SHARE", requires = "data", conflicts_with = "structured", value_parser = whole_share)]
+    pub(crate) begin: Option<f64>,
+    /// When it has grown; the rest is training with what is left [default: 0.6]
+    #[arg(long, value_name = "SHARE", requires = "data", conflicts_with = "structured", value_parser = whole_share)]
+    pub(crate) end: Option<f64>,
+    /// Exponent by which it grows: the larger, the more at first [default: 3]
+    #[arg(long, value_name = "X", requires = "data", conflicts_with = "structured")]
+    pub(crate) power: Option<f64>,
+    /// Updates from one choice of weights to the next; less where there would be fewer than 20 [default: 10]
+    #[arg(long, value_name = "N", requires = "data", conflicts_with = "structured", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) frequency: Option<u64>,
     /// Leave layers whose name begins so as they are; can be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude: Vec<String>,

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &PruneArgs, output: &Output) -> Result<Verdict> {
     let tune = tuning.as_ref().map(|tuning| tuning.fine_tune(output)).transpose()?;
     match args.structured {
         Some(ratio) => channels(args, ratio, &model, tune.as_ref(), output),
-        None => weights(args, &model, tune.as_ref(), output),
+        None => weights(args, &model, tune, output),
     }
 }
 
@@ -96,14 +96,25 @@ fn channels(
     finish(&args.out, &args.model, &pruned, args.sparse, words, numbers, output)
 }
 
-fn weights(args: &PruneArgs, model: &Model, tune: Option<&FineTune<'_>>, output: &Output) -> Result<Verdict> {
+fn weights(args: &PruneArgs, model: &Model, tune: Option<FineTune<'_>>, output: &Output) -> Result<Verdict> {
+    let default = WeightPruning::default();
     let config = WeightPruning {
         sparsity: args.sparsity,
         pattern: args.pattern.unwrap_or_default(),
         exclude: args.exclude.clone(),
-        ..WeightPruning::default()
+        initial_sparsity: args.initial_sparsity.unwrap_or(default.initial_sparsity),
+        begin: args.begin.unwrap_or(default.begin),
+        end: args.end.unwrap_or(default.end),
+        power: args.power.unwrap_or(default.power),
+        frequency: args.frequency.unwrap_or(default.frequency),
+        ..default
     };
-    let (pruned, report) = prune_model_weights(model, &config, tune, &mut output.progress())?;
+    let tune = tune.map(|tune| match args.tune.config {
+        Some(_) => tune,
+        // While weights go, the others need steps of full size to make up for them.
+        None => FineTune { config: TrainConfig { schedule: held_until(config.end), ..tune.config }, ..tune },
+    });
+    let (pruned, report) = prune_model_weights(model, &config, tune.as_ref(), &mut output.progress())?;
     if report.cancelled {
         return Ok(interrupted(output));
     }
@@ -125,6 +136,15 @@ fn weights(args: &PruneArgs, model: &Model, tune: Option<&FineTune<'_>>, output:
     let words = format!("{table}{} of all weights are zero\n", format::percent(report.sparsity()));
     let numbers = serde_json::json!({ "layers": report.layers, "sparsity": report.sparsity() });
     finish(&args.out, &args.model, &pruned, args.sparse, words, numbers, output)
+}
+
+/// The full learning rate until a share of all updates, then half a cosine to 0.
+fn held_until(share: f64) -> Schedule {
+    match share {
+        0.0 => Schedule::Cosine { final_factor: 0.0 },
+        1.0 => Schedule::Constant,
+        rise => Schedule::OneCycle { rise, div_factor: 1.0, final_div_factor: 1e9 },
+    }
 }
 
 /// Saves the model, and says what was done and how large it is now.

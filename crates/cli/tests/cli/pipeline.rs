@@ -164,9 +164,9 @@ fn a_model_is_pruned_and_its_weights_shared() {
     assert!(half["file_bytes"].as_u64().unwrap() * 2 < half["file_bytes_before"].as_u64().unwrap(), "{half}");
     assert!(half["macs"].as_u64().unwrap() < half["macs_before"].as_u64().unwrap(), "{half}");
     assert!(accuracy("half.tflite") > float - 0.06, "{} after {float}", accuracy("half.tflite"));
-    let few = place.run(&format!("prune f32.tflite --sparsity 0.6 {tune} --sparse -o few.tflite")).ends_with(0).json();
-    assert!((few["sparsity"].as_f64().unwrap() - 0.6).abs() < 1e-3, "{few}");
-    assert!(few["file_bytes"].as_u64().unwrap() * 3 < few["file_bytes_before"].as_u64().unwrap() * 2, "{few}");
+    let few = place.run(&format!("prune f32.tflite --sparsity 0.9 {tune} --sparse -o few.tflite")).ends_with(0).json();
+    assert!((few["sparsity"].as_f64().unwrap() - 0.9).abs() < 1e-3, "{few}");
+    assert!(few["file_bytes"].as_u64().unwrap() * 5 < few["file_bytes_before"].as_u64().unwrap(), "{few}");
     let size = |model: &str| std::fs::metadata(place.path(model)).unwrap().len();
     for (command, bytes) in [("strip", size("few.tflite")), ("quantize --type float16", size("few.tflite"))] {
         place.run(&format!("{command} few.tflite --sparse -o again.tflite --force")).ends_with(0);
@@ -179,6 +179,24 @@ fn a_model_is_pruned_and_its_weights_shared() {
         assert!(layer["values"].as_u64().unwrap() <= 4 && layer["bits"].as_f64().unwrap() < 1.7, "{layer}");
     }
     assert!(accuracy("shared.tflite") > float - 0.08, "{} after {float}", accuracy("shared.tflite"));
+    // The same weights at once, so that nothing is left to learn with all of them zero, is worse.
+    let late = "--begin 1 --end 1 --initial-sparsity 0.5 --power 1 --frequency 100";
+    let last = place.run(&format!("prune f32.tflite --sparsity 0.9 {late} {tune} -o late.tflite")).ends_with(0).json();
+    assert_eq!(last["sparsity"], few["sparsity"]);
+    assert!(accuracy("late.tflite") < accuracy("few.tflite") - 0.2, "{}", accuracy("late.tflite"));
+    // Zeros and shared values are still there after quantization-aware training, unless they are given up.
+    let train = "train --model shared.tflite --data idx:digits --epochs 1 --batch-size 20 --qat int8";
+    let said = place.run(&format!("{train} -o kept.tflite")).ends_with(0).stderr();
+    assert!(
+        said.contains("keeps the zeros of 4 layers (90.0 % of their weights) and the shared values of 4"),
+        "{said}"
+    );
+    assert!(said.contains("have one scale"), "{said}");
+    let said = place.run(&format!("{train} --no-preserve -o lost.tflite")).ends_with(0).stderr();
+    assert!(!said.contains("keeps") && !said.contains("have one scale"), "{said}");
+    let packed = |model: &str| litesmith::tflite::gzip_bytes(&std::fs::read(place.path(model)).unwrap());
+    assert!(packed("kept.tflite") * 3 < packed("lost.tflite"), "{} {}", packed("kept.tflite"), packed("lost.tflite"));
+    assert!(accuracy("kept.tflite") > float - 0.08, "{} after {float}", accuracy("kept.tflite"));
     place.run("quantize f32.tflite --type int8 --calibrate idx:digits -o int8.tflite").ends_with(0);
     let refused = place.run("prune int8.tflite --structured 0.5 -o never.tflite").ends_with(2).stderr();
     assert!(refused.contains("float32") && refused.contains("before quantizing"), "{refused}");

@@ -81,6 +81,10 @@ impl From<Pattern> for String {
     }
 }
 
+/// In so many steps at least sparsity grows, where there are as many updates: what goes in a few large ones costs more than
+/// fine-tuning wins back.
+const CHOICES: u64 = 20;
+
 /// How many weights become zero, which, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -98,7 +102,7 @@ pub struct WeightPruning {
     pub end: f64,
     /// Exponent of the growth: `s = final + (initial - final) * (1 - progress)^power` (Zhu and Gupta, 2017, use 3).
     pub power: f64,
-    /// Updates from one choice of weights to the next.
+    /// Updates from one choice of weights to the next; less where sparsity would grow in fewer than 20 steps.
     pub frequency: u64,
     /// Layers with fewer weights stay as they are.
     pub min_elements: usize,
@@ -153,6 +157,15 @@ impl WeightPruning {
             return fail("frequency", "got 0, expected 1 or more".into());
         }
         Ok(())
+    }
+
+    /// Whether weights are chosen after `update`, counted from 1, of `updates`.
+    #[must_use]
+    pub fn chooses_at(&self, update: u64, updates: u64) -> bool {
+        let end = ((self.end * updates as f64).ceil() as u64).max(1);
+        let growing = ((self.end - self.begin) * updates as f64) as u64;
+        let every = self.frequency.min(growing / CHOICES).max(1);
+        update == end || update < end && update.is_multiple_of(every)
     }
 
     /// The share of zeros that is wanted after `update` of `updates`.
@@ -391,9 +404,7 @@ impl TrainObserver for Pruner<'_> {
 
     fn after_update(&mut self, weights: &mut Weights<'_>) {
         self.update += 1;
-        let end = (self.config.end * self.updates as f64).ceil() as u64;
-        let chooses =
-            self.update <= end && self.update.is_multiple_of(self.config.frequency) || self.update == end.max(1);
+        let chooses = self.config.chooses_at(self.update, self.updates);
         let sparsity = self.config.sparsity_at(self.update, self.updates);
         for (tensor, values) in weights.tensors_mut() {
             // The update has moved what is to be zero, which must not make it look better than others.
@@ -504,6 +515,14 @@ mod tests {
         assert_eq!(config.sparsity_at(10, 100), 0.0);
         assert!((config.sparsity_at(30, 100) - 0.7).abs() < 1e-12);
         assert_eq!(config.sparsity_at(50, 100), 0.8);
+        // At the end in any case, and in a short run more often than asked.
+        let chosen = |updates| (1..=updates).filter(|&update| config.chooses_at(update, updates)).collect::<Vec<_>>();
+        assert_eq!(chosen(10), [1, 2, 3, 4, 5]);
+        assert_eq!(chosen(100)[17..], [36, 38, 40, 42, 44, 46, 48, 50]);
+        assert_eq!(chosen(4000)[..2], [10, 20]);
+        assert_eq!(chosen(4000).last(), Some(&2000));
+        let at_once = WeightPruning { end: 0.0, begin: 0.0, ..config.clone() };
+        assert_eq!((1..=9).filter(|&update| at_once.chooses_at(update, 9)).collect::<Vec<_>>(), [1]);
         for wrong in [
             WeightPruning { sparsity: None, ..WeightPruning::default() },
             WeightPruning { sparsity: Some(0.8), pattern: "2:4".parse().unwrap(), ..WeightPruning::default() },
