@@ -1,30 +1,39 @@
 //! Ops that change nothing, left out.
 
-use litesmith_graph::{Graph, Model, Op, TensorId};
+use litesmith_graph::{Graph, Model, Op, Result, TensorId};
 
 /// A copy of `model` without the RESHAPE, SQUEEZE and EXPAND_DIMS in front of a FULLY_CONNECTED that reads rows of a fixed
 /// length wherever they lie: without `keep_num_dims` the op divides its input into rows itself. Outputs stay the same, byte
 /// for byte.
-#[must_use]
-pub fn simplify(model: &Model) -> Model {
-    let mut model = model.clone();
-    for graph in &mut model.graphs {
-        let mut is_changed = false;
-        for node in 0..graph.nodes.len() {
-            let reads_rows = matches!(&graph.nodes[node].op, Op::FullyConnected(op) if !op.keep_num_dims);
-            while let Some(source) = graph.nodes[node].inputs.first().copied().flatten().filter(|_| reads_rows)
-                && let Some(origin) = reshaped(graph, source)
-            {
-                graph.nodes[node].inputs[0] = Some(origin);
-                is_changed = true;
-            }
-        }
-        if is_changed {
-            graph.remove_dead();
+///
+/// # Errors
+/// [`Error::Unsupported`](litesmith_graph::Error::Unsupported) for a signature that names a tensor which is no input or
+/// output of its graph.
+pub fn simplify(model: &Model) -> Result<Model> {
+    let mut result = model.clone();
+    for (index, graph) in model.graphs.iter().enumerate() {
+        if let Some(simpler) = without_reshapes(graph) {
+            result.replace_graph(index, simpler)?;
         }
     }
-    model.refresh_signature();
-    model
+    Ok(result)
+}
+
+/// `graph` without them, if it has any.
+fn without_reshapes(graph: &Graph) -> Option<Graph> {
+    let mut changed: Option<Graph> = None;
+    for node in 0..graph.nodes.len() {
+        let reads_rows = matches!(&graph.nodes[node].op, Op::FullyConnected(op) if !op.keep_num_dims);
+        let mut source = graph.nodes[node].inputs.first().copied().flatten().filter(|_| reads_rows);
+        while let Some(origin) = source.and_then(|source| reshaped(graph, source)) {
+            changed.get_or_insert_with(|| graph.clone()).nodes[node].inputs[0] = Some(origin);
+            source = Some(origin);
+        }
+    }
+    if let Some(changed) = &mut changed {
+        changed.remove_dead();
+    }
+    changed
 }
 
 /// What `tensor` is the reshaped form of, the same elements with the same meaning.
@@ -83,14 +92,16 @@ mod tests {
     #[test]
     fn rows_need_no_reshape() {
         let before = model(false);
-        let after = simplify(&before);
+        let after = simplify(&before).unwrap();
         let graph = after.main().unwrap();
         assert_eq!(graph.nodes.len(), 3, "{graph:?}");
         assert_eq!(graph.tensors.len(), 5);
         after.check().unwrap();
         assert_eq!(run(&after), run(&before));
+        let signature = &after.signatures[0];
+        assert_eq!((signature.inputs[0].1, signature.outputs[0].1), (graph.inputs[0], graph.outputs[0]));
         // Which last size is a row must be told where it is kept.
         let kept = model(true);
-        assert_eq!(simplify(&kept), kept);
+        assert_eq!(simplify(&kept).unwrap(), kept);
     }
 }

@@ -116,17 +116,51 @@ impl Model {
         self.graphs.first_mut().ok_or_else(|| Error::malformed("model", "it has no graph"))
     }
 
-    /// Points the first signature's entries at the main graph's present inputs and outputs, by position. To be called
-    /// after an edit that renumbers tensors.
-    pub fn refresh_signature(&mut self) {
-        let (Some(graph), Some(signature)) = (self.graphs.first(), self.signatures.first_mut()) else {
-            return;
-        };
-        for (entries, ids) in [(&mut signature.inputs, &graph.inputs), (&mut signature.outputs, &graph.outputs)] {
-            for (entry, &id) in entries.iter_mut().zip(ids) {
-                entry.1 = id;
+    /// The graph of a model that has only this one.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the model has no graph, [`Error::Unsupported`] when it has several.
+    pub fn only_graph(&self) -> Result<&Graph> {
+        let graph = self.main()?;
+        match self.graphs.len() {
+            1 => Ok(graph),
+            count => Err(Error::unsupported("model", format!("it has {count} graphs, expected one"))),
+        }
+    }
+
+    /// Puts `graph`, which was made from the graph `index`, in its place. Entries of signatures follow their input or output
+    /// by position, since an edit may number tensors anew.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when there is no graph `index`, [`Error::Unsupported`] for a signature that names a tensor which
+    /// is no input or output, or is none any more; the model is then as it was.
+    pub fn replace_graph(&mut self, index: usize, graph: Graph) -> Result<()> {
+        let count = self.graphs.len();
+        let old = self
+            .graphs
+            .get_mut(index)
+            .ok_or_else(|| Error::malformed("model", format!("got graph {index}, it has {count}")))?;
+        let mut signatures = self.signatures.clone();
+        for signature in signatures.iter_mut().filter(|signature| signature.graph == index) {
+            let sides = [
+                (&mut signature.inputs, &old.inputs, &graph.inputs),
+                (&mut signature.outputs, &old.outputs, &graph.outputs),
+            ];
+            for (entries, before, after) in sides {
+                for (name, id) in entries {
+                    let position = before.iter().position(|before| before == id);
+                    *id = position.and_then(|position| after.get(position)).copied().ok_or_else(|| {
+                        Error::unsupported(
+                            format!("signature \"{}\"", signature.key),
+                            format!("\"{name}\" is tensor {}, which is no input or output of the graph", id.0),
+                        )
+                    })?;
+                }
             }
         }
+        *old = graph;
+        self.signatures = signatures;
+        Ok(())
     }
 
     /// Checks every graph ([`Graph::check`]) and that signatures name tensors that exist.
@@ -162,5 +196,66 @@ impl Model {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Relu;
+    use crate::{DType, Tensor};
+
+    /// Two inputs, each through a RELU, and `unused` tensors before them.
+    fn graph(unused: usize) -> Graph {
+        let mut graph = Graph::new("main");
+        for index in 0..unused {
+            graph.add_tensor(Tensor::new(format!("unused {index}"), DType::F32, [1]));
+        }
+        let [a, b] = ["a", "b"].map(|name| graph.add_input(Tensor::new(name, DType::F32, [1, 3])));
+        graph.outputs = [(a, "c"), (b, "d")].map(|(id, name)| graph.add_node(Relu, &[Some(id)], name).unwrap()).into();
+        graph
+    }
+
+    /// Names that the entries of a signature point at.
+    fn named(model: &Model, signature: usize) -> Vec<(&str, &str)> {
+        let Signature { graph, inputs, outputs, .. } = &model.signatures[signature];
+        let of = |id: &TensorId| model.graphs[*graph].tensor(*id).name.as_str();
+        inputs.iter().chain(outputs).map(|(name, id)| (name.as_str(), of(id))).collect()
+    }
+
+    #[test]
+    fn signatures_follow_a_graph_whose_tensors_have_other_numbers() {
+        let mut model = Model::from_graph(graph(2));
+        // Entries in another order than the graph's inputs, and a second entry point into another graph.
+        model.signatures[0].inputs.reverse();
+        model.graphs.push(graph(0));
+        model.signatures.push(Signature { key: "other".into(), graph: 1, ..model.signatures[0].clone() });
+        let (inputs, outputs) = (model.graphs[1].inputs.clone(), model.graphs[1].outputs.clone());
+        model.signatures[1].inputs = vec![("x".into(), inputs[0])];
+        model.signatures[1].outputs = vec![("y".into(), outputs[1])];
+        let (first, second) = ([("b", "b"), ("a", "a"), ("c", "c"), ("d", "d")], [("x", "a"), ("y", "d")]);
+        assert_eq!((named(&model, 0), named(&model, 1)), (first.to_vec(), second.to_vec()));
+
+        model.replace_graph(0, graph(5)).unwrap();
+        assert_eq!((named(&model, 0), named(&model, 1)), (first.to_vec(), second.to_vec()));
+        model.replace_graph(1, graph(1)).unwrap();
+        assert_eq!((named(&model, 0), named(&model, 1)), (first.to_vec(), second.to_vec()));
+        model.check().unwrap();
+
+        assert!(model.only_graph().unwrap_err().to_string().contains("2 graphs"));
+        assert!(model.replace_graph(2, graph(0)).unwrap_err().to_string().contains("graph 2"));
+    }
+
+    #[test]
+    fn a_signature_that_cannot_follow_is_refused() {
+        let mut model = Model::from_graph(graph(2));
+        let mut fewer = graph(0);
+        fewer.outputs.pop();
+        let before = model.clone();
+        let error = model.replace_graph(0, fewer).unwrap_err().to_string();
+        assert!(error.contains("signature \"serving_default\"") && error.contains("\"d\""), "{error}");
+        assert_eq!(model, before);
+        model.signatures[0].outputs[0].1 = TensorId(0);
+        assert!(model.replace_graph(0, graph(0)).unwrap_err().to_string().contains("\"c\" is tensor 0"));
     }
 }

@@ -4,7 +4,7 @@ use litesmith_compress::{
     ChannelPruning, ChannelReport, ClusterReport, Clustering, FineTune, SparsityReport, WeightPruning, cluster_weights,
     prune_channels, prune_weights,
 };
-use litesmith_graph::{Error, Graph, Model, Result};
+use litesmith_graph::{Graph, Model, Result};
 use litesmith_measure::format;
 use litesmith_train::{EpochRecord, StepRecord, TrainObserver};
 
@@ -57,11 +57,7 @@ fn changed<R>(
     progress: &mut dyn Progress,
     change: impl FnOnce(&Graph, &mut dyn TrainObserver) -> Result<(Graph, R)>,
 ) -> Result<(Model, R)> {
-    if model.graphs.len() > 1 {
-        let message = format!("the model has {} graphs, expected one", model.graphs.len());
-        return Err(Error::unsupported("model", message));
-    }
-    let graph = model.main()?;
+    let graph = model.only_graph()?;
     if let Some(tune) = tune {
         check_classes(graph, tune.config.loss, &tune.data.train, progress)?;
     }
@@ -72,24 +68,7 @@ fn changed<R>(
     watch.progress.finish();
     let (new, report) = result?;
     let mut result = model.clone();
-    for signature in &mut result.signatures {
-        let sides = [
-            (&mut signature.inputs, &graph.inputs, &new.inputs),
-            (&mut signature.outputs, &graph.outputs, &new.outputs),
-        ];
-        for (entries, old, new) in sides {
-            for (name, id) in entries.iter_mut() {
-                let position = old.iter().position(|old| old == id);
-                *id = position.and_then(|position| new.get(position)).copied().ok_or_else(|| {
-                    Error::unsupported(
-                        format!("signature \"{}\"", signature.key),
-                        format!("\"{name}\" is tensor {}, which is no input or output of the graph", id.0),
-                    )
-                })?;
-            }
-        }
-    }
-    *result.main_mut()? = new;
+    result.replace_graph(0, new)?;
     result.check()?;
     Ok((result, report))
 }

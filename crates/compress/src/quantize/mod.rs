@@ -345,13 +345,7 @@ pub fn decide(graph: &Graph, options: &QuantizeOptions, ranges: Option<&Ranges>)
 /// # Errors
 /// Those of [`decide`] and [`apply`]; [`Error::Unsupported`] for a model of several graphs.
 pub fn quantize(model: &Model, options: &QuantizeOptions, ranges: Option<&Ranges>) -> Result<(Model, QuantizeReport)> {
-    let graph = model.main()?;
-    if model.graphs.len() > 1 {
-        return Err(Error::unsupported(
-            "quantize",
-            format!("the model has {} graphs, expected one", model.graphs.len()),
-        ));
-    }
+    let graph = model.only_graph().map_err(|error| error.at("quantize"))?;
     let decision = decide(graph, options, ranges)?;
     let quantized = apply(graph, &decision.edits)?;
     let mut result = model.clone();
@@ -359,23 +353,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, ranges: Option<&Ranges
         // It tells how the converter of the float model optimized it, which is no longer true.
         result.extra_metadata.retain(|(name, _)| name != "CONVERSION_METADATA");
     }
-    for signature in &mut result.signatures {
-        let sides = [
-            (&mut signature.inputs, &graph.inputs, &quantized.inputs),
-            (&mut signature.outputs, &graph.outputs, &quantized.outputs),
-        ];
-        for (entries, old, new) in sides {
-            for (name, id) in entries.iter_mut() {
-                let position = old.iter().position(|old| old == id);
-                *id = position.and_then(|position| new.get(position)).copied().ok_or_else(|| {
-                    Error::unsupported(
-                        format!("signature \"{}\"", signature.key),
-                        format!("\"{name}\" is tensor {}, which is no input or output of the graph", id.0),
-                    )
-                })?;
-            }
-        }
-    }
+    result.replace_graph(0, quantized)?;
     if options.normalization.iter().any(Option::is_some) {
         let inputs = &mut result.metadata.inputs;
         for &id in graph.inputs.iter().skip(inputs.len()) {
@@ -387,7 +365,6 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, ranges: Option<&Ranges
             }
         }
     }
-    *result.main_mut()? = quantized;
     result.check()?;
     Ok((result, decision.report))
 }
