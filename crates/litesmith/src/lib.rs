@@ -93,20 +93,29 @@ pub struct Saved {
     pub gzip_bytes: u64,
 }
 
-/// Saves a model as a `.tflite` file written with `options`, whole or not at all. One that is stripped is simplified before
+/// The bytes of a `.tflite` file written with `options`. A model that is stripped is simplified before
 /// ([`compress::simplify`]).
 ///
 /// # Errors
-/// Those of [`tflite::write`] and [`files::save`].
+/// Those of [`tflite::write`] and [`compress::simplify`].
+pub fn model_bytes(model: &Model, options: &tflite::WriteOptions) -> Result<Vec<u8>> {
+    match options.strip {
+        tflite::Strip::Nothing | tflite::Strip::Names => tflite::write(model, options),
+        tflite::Strip::Everything | tflite::Strip::Derivable => tflite::write(&compress::simplify(model)?, options),
+    }
+}
+
+/// Saves a model as a `.tflite` file written with `options`, as [`model_bytes`] gives it, whole or not at all.
+///
+/// # Errors
+/// Those of [`model_bytes`] and [`files::save`].
 pub fn save_model_as(
     path: &Path,
     model: &Model,
     options: &tflite::WriteOptions,
     existing: files::Existing,
 ) -> Result<Saved> {
-    let is_bare = matches!(options.strip, tflite::Strip::Everything | tflite::Strip::Derivable);
-    let simple = is_bare.then(|| compress::simplify(model));
-    let bytes = tflite::write(simple.as_ref().unwrap_or(model), options).map_err(|error| error.at(path.display()))?;
+    let bytes = model_bytes(model, options).map_err(|error| error.at(path.display()))?;
     files::save(path, &bytes, existing)?;
     Ok(Saved { bytes: bytes.len() as u64, gzip_bytes: tflite::gzip_bytes(&bytes) as u64 })
 }

@@ -16,7 +16,7 @@ use super::{Recipe, Step};
 use crate::predictor::Predictor;
 use crate::progress::Progress;
 use crate::training::{TrainJob, load_architecture, preprocess_for, train_data, train_model};
-use crate::{cluster_model, prune_model_channels, prune_model_weights, quantize_on};
+use crate::{cluster_model, model_bytes, prune_model_channels, prune_model_weights, quantize_on};
 
 /// What a recipe works with.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ impl State {
         let model = self.model.ok_or_else(|| {
             Error::invalid("recipe", "no step made a model").with_hint("begin with do = \"train\", or give a model")
         })?;
-        let bytes = litesmith_tflite::write(&model, &WriteOptions { strip: self.strip, ..WriteOptions::default() })?;
+        let bytes = model_bytes(&model, &WriteOptions { strip: self.strip, ..WriteOptions::default() })?;
         Ok(Made { model, bytes, notes: self.notes, seconds: self.seconds })
     }
 }
