@@ -150,3 +150,53 @@ pub fn quantize_asymmetric(values: &[f32], (scale, zero_point): (f32, i64), low:
     let offset = zero_point as f64;
     values.iter().map(|&value| ((f64::from(value) / f64::from(scale)).round() + offset).clamp(low, high)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn parameters_are_those_of_the_converter() {
+        assert_eq!(int8_parameters(0.0, 1.0), (0.003_921_569, -128));
+        // Half a step rounds away from zero.
+        assert_eq!(int8_parameters(-1.0, 1.0), (2.0 / 255.0, -1));
+        // Zero is always inside.
+        assert_eq!(int8_parameters(2.0, 51.0), (0.2, -128));
+        assert_eq!(int8_parameters(-51.0, -2.0), (0.2, 127));
+        assert_eq!(int16_scale(-0.5, 0.25), 0.5 / 32_767.0);
+    }
+
+    #[test]
+    fn degenerate_ranges_give_usable_scales() {
+        for (min, max) in [(0.0, 0.0), (0.0, 1e-30), (-1e-30, 1e-31), (f32::MIN, f32::MAX)] {
+            let (scale, zero_point) = int8_parameters(min, max);
+            assert!(scale.is_normal() && scale > 0.0 && (-128..=127).contains(&zero_point), "{min} to {max}: {scale}");
+            assert!(int16_scale(min, max).is_normal());
+        }
+    }
+
+    #[test]
+    fn channels_of_zeros_and_tiny_channels() {
+        let channels = Channels::new(&[3, 2], Some(0));
+        let scales = weight_scales(&[0.0, 0.0, 1.27, -0.5, 1e-30, 0.0], channels, 127.0);
+        assert_eq!(scales[0], scales[1]);
+        assert_eq!(scales[2], scales[1] / 1_048_576.0);
+        assert_eq!(weight_scales(&[0.0; 6], channels, 127.0), [1.0 / 127.0; 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn int8_covers_the_range_to_half_a_step_and_holds_zero(a in -1e6_f32..1e6, b in -1e6_f32..1e6) {
+            let (scale, zero_point) = int8_parameters(a.min(b), a.max(b));
+            prop_assert!((-128..=127).contains(&zero_point));
+            let real = |step: i32| f64::from(scale) * f64::from(step - zero_point);
+            let slack = f64::from(scale) * 0.5001;
+            let (min, max) = effective_range(a.min(b), a.max(b));
+            prop_assert!(real(-128) <= f64::from(min) + slack, "{} {min}", real(-128));
+            prop_assert!(real(127) >= f64::from(max) - slack, "{} {max}", real(127));
+            prop_assert_eq!(real(zero_point), 0.0);
+        }
+    }
+}

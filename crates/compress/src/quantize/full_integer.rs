@@ -2,6 +2,7 @@
 //! either activation type, or compute with floats.
 
 use litesmith_graph::{DType, Error, Graph, Quantization, Result, Tensor, TensorId, ops::QuantizationRule as Rule};
+use litesmith_kernels::grid::raise_scales_for_bias;
 
 use super::{
     Decision, IoType, KeptFloat, QuantizeOptions, Scheme, TensorReport, constant_weights,
@@ -371,7 +372,7 @@ impl NodeEdits<'_> {
                 scales.copy_from_slice(prescribed);
             }
             if let (DType::I8, Some(values)) = (self.dtype, bias_values) {
-                params::raise_scales_for_bias(scales, values, input_scale);
+                raise_scales_for_bias(scales, values, input_scale);
             }
         };
         let (constant, scales) = weights::encode(graph, self.index, self.choice, &self.options.rounded, fit_bias)?;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use litesmith_graph::ops::QuantizationRule as Rule;
 use litesmith_graph::{DType, Error, Graph, Op, Result, TensorId};
+use litesmith_kernels::grid::{int8_parameters, int16_scale};
 
 use super::params;
 use crate::{Form, Grid, Range, Ranges};
@@ -230,8 +231,11 @@ impl<'a> Groups<'a> {
 /// Parameters for a range: asymmetric in int8, symmetric in int16.
 pub(crate) fn parameters_of(range: Range, dtype: DType) -> Parameters {
     match dtype {
-        DType::I8 => params::int8_parameters(range),
-        _ => (params::int16_scale(range), 0),
+        DType::I8 => {
+            let (scale, zero_point) = int8_parameters(range.min, range.max);
+            (scale, zero_point.into())
+        }
+        _ => (int16_scale(range.min, range.max), 0),
     }
 }
 

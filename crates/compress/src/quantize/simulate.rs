@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use litesmith_graph::ops::{FakeQuantize, FakeQuantizeWeights, QuantizationRule as Rule, Ties};
 use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, TensorId};
-use litesmith_kernels::grid::{Channels, raise_scales_for_bias, scale_of_step, stretched_range, weight_scales};
+use litesmith_kernels::grid::{
+    Channels, int8_parameters, raise_scales_for_bias, scale_of_step, stretched_range, weight_scales,
+};
 
 use super::full_integer::{BothGroups, Role, is_activation};
 use super::groups::Groups;
@@ -134,7 +136,7 @@ pub fn simulated(graph: &Graph) -> Result<(Graph, Ranges)> {
                         None => weight_scales(values, channels, op.limit()),
                     };
                     if let (Some(bias), Some(input)) = (bias, input) {
-                        raise_scales_for_bias(&mut scales, bias, params::int8_parameters(input).0);
+                        raise_scales_for_bias(&mut scales, bias, int8_parameters(input.min, input.max).0);
                     }
                     ranges.insert_scales(weights, scales);
                 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use litesmith_graph::{Error, Graph, Op, Result, Tensor};
+use litesmith_kernels::grid::{Channels, weight_scales};
 
 use super::{Granularity, Scheme, WeightBits, constant_weights, params, rules::Choice};
 
@@ -30,8 +31,8 @@ pub(crate) struct WeightGrid {
 }
 
 impl WeightGrid {
-    fn channels(&self, tensor: &Tensor) -> params::Channels {
-        params::Channels::new(&tensor.shape, self.axis)
+    fn channels(&self, tensor: &Tensor) -> Channels {
+        Channels::new(&tensor.shape, self.axis)
     }
 
     /// Which scale the element `index` of `tensor` has.
@@ -67,13 +68,13 @@ pub(crate) fn grid<'a>(
     };
     let tensor = graph.tensor(id);
     let values = params::finite_elements(tensor)?;
-    let per_channel = params::Channels::new(&tensor.shape, Some(axis));
+    let per_channel = Channels::new(&tensor.shape, Some(axis));
     let axis = (choice.granularity == Granularity::PerChannel).then_some(axis);
-    let channels = params::Channels::new(&tensor.shape, axis);
+    let channels = Channels::new(&tensor.shape, axis);
     let limit = choice.weights.limit();
     let mut grid = WeightGrid {
         scales: match choice.weights {
-            WeightBits::Int8 => params::weight_scales(values, channels, limit),
+            WeightBits::Int8 => weight_scales(values, channels, limit),
             WeightBits::Int4 => params::least_error_scales(values, channels, limit),
         },
         axis,
