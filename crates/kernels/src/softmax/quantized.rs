@@ -107,24 +107,25 @@ impl<T: Quantized> QuantizedSoftmax<T> {
         let rows = 512usize.div_ceil(self.depth);
         split(ctx.pool, output, rows * self.depth, |task, output| {
             let input = &input[task * rows * self.depth..][..output.len()];
-            if let Arithmetic::Table { exp, output: params } = &self.arithmetic {
-                table(ctx.isa, exp, *params, self.depth, input, output);
-                return;
-            }
-            for (input, output) in input.chunks_exact(self.depth).zip(output.chunks_exact_mut(self.depth)) {
-                let Some(max) = input.iter().max() else { continue };
-                match &self.arithmetic {
-                    Arithmetic::Table { .. } => {}
-                    Arithmetic::FixedPoint { scale, least_difference } => {
-                        fixed_point(*scale, *least_difference, max.widen(), input, output);
-                    }
-                    Arithmetic::Tables16 { scale, exp, reciprocal } => {
-                        tables_16(*scale, exp, reciprocal, max.widen(), input, output);
-                    }
+            let rows = input.chunks_exact(self.depth).zip(output.chunks_exact_mut(self.depth));
+            match &self.arithmetic {
+                Arithmetic::Table { exp, output: params } => {
+                    table(ctx.isa, exp, *params, self.depth, input, output);
+                }
+                Arithmetic::FixedPoint { scale, least_difference } => {
+                    rows.for_each(|(input, output)| fixed_point(*scale, *least_difference, input, output));
+                }
+                Arithmetic::Tables16 { scale, exp, reciprocal } => {
+                    rows.for_each(|(input, output)| tables_16(*scale, exp, reciprocal, input, output));
                 }
             }
         });
     }
+}
+
+/// The largest element of a row.
+fn largest<T: Quantized>(row: &[T]) -> i32 {
+    row.iter().max().map_or(0, |max| max.widen())
 }
 
 /// Elements whose exponentials are kept between the two passes over a row.
@@ -135,7 +136,7 @@ multiversion! {
     /// zero.
     fn table<T: Quantized>(exp: &[f32; 256], params: QuantParams, depth: usize, input: &[T], output: &mut [T]) {
         for (input, output) in input.chunks_exact(depth).zip(output.chunks_exact_mut(depth)) {
-            let max = input.iter().max().map_or(0, |max| max.widen());
+            let max = largest(input);
             let at = |value: T| exp[(max - value.widen()) as usize & 255];
             let mut kept = [0.0f32; KEPT];
             let mut sum = 0.0f32;
@@ -171,7 +172,8 @@ multiversion! {
 
 /// Where LiteRT aborts the process, because the sum is 512 or more, the outputs are the smallest value: all exact
 /// outputs are then below a half step times two.
-fn fixed_point<T: Quantized>(scale: FixedPoint, least_difference: i32, max: i32, input: &[T], output: &mut [T]) {
+fn fixed_point<T: Quantized>(scale: FixedPoint, least_difference: i32, input: &[T], output: &mut [T]) {
+    let max = largest(input);
     let exp = |difference: i32| {
         let rescaled = doubling_high_product(difference.wrapping_shl(scale.shift as u32), scale.multiplier);
         exp_of_non_positive::<32>(rescaled, DIFFERENCE_BITS)
@@ -199,14 +201,8 @@ fn fixed_point<T: Quantized>(scale: FixedPoint, least_difference: i32, max: i32,
     }
 }
 
-fn tables_16<T: Quantized>(
-    scale: FixedPoint,
-    exp: &Table16,
-    reciprocal: &Table16,
-    max: i32,
-    input: &[T],
-    output: &mut [T],
-) {
+fn tables_16<T: Quantized>(scale: FixedPoint, exp: &Table16, reciprocal: &Table16, input: &[T], output: &mut [T]) {
+    let max = largest(input);
     let saturate = |x: i32| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
     let exp = |value: T| {
         let difference = scale.round_twice(value.widen() - max);
