@@ -7,7 +7,7 @@ use litesmith::data::{Dataset, OpenOptions, open};
 use litesmith::files::Existing;
 use litesmith::graph::Op;
 use litesmith::progress::Silent;
-use litesmith::recipe::{Made, Recipe, RecipeRun, run_recipe};
+use litesmith::recipe::{Made, Recipe, RecipeRun, Step, run_recipe};
 use litesmith::tflite::{Strip, WriteOptions};
 use litesmith::{Model, SessionOptions, load_model, save_model_as};
 
@@ -53,4 +53,41 @@ fn what_a_recipe_strips_has_the_bytes_of_the_strip_command() {
         let left = usize::from(level == "names");
         assert_eq!(reshapes(&load_model(&path).unwrap().model), left, "{level}");
     }
+}
+
+/// Ops, and types and shapes of what they read and write.
+fn structure(model: &Model) -> Vec<String> {
+    let graph = &model.graphs[0];
+    let tensor = |id| graph.tensor(id).to_string();
+    let node = |node: &litesmith::graph::Node| {
+        let read: Vec<_> = node.inputs.iter().flatten().map(|&id| tensor(id)).collect();
+        format!("{:?} {read:?} {}", node.op, tensor(node.outputs[0]))
+    };
+    graph.nodes.iter().map(node).collect()
+}
+
+#[test]
+fn the_recipes_of_the_repository_make_the_models_of_the_zoo() {
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap());
+        entries.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let (recipes, zoo) = (names("recipes"), names("zoo/mnist"));
+    let mut count = 0;
+    for name in recipes.iter().filter(|name| root().join("recipes").join(name).is_dir()) {
+        let mut recipe = Recipe::load(&root().join("recipes").join(name).join("recipe.toml")).unwrap();
+        assert_eq!((&recipe.name, recipe.data.as_deref()), (name, Some("mnist")));
+        // Of training, that it works: what it comes to is for `zoo.rs` to check.
+        for step in &mut recipe.steps {
+            if let Step::Train(config, _) = step {
+                config.epochs = 1;
+            }
+        }
+        let small = litesmith::tflite::read(&made(&recipe, None).unwrap().bytes, &Default::default()).unwrap();
+        let file = zoo.iter().find(|file| file.starts_with(&format!("{name}-"))).unwrap();
+        let known = load_model(&root().join("zoo/mnist").join(file)).unwrap();
+        assert_eq!(structure(&small.model), structure(&known.model), "{name}");
+        count += 1;
+    }
+    assert!(count > 0);
 }

@@ -46,7 +46,7 @@ pub(crate) struct DebugArgs {
   litesmith compress digits.tflite --data mnist --floor 99.0% -o digits-search
   litesmith compress digits.tflite --data mnist --max-drop 0.2 --time-limit 1800 -o digits-search
   litesmith compress digits.tflite --data mnist --budget 20KB -o digits-search --resume
-  litesmith compress --recipe recipes/mnist-4kB.toml -o digits-4kB.tflite
+  litesmith compress --recipe recipes/mnist-3.7kB/recipe.toml -o digits-3.7kB.tflite
 
 A search saves every model that it makes, with its recipe, and at any time the best one so far as best.tflite. It chooses by
 validation samples, which it takes from the training samples where the data set has none of its own; the test samples are looked at

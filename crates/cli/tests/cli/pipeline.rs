@@ -1,6 +1,6 @@
 //! The commands on real digits, as a user runs them.
 
-use crate::common::Workplace;
+use crate::common::{Workplace, root};
 
 const TRAIN: &str = "train --arch mnist-cnn --data idx:digits --epochs 3 --batch-size 20 --seed 5";
 
@@ -222,6 +222,41 @@ fn a_student_learns_from_a_teacher_that_the_command_line_or_a_file_names() {
     place.run(&format!("{options} -o a.tflite")).ends_with(0);
     place.run(&format!("{train} --epochs 1 -o b.tflite")).ends_with(0);
     assert_ne!(std::fs::read(place.path("a.tflite")).unwrap(), std::fs::read(place.path("b.tflite")).unwrap());
+}
+
+#[test]
+fn a_recipe_makes_what_its_steps_make_as_commands() {
+    let place = Workplace::with_digits();
+    std::fs::create_dir(place.path("tiny")).unwrap();
+    let recipe = root().join("recipes/mnist-3.7kB");
+    std::fs::copy(recipe.join("arch.toml"), place.path("tiny/arch.toml")).unwrap();
+    let text = std::fs::read_to_string(recipe.join("recipe.toml")).unwrap();
+    let short = |line: &str| if line.starts_with("epochs") { "epochs = 2".into() } else { line.to_owned() };
+    let text = text.lines().map(short).collect::<Vec<_>>().join("\n");
+    std::fs::write(place.path("tiny/recipe.toml"), &text).unwrap();
+    let made =
+        place.run("compress --recipe tiny/recipe.toml --data idx:digits -o made.tflite --json -q").ends_with(0).json();
+    let steps: Vec<_> = made["steps"].as_array().unwrap().iter().map(|step| &step["do"]).collect();
+    assert_eq!(steps, ["train", "train", "strip"], "{made}");
+    // The keys of a step that trains are those of a training configuration.
+    for (number, step) in text.split("[[step]]").enumerate() {
+        let keys = step.lines().filter(|line| !line.starts_with("do =") && !line.starts_with("io ="));
+        let keys = keys.collect::<Vec<_>>().join("\n").replace("[step.", "[");
+        std::fs::write(place.path(&format!("{number}.toml")), keys).unwrap();
+    }
+    for command in [
+        "train --arch tiny/arch.toml --config 1.toml --data idx:digits --seed 1 -o float.tflite -q",
+        "train --model float.tflite --config 2.toml --data idx:digits --seed 1 --io int8 -o int4.tflite -q",
+        "strip int4.tflite --derivable -o small.tflite -q",
+    ] {
+        place.run(command).ends_with(0);
+    }
+    let file = |name: &str| std::fs::read(place.path(name)).unwrap();
+    assert!(file("made.tflite") == file("small.tflite"), "{made}: {}", file("small.tflite").len());
+    assert_eq!(made["file_bytes"], file("small.tflite").len());
+    let kept =
+        place.run("compress --recipe tiny/recipe.toml --data idx:digits -o made.tflite -q").ends_with(2).stderr();
+    assert!(kept.contains("made.tflite: the file exists"), "{kept}");
 }
 
 #[test]

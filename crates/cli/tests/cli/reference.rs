@@ -70,8 +70,10 @@ fn the_examples_of_help_run() {
     let guide = std::fs::read_to_string(root().join("docs/TRAINING.md")).unwrap();
     let (_, rest) = guide.split_once("```toml arch\n").unwrap();
     std::fs::write(place.path("my.toml"), rest.split_once("```").unwrap().0).unwrap();
-    std::fs::create_dir(place.path("examples")).unwrap();
-    std::fs::copy(root().join("examples/inc-mnist.yaml"), place.path("examples/inc-mnist.yaml")).unwrap();
+    for file in ["examples/inc-mnist.yaml", "recipes/mnist-3.7kB/recipe.toml", "recipes/mnist-3.7kB/arch.toml"] {
+        std::fs::create_dir_all(place.path(file).parent().unwrap()).unwrap();
+        std::fs::copy(root().join(file), place.path(file)).unwrap();
+    }
     let conf = "model: {name: flowers.tflite}\ntuning: {exit_policy: {performance_only: True}}\n";
     std::fs::write(place.path("conf.yaml"), conf).unwrap();
     // A checkpoint to resume and a model of flowers are what earlier examples leave behind.
@@ -80,6 +82,7 @@ fn the_examples_of_help_run() {
         "prune",
         "cluster",
         "quantize",
+        "compress",
         "tune",
         "strip",
         "eval",
@@ -106,12 +109,21 @@ fn the_examples_of_help_run() {
             if words.ends_with(" mnist") {
                 words.replace_range(words.len() - 5.., "idx:digits");
             }
+            if command == "compress" && !words.contains("--recipe") {
+                // Searches that are over at once: what was given meets their goals.
+                words = words.replace("99.0%", "50%").replace("20KB", "20MB").replace("--time-limit 1800", "");
+                words += " --time-limit 0.001";
+                if !words.contains("--resume") && place.path("digits-search").exists() {
+                    std::fs::remove_dir_all(place.path("digits-search")).unwrap();
+                }
+            }
             if command == "demo" {
                 words = words.replace(" --epochs 2", "") + " --data idx:digits --epochs 1";
             }
             // Examples write where others have written; only the last two of `train` belong together.
             let writes = words.contains(" -o ") || words.contains("--html") || words.contains("--output-raw");
-            let force = if writes { " --force" } else { "" };
+            let searches = words.contains("digits-search");
+            let force = if writes && !searches { " --force" } else { "" };
             let tunes = matches!(command, "prune" | "cluster") && words.contains("--data");
             let epochs = if (tunes || command == "train") && !words.contains("--epochs") && !words.contains("--config")
             {
