@@ -1,4 +1,5 @@
-//! Pruning a model and letting its weights share values, with fine-tuning, from model to model.
+//! Pruning a model and letting its weights share values, with fine-tuning, from model to model. A teacher that the
+//! configuration of fine-tuning names is read from its file.
 
 use litesmith_compress::{
     ChannelPruning, ChannelReport, ClusterReport, Clustering, FineTune, SparsityReport, WeightPruning, cluster_weights,
@@ -9,6 +10,7 @@ use litesmith_measure::format;
 use litesmith_train::{EpochRecord, StepRecord, TrainObserver};
 
 use crate::progress::{Progress, Stage};
+use crate::teacher::call_teacher;
 use crate::training::check_classes;
 
 /// Prunes the channels of a float32 model ([`prune_channels`]); signatures and metadata stay.
@@ -21,7 +23,7 @@ pub fn prune_model_channels(
     tune: Option<&FineTune<'_>>,
     progress: &mut dyn Progress,
 ) -> Result<(Model, ChannelReport)> {
-    changed(model, tune, progress, |graph, watch| prune_channels(graph, config, tune, watch))
+    changed(model, tune, progress, |graph, tune, watch| prune_channels(graph, config, tune, watch))
 }
 
 /// Prunes the weights of a float32 model ([`prune_weights`]); signatures and metadata stay.
@@ -34,7 +36,7 @@ pub fn prune_model_weights(
     tune: Option<&FineTune<'_>>,
     progress: &mut dyn Progress,
 ) -> Result<(Model, SparsityReport)> {
-    changed(model, tune, progress, |graph, watch| prune_weights(graph, config, tune, watch))
+    changed(model, tune, progress, |graph, tune, watch| prune_weights(graph, config, tune, watch))
 }
 
 /// Lets the weights of a float32 model share values ([`cluster_weights`]); signatures and metadata stay.
@@ -47,24 +49,27 @@ pub fn cluster_model(
     tune: Option<&FineTune<'_>>,
     progress: &mut dyn Progress,
 ) -> Result<(Model, ClusterReport)> {
-    changed(model, tune, progress, |graph, watch| cluster_weights(graph, config, tune, watch))
+    changed(model, tune, progress, |graph, tune, watch| cluster_weights(graph, config, tune, watch))
 }
 
-/// The model with its graph changed by `change`.
+/// The model with its graph changed by `change`, which fine-tunes with the teacher that the configuration names.
 fn changed<R>(
     model: &Model,
     tune: Option<&FineTune<'_>>,
     progress: &mut dyn Progress,
-    change: impl FnOnce(&Graph, &mut dyn TrainObserver) -> Result<(Graph, R)>,
+    change: impl FnOnce(&Graph, Option<&FineTune<'_>>, &mut dyn TrainObserver) -> Result<(Graph, R)>,
 ) -> Result<(Model, R)> {
     let graph = model.only_graph()?;
-    if let Some(tune) = tune {
+    let mut tune = tune.cloned();
+    if let Some(tune) = &mut tune {
         check_classes(graph, tune.config.loss, &tune.data.train, progress)?;
+        call_teacher(&mut tune.options, &tune.config, tune.data, progress)?;
     }
+    let tune = tune.as_ref();
     let images = tune.map_or(0, |tune| tune.data.train.len() as u64);
     let mut watch =
         Watch { progress, epochs: tune.map_or(0, |tune| tune.config.epochs), done: 0, images, begun: false };
-    let result = change(graph, &mut watch);
+    let result = change(graph, tune, &mut watch);
     watch.progress.finish();
     let (new, report) = result?;
     let mut result = model.clone();

@@ -1,11 +1,14 @@
 //! A `.tflite` model as the teacher of another network.
 
+use std::sync::{Arc, Mutex};
+
 use litesmith_data::{ImageShape, Preprocess};
 use litesmith_graph::{Error, Graph, Model, Op, Result, TensorId};
 use litesmith_runtime::SessionOptions;
-use litesmith_train::{Hint, Teacher};
+use litesmith_train::{Distill, Hint, Teacher, TrainConfig, TrainData, TrainOptions};
 
-use crate::Predictor;
+use crate::progress::Progress;
+use crate::{Predictor, load_model};
 
 /// A model, float or quantized, that a student learns from: its scores before the last softmax, and other tensors.
 pub struct TeacherModel {
@@ -75,6 +78,45 @@ impl Teacher for TeacherModel {
         }
         Ok(())
     }
+}
+
+/// Gives `options` the teacher that `config` names, read from its file, if it names one and they have none yet.
+pub(crate) fn call_teacher(
+    options: &mut TrainOptions,
+    config: &TrainConfig,
+    data: &TrainData,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    if let (Some(distill), None) = (&config.distill, &options.teacher) {
+        let path = distill.teacher.as_ref().ok_or_else(|| {
+            Error::invalid("distill", "no teacher is named").with_hint("teacher = \"FILE.tflite\", or --teacher FILE")
+        })?;
+        let model = load_model(path)?.model;
+        options.teacher = Some(appoint(&model, &path.display(), distill, options, data, progress)?);
+    }
+    Ok(())
+}
+
+/// `model`, called `name`, as a teacher that runs as training by `options` does. Other names for the classes than the data's
+/// are worth a word.
+pub(crate) fn appoint(
+    model: &Model,
+    name: &dyn std::fmt::Display,
+    distill: &Distill,
+    options: &TrainOptions,
+    data: &TrainData,
+    progress: &mut dyn Progress,
+) -> Result<Arc<Mutex<dyn Teacher>>> {
+    let labels = model.metadata.outputs.first().map(|output| output.labels.as_slice()).unwrap_or_default();
+    if !labels.is_empty() && labels != data.train.classes() {
+        progress.note(&format!("warning: {name} has other names for the classes than the data"));
+    }
+    let mut session = SessionOptions { isa: options.isa, ..SessionOptions::default() };
+    if options.threads > 0 {
+        session.threads = options.threads;
+    }
+    let teacher = TeacherModel::new(model, &distill.hints, session, Some(data.preprocess.shape()));
+    Ok(Arc::new(Mutex::new(teacher.map_err(|error| error.at(name))?)))
 }
 
 /// The scores that the softmax at the end of `graph` reads, and what it multiplies them by. Scores of a graph without

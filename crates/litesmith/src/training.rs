@@ -2,23 +2,22 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use litesmith_compress::{IoType, QuantizeReport};
 use litesmith_data::{Preprocess, Split};
 use litesmith_graph::{ColorSpace, Error, Graph, Metadata, Model, Normalization, Result, TensorMetadata};
 use litesmith_measure::{EpochRecord, Fact, Stopwatch, Training, format, peak_rss_bytes};
-use litesmith_runtime::SessionOptions;
 use litesmith_train::arch::Architecture;
 use litesmith_train::zoo::{ZOO, ZooSpec};
 use litesmith_train::{
-    Distill, JsonLines, Loss, Preserved, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport,
-    Trainer, export,
+    JsonLines, Loss, Preserved, StepRecord, TrainConfig, TrainData, TrainObserver, TrainOptions, TrainReport, Trainer,
+    export,
 };
 
+use crate::files;
 use crate::progress::{Progress, Stage};
 use crate::qat::{self, Outcome};
-use crate::{TeacherModel, files, load_model};
+use crate::teacher::call_teacher;
 
 /// What to train, how, and on what.
 pub struct TrainJob<'a> {
@@ -126,9 +125,7 @@ pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Tra
         // Batch normalization is folded when the quantized epochs begin; say now what will be missing then.
         distill.check_student(&export::fold(graph)?).map_err(|error| error.at("quantization-aware training"))?;
     }
-    if let (Some(distill), None) = (&config.distill, &options.teacher) {
-        options.teacher = Some(Arc::new(Mutex::new(load_teacher(distill, &options, data, progress)?)));
-    }
+    call_teacher(&mut options, &config, data, progress)?;
     let clock = Stopwatch::start();
     let mut watch = Watch {
         progress,
@@ -174,30 +171,6 @@ fn train_float(
     };
     let report = trainer.train(data, watch)?;
     Ok(Outcome { model: Model::from_graph(trainer.exported_graph()?), report, quantization: None })
-}
-
-/// The teacher that the configuration names, which runs as training does. Other names for the classes than the data's are
-/// worth a word.
-fn load_teacher(
-    distill: &Distill,
-    options: &TrainOptions,
-    data: &TrainData,
-    progress: &mut dyn Progress,
-) -> Result<TeacherModel> {
-    let path = distill.teacher.as_ref().ok_or_else(|| {
-        Error::invalid("distill", "no teacher is named").with_hint("teacher = \"FILE.tflite\", or --teacher FILE")
-    })?;
-    let model = load_model(path)?.model;
-    let labels = model.metadata.outputs.first().map(|output| output.labels.as_slice()).unwrap_or_default();
-    if !labels.is_empty() && labels != data.train.classes() {
-        progress.note(&format!("warning: {} has other names for the classes than the data", path.display()));
-    }
-    let mut session = SessionOptions { isa: options.isa, ..SessionOptions::default() };
-    if options.threads > 0 {
-        session.threads = options.threads;
-    }
-    TeacherModel::new(&model, &distill.hints, session, Some(data.preprocess.shape()))
-        .map_err(|error| error.at(path.display()))
 }
 
 /// Metadata that says what goes in and what comes out: normalisation, colours, names of the classes.

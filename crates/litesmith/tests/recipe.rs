@@ -55,6 +55,48 @@ fn what_a_recipe_strips_has_the_bytes_of_the_strip_command() {
     }
 }
 
+/// As step 1, with what `train` says of its training besides.
+fn steps(train: &str) -> [(&'static str, String); 4] {
+    let of = |what: &str, keys: &str| format!("[[step]]\ndo = \"{what}\"\n{keys}");
+    let table = format!("train = {{ epochs = 1, batch = 32, {train} }}");
+    [
+        ("train", of("train", &format!("epochs = 1\nbatch = 32\n{}", train.replace(", ", "\n")))),
+        ("prune_channels", of("prune_channels", &format!("ratio = 0.5\n{table}"))),
+        ("prune_weights", of("prune_weights", &format!("sparsity = 0.5\n{table}"))),
+        ("cluster", of("cluster", &format!("clusters = 8\n{table}"))),
+    ]
+}
+
+#[test]
+fn every_step_that_trains_has_a_teacher_beside_the_recipe_or_learns_from_the_model_given() {
+    let folder = tempfile::tempdir().unwrap();
+    litesmith::save_model(&folder.path().join("teacher.tflite"), &FLOAT, Existing::Keep).unwrap();
+    // With alpha 1 labels count for nothing, smoothed or not: all that is learned comes from the teacher.
+    let by = |teacher: &str, more: &str| {
+        let hints = "hints=[{student=\"conv2d\",teacher=\"conv2d\"}]";
+        steps(&format!("distill={{teacher=\"{teacher}\",alpha=1.0,{hints}}}{more}"))
+    };
+    let beside = by("teacher.tflite", "");
+    let (given, smoothed, labels) = (by("given", ""), by("given", ", label_smoothing=0.2"), steps("seed=0"));
+    for index in 0..beside.len() {
+        let (name, text) = &beside[index];
+        let path = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, text).unwrap();
+        let bytes = made(&Recipe::load(&path).unwrap(), Some(&FLOAT)).unwrap().bytes;
+        assert!(bytes == make(&given[index].1, Some(&FLOAT)).bytes, "{name}: the same teacher");
+        assert!(bytes == make(&smoothed[index].1, Some(&FLOAT)).bytes, "{name}: labels count");
+        assert!(bytes != make(&labels[index].1, Some(&FLOAT)).bytes, "{name}: the teacher does not count");
+        let error = made(&Recipe::from_toml(text).unwrap(), Some(&FLOAT)).unwrap_err().to_string();
+        assert!(error.contains(&format!("step 1 ({name})")) && error.contains("teacher.tflite"), "{error}");
+    }
+    // A recipe that is written and read again has the same teacher.
+    let recipe = Recipe::from_toml(&given[1].1).unwrap();
+    assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
+    let scratch = format!("arch = \"lenet-5\"\n{}", given[0].1);
+    let error = made(&Recipe::from_toml(&scratch).unwrap(), None).unwrap_err().to_string();
+    assert!(error.contains("step 1 (train): distill.teacher") && error.contains("without a model"), "{error}");
+}
+
 /// Ops, and types and shapes of what they read and write.
 fn structure(model: &Model) -> Vec<String> {
     let graph = &model.graphs[0];

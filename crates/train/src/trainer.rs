@@ -284,6 +284,7 @@ impl Trainer {
         batches: usize,
         visit: &mut dyn FnMut(&BatchGradients<'_>),
     ) -> Result<()> {
+        self.lessons.check(&data.preprocess)?;
         let loader = self.training_loader(data)?;
         let objective = self.objective(&data.train)?;
         let mut moving = self.moving.clone();
@@ -297,7 +298,8 @@ impl Trainer {
             let targets =
                 if batch.targets.is_empty() { Targets::Classes(&batch.labels) } else { Targets::Dense(&batch.targets) };
             let given = [batch.images.as_slice()];
-            let view = BatchView { given: &given, samples: batch.len(), targets, taught: &[] };
+            let taught = self.lessons.of(&batch.images)?;
+            let view = BatchView { given: &given, samples: batch.len(), targets, taught };
             let random = Stream::new(self.config.seed, "dropout").for_number(number as u64);
             self.executor.prepare(&self.pool, &self.trainable, &moving);
             self.executor.train(&self.pool, &self.trainable, &mut moving, view, &objective, random)?;

@@ -38,6 +38,9 @@ pub(crate) use run::{State, run_step, train_split};
 
 use crate::files;
 
+/// The teacher of a `distill` table that is the model which the recipe begins with, instead of a file.
+pub const GIVEN: &str = "given";
+
 /// What to make, and how.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Recipe {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use litesmith_compress::{FineTune, IoType};
+use litesmith_compress::{FineTune, IoType, QuantizationConfig};
 use litesmith_data::{Dataset, SplitKind};
 use litesmith_graph::{Error, Model, Result};
 use litesmith_measure::Stopwatch;
@@ -12,9 +12,10 @@ use litesmith_runtime::SessionOptions;
 use litesmith_tflite::{Strip, WriteOptions};
 use litesmith_train::{Ended, TrainConfig, TrainData, TrainOptions};
 
-use super::{Recipe, Step};
+use super::{GIVEN, Recipe, Step};
 use crate::predictor::Predictor;
 use crate::progress::Progress;
+use crate::teacher::appoint;
 use crate::training::{TrainJob, load_architecture, preprocess_for, train_data, train_model};
 use crate::{cluster_model, model_bytes, prune_model_channels, prune_model_weights, quantize_on};
 
@@ -93,63 +94,41 @@ pub(crate) fn run_step(
     progress: &mut dyn Progress,
 ) -> Result<Option<State>> {
     let step = &recipe.steps[number];
-    let at = |error: Error| error.at(format!("step {} ({})", number + 1, step.name()));
     if run.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
         return Ok(None);
     }
     let clock = Stopwatch::start();
     let note = match step {
-        Step::Train(config, io) => match train(recipe, config, *io, &mut state, run, progress).map_err(at)? {
-            Some(note) => note,
-            None => return Ok(None),
-        },
+        Step::Train(config, io) => train(recipe, config, *io, &mut state, run, progress),
         Step::PruneChannels(config, train) => {
-            let changed = tuned(recipe, train.as_ref(), &mut state, run, |model, tune| {
+            tuned(recipe, train.as_ref(), &mut state, run, progress, |model, tune, progress| {
                 let (model, report) = prune_model_channels(model, config, tune, progress)?;
                 let ((before, after), (macs_before, macs)) = (report.parameters, report.macs);
                 let note = format!("{before} parameters become {after}, {macs_before} MACs {macs}");
                 Ok((model, note, report.cancelled))
-            });
-            match changed.map_err(at)? {
-                Some(note) => note,
-                None => return Ok(None),
-            }
+            })
         }
         Step::PruneWeights(config, train) => {
-            let changed = tuned(recipe, train.as_ref(), &mut state, run, |model, tune| {
+            tuned(recipe, train.as_ref(), &mut state, run, progress, |model, tune, progress| {
                 let (model, report) = prune_model_weights(model, config, tune, progress)?;
                 let note = format!("{} of the weights are zero", litesmith_measure::format::percent(report.sparsity()));
                 Ok((model, note, report.cancelled))
-            });
-            match changed.map_err(at)? {
-                Some(note) => note,
-                None => return Ok(None),
-            }
+            })
         }
         Step::Cluster(config, train) => {
-            let changed = tuned(recipe, train.as_ref(), &mut state, run, |model, tune| {
+            tuned(recipe, train.as_ref(), &mut state, run, progress, |model, tune, progress| {
                 let (model, report) = cluster_model(model, config, tune, progress)?;
                 Ok((model, format!("{} layers share values", report.layers.len()), report.cancelled))
-            });
-            match changed.map_err(at)? {
-                Some(note) => note,
-                None => return Ok(None),
-            }
+            })
         }
-        Step::Quantize(config) => {
-            let model = state.model.as_ref().ok_or_else(|| at(no_model()))?;
-            let train = train_split(recipe, run, model).map_err(at)?.train;
-            let normalization = model.metadata.inputs.iter().map(|input| input.normalization.clone()).collect();
-            let (model, report) =
-                quantize_on(model, Some(&train), config, normalization, &run.session, progress).map_err(at)?;
-            report.quantization.warnings.iter().for_each(|warning| progress.note(&format!("warning: {warning}")));
-            state.model = Some(model);
-            format!("{}, {} ops stay float32", config.scheme, report.quantization.kept_float.len())
-        }
+        Step::Quantize(config) => quantize(recipe, config, &mut state, run, progress).map(Some),
         Step::Strip(config) => {
             state.strip = config.level.into();
-            String::new()
+            Ok(Some(String::new()))
         }
+    };
+    let Some(note) = note.map_err(|error| error.at(format!("step {} ({})", number + 1, step.name())))? else {
+        return Ok(None);
     };
     state.notes.push(note);
     state.seconds.push(clock.elapsed_seconds());
@@ -168,29 +147,76 @@ pub(crate) fn train_split(recipe: &Recipe, run: &RecipeRun<'_>, model: &Model) -
     train_data(run.dataset, recipe.validation, recipe.seed, preprocess)
 }
 
+/// How a step trains by `config` on `data`: its teacher is the model given where it is called so ([`GIVEN`]), else a file, named
+/// as seen from the recipe.
+fn training(
+    recipe: &Recipe,
+    config: &TrainConfig,
+    data: &TrainData,
+    run: &RecipeRun<'_>,
+    progress: &mut dyn Progress,
+) -> Result<(TrainConfig, TrainOptions)> {
+    let mut config = config.clone();
+    let mut options = TrainOptions {
+        threads: run.session.threads,
+        isa: run.session.isa,
+        cancel: run.cancel.clone(),
+        ..TrainOptions::default()
+    };
+    if let Some(distill) = &mut config.distill
+        && let Some(teacher) = distill.teacher.take()
+    {
+        if teacher == Path::new(GIVEN) {
+            let model = run.model.ok_or_else(|| {
+                Error::invalid("distill.teacher", format!("got \"{GIVEN}\", but the recipe begins without a model"))
+                    .with_hint("give a model to begin with, or name the file of the teacher")
+            })?;
+            options.teacher = Some(appoint(model, &"the model given", distill, &options, data, progress)?);
+        }
+        distill.teacher = Some(recipe.folder.join(teacher));
+    }
+    Ok((config, options))
+}
+
+/// What a change makes of a model, what it has to say for itself, and whether it was cancelled.
+type Changed = (Model, String, bool);
+
 /// Changes a float model, with or without fine-tuning; `None` when that was cancelled.
 fn tuned(
     recipe: &Recipe,
     train: Option<&TrainConfig>,
     state: &mut State,
     run: &RecipeRun<'_>,
-    change: impl FnOnce(&Model, Option<&FineTune<'_>>) -> Result<(Model, String, bool)>,
+    progress: &mut dyn Progress,
+    change: impl FnOnce(&Model, Option<&FineTune<'_>>, &mut dyn Progress) -> Result<Changed>,
 ) -> Result<Option<String>> {
     let model = state.model.as_ref().ok_or_else(no_model)?;
-    let data = train_split(recipe, run, model)?;
-    let tune = train.map(|config| FineTune {
-        config: config.clone(),
-        options: TrainOptions {
-            threads: run.session.threads,
-            isa: run.session.isa,
-            cancel: run.cancel.clone(),
-            ..TrainOptions::default()
-        },
-        data: &data,
-    });
-    let (changed, note, cancelled) = change(model, tune.as_ref())?;
+    let (changed, note, cancelled) = match train {
+        Some(config) => {
+            let data = train_split(recipe, run, model)?;
+            let (config, options) = training(recipe, config, &data, run, progress)?;
+            change(model, Some(&FineTune { config, options, data: &data }), progress)?
+        }
+        None => change(model, None, progress)?,
+    };
     state.model = Some(changed);
     Ok((!cancelled).then_some(note))
+}
+
+fn quantize(
+    recipe: &Recipe,
+    config: &QuantizationConfig,
+    state: &mut State,
+    run: &RecipeRun<'_>,
+    progress: &mut dyn Progress,
+) -> Result<String> {
+    let model = state.model.as_ref().ok_or_else(no_model)?;
+    let train = train_split(recipe, run, model)?.train;
+    let normalization = model.metadata.inputs.iter().map(|input| input.normalization.clone()).collect();
+    let (model, report) = quantize_on(model, Some(&train), config, normalization, &run.session, progress)?;
+    report.quantization.warnings.iter().for_each(|warning| progress.note(&format!("warning: {warning}")));
+    state.model = Some(model);
+    Ok(format!("{}, {} ops stay float32", config.scheme, report.quantization.kept_float.len()))
 }
 
 fn train(
@@ -218,17 +244,13 @@ fn train(
         }
         (None, None) => return Err(no_model()),
     };
+    let (config, options) = training(recipe, config, &data, run, progress)?;
+    let epochs = config.epochs;
     let job = TrainJob {
         name: if recipe.name.is_empty() { &name } else { &recipe.name },
         graph: &graph,
-        config: config.clone(),
-        options: TrainOptions {
-            threads: run.session.threads,
-            isa: run.session.isa,
-            cancel: run.cancel.clone(),
-            source: name.clone(),
-            ..TrainOptions::default()
-        },
+        config,
+        options,
         data: &data,
         resume: None,
         metrics: None,
@@ -246,6 +268,6 @@ fn train(
         (Some(epoch), Some(accuracy)) => {
             format!("epoch {epoch}, validation accuracy {}", litesmith_measure::format::percent(accuracy))
         }
-        _ => format!("{} epochs", config.epochs),
+        _ => format!("{epochs} epochs"),
     }))
 }
