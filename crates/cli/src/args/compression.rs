@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{DataArgs, OutArgs, RuntimeArgs, explained, percent, seconds, share, whole_share};
+use super::{DataArgs, OutArgs, RuntimeArgs, TrainingArgs, explained, percent, seconds, share, whole_share};
 
 /// Find the layer that breaks a quantized model's accuracy: each layer's error against the float model, and its own share of it
 #[derive(Debug, Args)]
@@ -343,8 +343,27 @@ pub(crate) struct StripArgs {
     pub(crate) out: OutArgs,
 }
 
+/// What `prune` and `cluster` have in common.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChangeArgs {
+    /// Leave layers whose name begins so as they are; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude: Vec<String>,
+    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
+    #[arg(long)]
+    pub(crate) sparse: bool,
+    #[command(flatten)]
+    pub(crate) tune: FineTuneArgs,
+}
+
 /// Fine-tuning after a change.
 #[derive(Debug, Clone, Args)]
+#[command(mut_arg("epochs", |arg| {
+    arg.help("Passes over the training samples, in all [default: 3, or that of the configuration]")
+}))]
+#[command(mut_arg("learning_rate", |arg| {
+    arg.help("Learning rate, which goes along half a cosine to 0 [default: that of the optimiser]")
+}))]
 pub(crate) struct FineTuneArgs {
     /// Data set to fine-tune with, as for `train`; without it nothing is learned
     #[arg(long, value_name = "DATA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -352,24 +371,8 @@ pub(crate) struct FineTuneArgs {
     /// Skip samples that cannot be read, count and list them, instead of stopping
     #[arg(long, requires = "data")]
     pub(crate) skip_bad: bool,
-    /// Passes over the training samples, in all [default: 3, or that of the configuration]
-    #[arg(long, value_name = "N", requires = "data", value_parser = clap::value_parser!(u32).range(0..=10_000))]
-    pub(crate) epochs: Option<u32>,
-    /// Training configuration (.toml), as for `train`; the options here win over it
-    #[arg(long, value_name = "FILE", requires = "data", value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-    /// Learning rate, which goes along half a cosine to 0 [default: that of the optimiser]
-    #[arg(long, value_name = "X", requires = "data", allow_negative_numbers = true)]
-    pub(crate) learning_rate: Option<f64>,
-    /// Samples for each update
-    #[arg(long, value_name = "N", requires = "data")]
-    pub(crate) batch_size: Option<usize>,
-    /// Share of the training samples to watch, where the data set has no validation samples of its own
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true, value_parser = share)]
-    pub(crate) validation: f64,
-    /// Seed of the order, the validation split and what else is by chance [default: that of the configuration, or 0]
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
 }
 
 /// By what channels are ranked
@@ -451,14 +454,8 @@ pub(crate) struct PruneArgs {
     /// Updates from one choice of weights to the next; less where there would be fewer than 20 [default: 10]
     #[arg(long, value_name = "N", requires = "data", conflicts_with = "structured", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) frequency: Option<u64>,
-    /// Leave layers whose name begins so as they are; can be given several times
-    #[arg(long, value_name = "NAME")]
-    pub(crate) exclude: Vec<String>,
-    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
-    #[arg(long)]
-    pub(crate) sparse: bool,
     #[command(flatten)]
-    pub(crate) tune: FineTuneArgs,
+    pub(crate) change: ChangeArgs,
 }
 
 /// What shares values
@@ -504,12 +501,6 @@ pub(crate) struct ClusterArgs {
     /// Where k-means begins
     #[arg(long, value_enum, default_value_t = InitialArg::Linear)]
     pub(crate) init: InitialArg,
-    /// Leave layers whose name begins so as they are; can be given several times
-    #[arg(long, value_name = "NAME")]
-    pub(crate) exclude: Vec<String>,
-    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
-    #[arg(long)]
-    pub(crate) sparse: bool,
     #[command(flatten)]
-    pub(crate) tune: FineTuneArgs,
+    pub(crate) change: ChangeArgs,
 }

@@ -138,6 +138,33 @@ pub(crate) enum ScheduleArg {
     OneCycle,
 }
 
+/// What training and fine-tuning have in common.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrainingArgs {
+    /// Training configuration (.toml); the options here win over it
+    #[arg(long, value_name = "FILE", requires = "data", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Passes over the training samples [default: 10, or that of the configuration]
+    #[arg(long, value_name = "N", requires = "data")]
+    pub(crate) epochs: Option<usize>,
+    /// Samples for each update
+    #[arg(long, value_name = "N", requires = "data")]
+    pub(crate) batch_size: Option<usize>,
+    /// Learning rate [default: that of the optimiser]
+    #[arg(long, value_name = "X", requires = "data", allow_negative_numbers = true)]
+    pub(crate) learning_rate: Option<f64>,
+    /// Float or quantized model to learn from besides the labels (distillation)
+    #[arg(long, value_name = "MODEL", requires = "data", value_hint = ValueHint::FilePath)]
+    pub(crate) teacher: Option<PathBuf>,
+    /// Share of the training samples to choose the best epoch by, where the data set has no validation samples of its own
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true, value_parser = share)]
+    pub(crate) validation: f64,
+    /// Seed of what is by chance: initial weights, order, augmentation, validation split [default: that of the
+    /// configuration, or 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
 /// Train a network, or go on training a model
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -161,21 +188,11 @@ pub(crate) struct TrainArgs {
     pub(crate) data: DataArgs,
     #[command(flatten)]
     pub(crate) out: OutArgs,
-    /// Configuration file (.toml); the options below win over it
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-    /// Passes over the training samples
-    #[arg(long, value_name = "N")]
-    pub(crate) epochs: Option<usize>,
-    /// Samples for each update
-    #[arg(long, value_name = "N")]
-    pub(crate) batch_size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
     /// Optimiser [default: adam]
     #[arg(long, value_enum)]
     pub(crate) optimizer: Option<OptimizerArg>,
-    /// Learning rate [default: that of the optimiser]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    pub(crate) learning_rate: Option<f64>,
     /// How the learning rate goes [default: constant]
     #[arg(long, value_enum)]
     pub(crate) schedule: Option<ScheduleArg>,
@@ -188,9 +205,6 @@ pub(crate) struct TrainArgs {
     /// Share of each target spread evenly over the classes
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) label_smoothing: Option<f64>,
-    /// Float or quantized model to learn from besides the labels (distillation)
-    #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
-    pub(crate) teacher: Option<PathBuf>,
     /// Share of an average of the weights that each update keeps; the average is exported
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) ema: Option<f64>,
@@ -200,12 +214,6 @@ pub(crate) struct TrainArgs {
     /// Stop after this many epochs without improvement on the validation samples
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) patience: Option<usize>,
-    /// Share of the training samples to choose the best epoch by, where the data set has no validation samples of its own
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true, value_parser = share)]
-    pub(crate) validation: f64,
-    /// Seed of initial weights, order, augmentation and validation split [default: that of the configuration, or 0]
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
     /// File to keep a checkpoint in, after each epoch and on Ctrl-C
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) checkpoint: Option<PathBuf>,

@@ -13,7 +13,7 @@ use crate::output::Output;
 pub(crate) fn run(args: &ClusterArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
     let model = load_model(&args.model, output)?;
-    let tuning = Tuning::new(&args.tune, &args.model, &model, output)?;
+    let tuning = Tuning::new(&args.change.tune, &args.model, &model, output)?;
     let tune = tuning.as_ref().map(|tuning| tuning.fine_tune(output)).transpose()?;
     let config = Clustering {
         clusters: args.clusters as usize,
@@ -26,8 +26,8 @@ pub(crate) fn run(args: &ClusterArgs, output: &Output) -> Result<Verdict> {
             InitialArg::Density => Initial::Density,
             InitialArg::KMeansPlusPlus => Initial::KMeansPlusPlus,
         },
-        seed: args.tune.seed.unwrap_or(0),
-        exclude: args.exclude.clone(),
+        seed: args.change.tune.training.seed.unwrap_or(0),
+        exclude: args.change.exclude.clone(),
         ..Clustering::default()
     };
     let (shared, report) = cluster_model(&model, &config, tune.as_ref(), &mut output.progress())?;
@@ -49,5 +49,5 @@ pub(crate) fn run(args: &ClusterArgs, output: &Output) -> Result<Verdict> {
         ]);
     }
     let numbers = serde_json::json!({ "layers": report.layers });
-    finish(&args.out, &args.model, &shared, args.sparse, table.to_string(), numbers, output)
+    finish(&args.out, &args.model, &shared, args.change.sparse, table.to_string(), numbers, output)
 }

@@ -41,7 +41,7 @@ impl From<ScopeArg> for Scope {
 pub(crate) fn run(args: &PruneArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
     let model = load_model(&args.model, output)?;
-    let tuning = Tuning::new(&args.tune, &args.model, &model, output)?;
+    let tuning = Tuning::new(&args.change.tune, &args.model, &model, output)?;
     let tune = tuning.as_ref().map(|tuning| tuning.fine_tune(output)).transpose()?;
     match args.structured {
         Some(ratio) => channels(args, ratio, &model, tune.as_ref(), output),
@@ -64,8 +64,8 @@ fn channels(
         min_channels: args.min_channels as usize,
         multiple_of: args.multiple_of as usize,
         steps: args.steps as usize,
-        seed: args.tune.seed.unwrap_or(0),
-        exclude: args.exclude.clone(),
+        seed: args.change.tune.training.seed.unwrap_or(0),
+        exclude: args.change.exclude.clone(),
         ..ChannelPruning::default()
     };
     let (pruned, report) = prune_model_channels(model, &config, tune, &mut output.progress())?;
@@ -93,7 +93,7 @@ fn channels(
         format::count(report.macs.1),
         format::count(report.macs.0),
     );
-    finish(&args.out, &args.model, &pruned, args.sparse, words, numbers, output)
+    finish(&args.out, &args.model, &pruned, args.change.sparse, words, numbers, output)
 }
 
 fn weights(args: &PruneArgs, model: &Model, tune: Option<FineTune<'_>>, output: &Output) -> Result<Verdict> {
@@ -101,7 +101,7 @@ fn weights(args: &PruneArgs, model: &Model, tune: Option<FineTune<'_>>, output: 
     let config = WeightPruning {
         sparsity: args.sparsity,
         pattern: args.pattern.unwrap_or_default(),
-        exclude: args.exclude.clone(),
+        exclude: args.change.exclude.clone(),
         initial_sparsity: args.initial_sparsity.unwrap_or(default.initial_sparsity),
         begin: args.begin.unwrap_or(default.begin),
         end: args.end.unwrap_or(default.end),
@@ -109,7 +109,7 @@ fn weights(args: &PruneArgs, model: &Model, tune: Option<FineTune<'_>>, output: 
         frequency: args.frequency.unwrap_or(default.frequency),
         ..default
     };
-    let tune = tune.map(|tune| match args.tune.config {
+    let tune = tune.map(|tune| match args.change.tune.training.config {
         Some(_) => tune,
         // While weights go, the others need steps of full size to make up for them.
         None => FineTune { config: TrainConfig { schedule: held_until(config.end), ..tune.config }, ..tune },
@@ -135,7 +135,7 @@ fn weights(args: &PruneArgs, model: &Model, tune: Option<FineTune<'_>>, output: 
     }
     let words = format!("{table}{} of all weights are zero\n", format::percent(report.sparsity()));
     let numbers = serde_json::json!({ "layers": report.layers, "sparsity": report.sparsity() });
-    finish(&args.out, &args.model, &pruned, args.sparse, words, numbers, output)
+    finish(&args.out, &args.model, &pruned, args.change.sparse, words, numbers, output)
 }
 
 /// The full learning rate until a share of all updates, then half a cosine to 0.
@@ -187,23 +187,16 @@ impl Tuning {
     /// `None` without `--data`.
     pub(super) fn new(args: &FineTuneArgs, path: &Path, model: &Model, output: &Output) -> Result<Option<Self>> {
         let Some(spec) = &args.data else { return Ok(None) };
-        let mut config = match &args.config {
-            Some(path) => super::train::load_config(path)?,
-            None => {
-                TrainConfig { epochs: 3, schedule: Schedule::Cosine { final_factor: 0.0 }, ..TrainConfig::default() }
-            }
-        };
-        config.epochs = args.epochs.map_or(config.epochs, |epochs| epochs as usize);
-        config.batch = args.batch_size.unwrap_or(config.batch);
-        config.learning_rate = args.learning_rate.or(config.learning_rate);
-        config.seed = args.seed.unwrap_or(config.seed);
+        let default =
+            TrainConfig { epochs: 3, schedule: Schedule::Cosine { final_factor: 0.0 }, ..TrainConfig::default() };
+        let config = super::train::training(&args.training, default)?;
         // No epochs at all is fine here: gradients alone are.
         TrainConfig { epochs: config.epochs.max(1), ..config.clone() }.check()?;
         let dataset = open_data(spec, args.skip_bad, output)?;
         let shape = dataset.require(SplitKind::Train)?.shape();
         let predictor =
             Predictor::new(model, SessionOptions::default(), shape).map_err(|error| error.at(path.display()))?;
-        let data = train_data(&dataset, args.validation, config.seed, predictor.preprocess().clone())?;
+        let data = train_data(&dataset, args.training.validation, config.seed, predictor.preprocess().clone())?;
         Ok(Some(Self { config, data }))
     }
 

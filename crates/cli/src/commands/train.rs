@@ -18,7 +18,7 @@ use litesmith::{
 
 use super::{existing, load_model, open_data};
 use crate::Verdict;
-use crate::args::{GranularityArg, OptimizerArg, QatMethodArg, ScheduleArg, TrainArgs, WeightsArg};
+use crate::args::{GranularityArg, OptimizerArg, QatMethodArg, ScheduleArg, TrainArgs, TrainingArgs, WeightsArg};
 use crate::output::Output;
 
 pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
         }
         (None, None) => return Err(Error::invalid("train", "got neither --arch nor --model")),
     };
-    let data = train_data(&dataset, args.validation, config.seed, preprocess)?;
+    let data = train_data(&dataset, args.training.validation, config.seed, preprocess)?;
     let metrics = match &args.metrics {
         Some(path) => {
             let mut file = std::fs::OpenOptions::new();
@@ -145,13 +145,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
 }
 
 fn config(args: &TrainArgs) -> Result<TrainConfig> {
-    let mut config = match &args.config {
-        Some(path) => load_config(path)?,
-        None => TrainConfig { epochs: 10, ..TrainConfig::default() },
-    };
-    config.epochs = args.epochs.unwrap_or(config.epochs);
-    config.batch = args.batch_size.unwrap_or(config.batch);
-    config.seed = args.seed.unwrap_or(config.seed);
+    let mut config = training(&args.training, TrainConfig { epochs: 10, ..TrainConfig::default() })?;
     if let Some(optimizer) = args.optimizer {
         config.optimizer = match optimizer {
             OptimizerArg::Sgd => Optimizer::sgd(0.9, true),
@@ -160,7 +154,6 @@ fn config(args: &TrainArgs) -> Result<TrainConfig> {
             OptimizerArg::Rmsprop => Optimizer::rms_prop(),
         };
     }
-    config.learning_rate = args.learning_rate.or(config.learning_rate);
     if let Some(schedule) = args.schedule {
         config.schedule = match schedule {
             ScheduleArg::Constant => Schedule::Constant,
@@ -175,9 +168,6 @@ fn config(args: &TrainArgs) -> Result<TrainConfig> {
     config.weight_decay = args.weight_decay.or(config.weight_decay);
     config.label_smoothing = args.label_smoothing.unwrap_or(config.label_smoothing);
     config.ema_momentum = args.ema.or(config.ema_momentum);
-    if let Some(teacher) = &args.teacher {
-        config.distill.get_or_insert_default().teacher = Some(teacher.clone());
-    }
     if let Some(patience) = args.patience {
         let min_delta = config.early_stopping.map_or(0.0, |stopping| stopping.min_delta);
         config.early_stopping = Some(EarlyStopping { patience, min_delta });
@@ -228,13 +218,26 @@ fn qat(args: &TrainArgs, file: Option<Qat>) -> Result<Option<Qat>> {
     if args.model.is_some() {
         // The model is trained already: all epochs are quantized ones.
         qat.delay_epochs = qat.delay_epochs.or(Some(0));
-        qat.learning_rate = qat.learning_rate.or(args.learning_rate);
+        qat.learning_rate = qat.learning_rate.or(args.training.learning_rate);
     }
     Ok(Some(qat))
 }
 
+/// The training configuration in the file that is named, or else `default`, with the options that win over it.
+pub(super) fn training(args: &TrainingArgs, default: TrainConfig) -> Result<TrainConfig> {
+    let mut config = args.config.as_deref().map_or(Ok(default), load_config)?;
+    config.epochs = args.epochs.unwrap_or(config.epochs);
+    config.batch = args.batch_size.unwrap_or(config.batch);
+    config.learning_rate = args.learning_rate.or(config.learning_rate);
+    config.seed = args.seed.unwrap_or(config.seed);
+    if let Some(teacher) = &args.teacher {
+        config.distill.get_or_insert_default().teacher = Some(teacher.clone());
+    }
+    Ok(config)
+}
+
 /// The training configuration in a file.
-pub(super) fn load_config(path: &Path) -> Result<TrainConfig> {
+fn load_config(path: &Path) -> Result<TrainConfig> {
     let bytes = files::load(path, 1 << 20)?;
     let text = String::from_utf8(bytes)
         .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;

@@ -225,6 +225,33 @@ fn a_student_learns_from_a_teacher_that_the_command_line_or_a_file_names() {
 }
 
 #[test]
+fn fine_tuning_learns_from_a_teacher_too() {
+    let place = trained();
+    std::fs::create_dir(place.path("runs")).unwrap();
+    for (name, smoothing) in [("plain", 0.0), ("smooth", 0.2)] {
+        let text = format!(
+            "epochs = 1\nbatch = 20\nlabel_smoothing = {smoothing}\n[distill]\nteacher = \"../f32.tflite\"\nalpha = 1.0\n"
+        );
+        std::fs::write(place.path(&format!("runs/{name}.toml")), text).unwrap();
+    }
+    let file = |name: &str| std::fs::read(place.path(name)).unwrap();
+    for command in ["prune f32.tflite --structured 0.5", "prune f32.tflite --sparsity 0.5", "cluster f32.tflite"] {
+        let tune = |options: &str, out: &str| {
+            place.run(&format!("{command} --data idx:digits {options} -o {out}.tflite --force -q"))
+        };
+        // With alpha 1 labels count for nothing, smoothed or not.
+        tune("--config runs/plain.toml", "taught").ends_with(0);
+        tune("--config runs/smooth.toml", "same").ends_with(0);
+        assert!(file("taught.tflite") == file("same.tflite"), "{command}");
+        // The command line's teacher wins, and a teacher alone has the defaults of the rest.
+        assert!(tune("--config runs/plain.toml --teacher no.tflite", "m").ends_with(2).stderr().contains("no.tflite"));
+        tune("--epochs 1 --batch-size 20", "alone").ends_with(0);
+        tune("--epochs 1 --batch-size 20 --teacher f32.tflite", "taught").ends_with(0);
+        assert!(file("taught.tflite") != file("alone.tflite"), "{command}");
+    }
+}
+
+#[test]
 fn a_recipe_makes_what_its_steps_make_as_commands() {
     let place = Workplace::with_digits();
     std::fs::create_dir(place.path("tiny")).unwrap();
