@@ -345,7 +345,7 @@ impl NodeEdits<'_> {
                     (None, range) => parameters_of(range.unwrap_or(Range::new(0.0, 0.0)), self.dtype),
                 };
                 let constant = params::constant_operand(tensor, values, self.dtype, parameters);
-                self.constant(input, constant, decision);
+                decision.constant(self.index, input, constant);
             } else {
                 let form = self.groups.form(like.unwrap_or(id))?;
                 if self.stored[id.0] != Some(self.dtype) || form != self.groups.form(id)? {
@@ -380,20 +380,11 @@ impl NodeEdits<'_> {
             let dtype = if self.dtype == DType::I8 { DType::I32 } else { DType::I64 };
             params::integer_bias(bias, values, dtype, input_scale, &scales)
         });
-        self.constant(1, constant, decision);
+        decision.constant(self.index, 1, constant);
         if let Some(bias) = bias {
-            self.constant(2, bias, decision);
+            decision.constant(self.index, 2, bias);
         }
         Ok(())
-    }
-
-    fn constant(&self, input: usize, constant: Tensor, decision: &mut Decision) {
-        let report = TensorReport::of_constant(&constant);
-        // Shared weights are told once.
-        if !decision.report.tensors.contains(&report) {
-            decision.report.tensors.push(report);
-        }
-        decision.edits.push(Edit::Constant { node: self.index, input, constant });
     }
 }
 

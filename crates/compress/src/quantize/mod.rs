@@ -311,6 +311,17 @@ pub struct Decision {
     pub report: QuantizeReport,
 }
 
+impl Decision {
+    /// `constant` in place of what the node reads; constants that several nodes share are told once.
+    fn constant(&mut self, node: usize, input: usize, constant: Tensor) {
+        let report = TensorReport::of_constant(&constant);
+        if !self.report.tensors.contains(&report) {
+            self.report.tensors.push(report);
+        }
+        self.edits.push(Edit::Constant { node, input, constant });
+    }
+}
+
 /// Decides how to quantize `graph`; changes nothing. `ranges` are those of [`crate::calibrate`] on the same graph.
 ///
 /// # Errors

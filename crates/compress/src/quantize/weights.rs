@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use litesmith_graph::{Error, Graph, Op, Result, Tensor};
 use litesmith_kernels::grid::{Channels, weight_scales};
 
-use super::{Granularity, Scheme, WeightBits, constant_weights, params, rules::Choice};
+use super::{Decision, Granularity, QuantizeOptions, Scheme, WeightBits, constant_weights, params, rules::Choice};
 
 /// Weights whose rounding was decided elsewhere, by op of the float graph.
 pub type Rounded = BTreeMap<usize, RoundedWeights>;
@@ -106,6 +106,28 @@ pub(super) fn encode(
     let steps = steps(index, tensor, values, &grid, rounded);
     let WeightGrid { scales, axis, .. } = grid;
     Ok((params::integer_weights(tensor, &steps, scales.clone(), axis, choice.weights), scales))
+}
+
+/// Makes the weights of the nodes that become `scheme`, where they are large enough, integers of their own range, and gives
+/// these nodes.
+pub(super) fn to_integers(
+    graph: &Graph,
+    options: &QuantizeOptions,
+    choices: &[Choice],
+    scheme: Scheme,
+    decision: &mut Decision,
+) -> Result<Vec<usize>> {
+    let mut nodes = Vec::new();
+    for (node, choice) in choices.iter().enumerate().filter(|(_, choice)| choice.scheme == scheme) {
+        let Some((id, _)) = constant_weights(graph, node) else { continue };
+        if graph.tensor(id).elements()? >= options.min_elements(choice) {
+            let encoded = encode(graph, node, choice, &options.rounded, |_| {});
+            let (constant, _) = encoded.map_err(|error| error.at(graph.place(node)))?;
+            decision.constant(node, 1, constant);
+            nodes.push(node);
+        }
+    }
+    Ok(nodes)
 }
 
 /// The integers for weights: those decided elsewhere, if they are of this grid, or the nearest.
