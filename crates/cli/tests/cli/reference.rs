@@ -109,9 +109,11 @@ fn the_examples_of_help_run() {
             if words.ends_with(" mnist") {
                 words.replace_range(words.len() - 5.., "idx:digits");
             }
-            if command == "compress" && !words.contains("--recipe") {
+            if words.contains("--recipe") {
+                words += " --data idx:digits";
+            } else if command == "compress" {
                 // Searches that are over at once: what was given meets their goals.
-                words = words.replace("99.0%", "50%").replace("20KB", "20MB").replace("--time-limit 1800", "");
+                words = words.replace("99.0%", "1%").replace("20KB", "20MB").replace("--time-limit 1800", "");
                 words += " --time-limit 0.001";
                 if !words.contains("--resume") && place.path("digits-search").exists() {
                     std::fs::remove_dir_all(place.path("digits-search")).unwrap();

@@ -1,7 +1,7 @@
 //! Full integer quantization: integer weights, int8 or int16 activations, bias in the scale of the products. Each op may be of
 //! either activation type, or compute with floats.
 
-use litesmith_graph::{DType, Error, Graph, Quantization, Result, Tensor, TensorId, ops::QuantizationRule as Rule};
+use litesmith_graph::{DType, Error, Graph, Quantization, Result, TensorId, ops::QuantizationRule as Rule};
 use litesmith_kernels::grid::raise_scales_for_bias;
 
 use super::{

@@ -268,6 +268,6 @@ fn train(
         (Some(epoch), Some(accuracy)) => {
             format!("epoch {epoch}, validation accuracy {}", litesmith_measure::format::percent(accuracy))
         }
-        _ => format!("{epochs} epochs"),
+        _ => litesmith_measure::format::plural(epochs as u64, "epoch"),
     }))
 }
