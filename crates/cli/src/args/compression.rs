@@ -89,9 +89,9 @@ pub(crate) struct CompressArgs {
     /// Share of the training samples to choose by, where the data set has no validation samples of its own
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share, conflicts_with = "recipe")]
     pub(crate) validation: f64,
-    /// Seed of training and of the validation samples
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "recipe")]
-    pub(crate) seed: u64,
+    /// Seed of training and of the validation samples [default: that of the recipe, or 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
     /// Seconds after which the search ends with the best found so far
     #[arg(long, value_name = "S", value_parser = seconds, conflicts_with = "recipe")]
     pub(crate) time_limit: Option<f64>,

@@ -13,7 +13,11 @@ use crate::output::Output;
 
 pub(crate) fn run(args: &CompressArgs, output: &Output) -> Result<Verdict> {
     match &args.recipe {
-        Some(path) => make(args, &Recipe::load(path)?, output),
+        Some(path) => {
+            let recipe = Recipe::load(path)?;
+            let seed = args.seed.unwrap_or(recipe.seed);
+            make(args, &Recipe { seed, ..recipe }, output)
+        }
         None => look(args, output),
     }
 }
@@ -83,7 +87,7 @@ fn look(args: &CompressArgs, output: &Output) -> Result<Verdict> {
         goal,
         out: args.out.clone(),
         resume: args.resume,
-        seed: args.seed,
+        seed: args.seed.unwrap_or(1),
         epochs: args.epochs as usize,
         validation: args.validation,
         seconds_max: args.time_limit,

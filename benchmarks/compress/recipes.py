@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Carry recipes out from scratch, with several seeds, and record what came of each.
+
+    cargo build --release
+    python3 benchmarks/compress/recipes.py --litesmith target/release/litesmith --seeds 1,2,3 [NAME ...]
+
+Each NAME is a folder of `recipes/`; all of them by default. Of the seeds of a recipe the one of the best validation accuracy is chosen
+(of equals the first), and only the file of that one is shown the test images, once. Runs are added to
+`benchmarks/record/recipes.json`, also those that others were better than; `recipes.md` is written from it. A run that is there already,
+of the same recipe and seed, is not repeated.
+"""
+
+import argparse
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def say(message):
+    print(message, file=sys.stderr, flush=True)
+
+
+def call(command, cwd=ROOT):
+    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"error: {' '.join(map(str, command))}\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def digest(folder):
+    """What a run depends on: the recipe and the architecture."""
+    parts = [path.read_bytes() for path in sorted(folder.glob("*.toml"))]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def zstd_bytes(path):
+    if shutil.which("zstd") is None:
+        return None
+    return len(subprocess.run(["zstd", "-19", "-c", str(path)], capture_output=True, check=True).stdout)
+
+
+def carry_out(tool, folder, seed, out, threads):
+    """One run: the file, the validation accuracy after the last training, seconds of training."""
+    path = out / f"{folder.name}-seed-{seed}.tflite"
+    recipe = folder / "recipe.toml"
+    made = call([tool, "compress", "--recipe", recipe, "--seed", seed, "-o", path, "--force", "--threads", threads, "--json"])
+    accuracies = [re.search(r"validation accuracy ([\d.]+)", step["note"]) for step in made["steps"]]
+    accuracies = [float(found.group(1)) for found in accuracies if found]
+    return {
+        "recipe": folder.name,
+        "of": digest(folder),
+        "seed": seed,
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "gzip_bytes": len(gzip.compress(path.read_bytes(), 9)),
+        "zstd_bytes": zstd_bytes(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "validation_accuracy": accuracies[-1] if accuracies else None,
+        "validation_of_each_training": accuracies,
+        "training_seconds": round(sum(step["seconds"] for step in made["steps"]), 1),
+    }
+
+
+def data_of(folder):
+    return re.search(r'^data = "([^"]+)"', (folder / "recipe.toml").read_text(), re.M).group(1)
+
+
+def choose(tool, folder, runs, out):
+    """Reads the test images with the chosen run, unless it did before."""
+    best = max(runs, key=lambda run: (run["validation_accuracy"] or 0.0, -run["seed"]))
+    if "test_accuracy" not in best:
+        path = out / best["file"]
+        result = call([tool, "eval", path, "--data", data_of(folder), "--json"])
+        times = call([tool, "bench", path, "--threads", "1", "--json"])
+        best["test_accuracy"] = round(100 * result["accuracy"], 4)
+        best["test_samples"] = result["samples"]
+        best["latency_us_1_thread"] = round(times["models"][0]["latency_ns_p50"] / 1000, 1)
+    return best
+
+
+def table(runs, chosen):
+    lines = [
+        "| recipe | data | bytes | gzip -9 | zstd -19 | validation | test | latency, 1 thread | training, seconds | seed |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in sorted(chosen, key=lambda run: run["bytes"]):
+        data = data_of(ROOT / "recipes" / run["recipe"])
+        zstd = "" if run["zstd_bytes"] is None else f"{run['zstd_bytes']:,}"
+        right = round(run["test_accuracy"] * run["test_samples"] / 100)
+        lines.append(
+            f"| {run['recipe']} | {data} | {run['bytes']:,} | {run['gzip_bytes']:,} | {zstd} | {run['validation_accuracy']:.2f} % "
+            f"| **{run['test_accuracy']:.2f} %** ({right:,} of {run['test_samples']:,}) | {run['latency_us_1_thread']} us "
+            f"| {run['training_seconds']:.0f} | {run['seed']} |"
+        )
+    lines += [
+        "",
+        "Each was made by",
+        "",
+        "    litesmith compress --recipe recipes/RECIPE/recipe.toml --seed SEED -o small.tflite",
+        "",
+        "## Every run",
+        "",
+        "| recipe | seed | bytes | validation after each training | seconds | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in sorted(runs, key=lambda run: (run["recipe"], run["of"], run["seed"])):
+        each = ", ".join(f"{accuracy:.2f} %" for accuracy in run["validation_of_each_training"])
+        mark = "chosen" if any(run is one for one in chosen) else ""
+        now = digest(ROOT / "recipes" / run["recipe"]) if (ROOT / "recipes" / run["recipe"]).is_dir() else None
+        mark = mark if run["of"] == now else "an earlier form of the recipe"
+        lines.append(f"| {run['recipe']} | {run['seed']} | {run['bytes']:,} | {each} | {run['training_seconds']:.0f} | {mark} |")
+    return "\n".join(lines) + "\n"
+
+
+def cpu():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return "unknown"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="folders of recipes/; all by default")
+    parser.add_argument("--litesmith", type=Path, default=ROOT / "target/release/litesmith")
+    parser.add_argument("--seeds", default="1", help="comma-separated")
+    parser.add_argument("--threads", default="2")
+    parser.add_argument("--out", type=Path, default=ROOT / "target/recipes", help="where the files go")
+    parser.add_argument("--record", type=Path, default=ROOT / "benchmarks/record", help="folder of recipes.json and recipes.md")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    tool = args.litesmith.resolve()
+    record = args.record / "recipes.json"
+    runs = json.loads(record.read_text())["runs"] if record.exists() else []
+    folders = [path.parent for path in sorted((ROOT / "recipes").glob("*/recipe.toml"))]
+    if unknown := set(args.names) - {folder.name for folder in folders}:
+        sys.exit(f"error: no recipe {', '.join(sorted(unknown))}; there are {', '.join(folder.name for folder in folders)}")
+
+    def save():
+        chosen = [run for run in runs if "test_accuracy" in run and run["of"] == digest(ROOT / "recipes" / run["recipe"])]
+        best = {}
+        for run in chosen:
+            kept = best.get(run["recipe"])
+            if kept is None or run["validation_accuracy"] > kept["validation_accuracy"]:
+                best[run["recipe"]] = run
+        record.write_text(json.dumps({"cpu": cpu(), "threads": args.threads, "runs": runs}, indent=1) + "\n")
+        head = (
+            "# Recipes\n\nWritten by `benchmarks/compress/recipes.py`: models from scratch, chosen by validation samples that are taken "
+            "from the training samples; the test samples are read once for each recipe, by its chosen file. "
+            f"{cpu()}, {args.threads} threads.\n\n"
+        )
+        (args.record / "recipes.md").write_text(head + table(runs, list(best.values())))
+
+    for folder in folders:
+        if args.names and folder.name not in args.names:
+            continue
+        of = digest(folder)
+        for seed in map(int, args.seeds.split(",")):
+            if any((run["recipe"], run["of"], run["seed"]) == (folder.name, of, seed) for run in runs):
+                say(f"{folder.name}, seed {seed}: done before")
+                continue
+            say(f"{folder.name}, seed {seed}")
+            runs.append(carry_out(tool, folder, seed, args.out, args.threads))
+            say(f"  {runs[-1]['bytes']} bytes, validation {runs[-1]['validation_accuracy']} %, {runs[-1]['training_seconds']} s")
+            save()
+        mine = [run for run in runs if (run["recipe"], run["of"]) == (folder.name, of)]
+        if mine:
+            best = choose(tool, folder, mine, args.out)
+            say(f"{folder.name}: seed {best['seed']}, test {best['test_accuracy']} %")
+            save()
+
+
+if __name__ == "__main__":
+    main()
