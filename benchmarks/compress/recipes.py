@@ -79,9 +79,9 @@ def choose(tool, folder, runs, out):
         path = out / best["file"]
         result = call([tool, "eval", path, "--data", data_of(folder), "--json"])
         times = call([tool, "bench", path, "--threads", "1", "--json"])
-        best["test_accuracy"] = round(100 * result["accuracy"], 4)
-        best["test_samples"] = result["samples"]
-        best["latency_us_1_thread"] = round(times["models"][0]["latency_ns_p50"] / 1000, 1)
+        best["test_accuracy"] = round(100 * result["metrics"]["accuracy"], 4)
+        best["test_samples"] = result["metrics"]["samples"]
+        best["latency_us_1_thread"] = round(times["results"][0]["latency_ns_p50"] / 1000, 1)
     return best
 
 
