@@ -89,6 +89,16 @@ fn every_step_that_trains_has_a_teacher_beside_the_recipe_or_learns_from_the_mod
         let error = made(&Recipe::from_toml(text).unwrap(), Some(&FLOAT)).unwrap_err().to_string();
         assert!(error.contains(&format!("step 1 ({name})")) && error.contains("teacher.tflite"), "{error}");
     }
+    // A recipe as the teacher is carried out first.
+    let floats = "arch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nepochs = 2\nbatch = 32\n";
+    std::fs::write(folder.path().join("floats.toml"), floats).unwrap();
+    let path = folder.path().join("by-recipe.toml");
+    std::fs::write(&path, &by("floats.toml", "")[0].1).unwrap();
+    let bytes = made(&Recipe::load(&path).unwrap(), Some(&FLOAT)).unwrap().bytes;
+    assert!(bytes == make(&given[0].1, Some(&FLOAT)).bytes, "the teacher that a recipe makes");
+    std::fs::write(folder.path().join("circle.toml"), &by("by-recipe.toml", "")[0].1).unwrap();
+    let error = made(&Recipe::load(&folder.path().join("circle.toml")).unwrap(), Some(&FLOAT)).unwrap_err().to_string();
+    assert!(error.contains("learns from a recipe itself"), "{error}");
     // A recipe that is written and read again has the same teacher.
     let recipe = Recipe::from_toml(&given[1].1).unwrap();
     assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);

@@ -147,8 +147,31 @@ pub(crate) fn train_split(recipe: &Recipe, run: &RecipeRun<'_>, model: &Model) -
     train_data(run.dataset, recipe.validation, recipe.seed, preprocess)
 }
 
+/// The model that another recipe makes, to learn from.
+///
+/// It holds the same samples back as that of the `student`, which would else choose by samples that its teacher knows.
+fn teacher_of(
+    path: &Path,
+    student: &Recipe,
+    run: &RecipeRun<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Option<Model>> {
+    let recipe = Recipe { seed: student.seed, validation: student.validation, ..Recipe::load(path)? };
+    if recipe.steps.iter().filter_map(Step::teacher).any(is_recipe) {
+        let message = format!("{}: the recipe of a teacher learns from a recipe itself", path.display());
+        return Err(Error::invalid("distill.teacher", message).with_hint("make that one first, and name its file"));
+    }
+    progress.note(&format!("the teacher, by {}", path.display()));
+    let made = run_recipe(&recipe, &RecipeRun { model: None, ..run.clone() }, progress);
+    Ok(made.map_err(|error| error.at(path.display()))?.map(|made| made.model))
+}
+
+fn is_recipe(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
 /// How a step trains by `config` on `data`: its teacher is the model given where it is called so ([`GIVEN`]), else a file, named
-/// as seen from the recipe.
+/// as seen from the recipe: a model, or another recipe, which is carried out first.
 fn training(
     recipe: &Recipe,
     config: &TrainConfig,
@@ -172,6 +195,10 @@ fn training(
                     .with_hint("give a model to begin with, or name the file of the teacher")
             })?;
             options.teacher = Some(appoint(model, &"the model given", distill, &options, data, progress)?);
+        } else if is_recipe(&teacher)
+            && let Some(model) = teacher_of(&recipe.folder.join(&teacher), recipe, run, progress)?
+        {
+            options.teacher = Some(appoint(&model, &teacher.display(), distill, &options, data, progress)?);
         }
         distill.teacher = Some(recipe.folder.join(teacher));
     }
