@@ -38,11 +38,17 @@ pub struct EqualizationReport {
 /// Below this change of every factor, a round has changed nothing.
 const CONVERGED: f64 = 1e-4;
 
+/// No channel is scaled by more, up or down. What is a thousand times as small as another channel is noise next to its steps; trained
+/// networks have channels that died at 1e-20, and to make those as large as others would leave ranges that no kernel rescales
+/// between.
+const FACTOR_MAX: f64 = 1024.0;
+
 /// Scales the output channels of a layer down and the matching input channels of the next one up, or the other way round, until
 /// the largest magnitudes of both are equal for each channel: `s = sqrt(r1 / r2)`, first weights and bias divided by `s`, second
 /// weights multiplied (Nagel, van Baalen, Blankevoort and Welling, "Data-Free Quantization Through Weight Equalization and Bias
 /// Correction", ICCV 2019, section 4.1). It repeats over all pairs until nothing changes. Weights with one scale for all channels
-/// then use the whole of their integers in every channel, and so do the activations between the layers.
+/// then use the whole of their integers in every channel, and so do the activations between the layers. A channel is scaled by 1024
+/// at most.
 ///
 /// A pair is two of CONV_2D (ungrouped), DEPTHWISE_CONV_2D and FULLY_CONNECTED where nothing else reads what is between, with
 /// nothing or a RELU between, and ops that treat each channel alike: pooling, zero padding, reshaping that keeps the channels
@@ -70,7 +76,13 @@ pub fn equalize(graph: &Graph, config: &EqualizationConfig) -> Result<(Vec<Edit>
             let (Some(first), Some(second)) = (&weights[pair.first], &weights[pair.second]) else { continue };
             let outgoing = largest(first, pair.channels, |index| pair.first_channels.of(index));
             let incoming = largest(second, pair.channels, |index| pair.second_channels.of(index));
-            let scales: Vec<_> = outgoing.iter().zip(&incoming).map(|(&out, &into)| scale(out, into)).collect();
+            let magnitudes = outgoing.iter().zip(&incoming);
+            let scales: Vec<_> = magnitudes
+                .zip(factors.iter())
+                .map(|((&out, &into), &so_far)| {
+                    (so_far * scale(out, into)).clamp(1.0 / FACTOR_MAX, FACTOR_MAX) / so_far
+                })
+                .collect();
             changed |= scales.iter().any(|scale| scale.ln().abs() > CONVERGED);
             divide(weights[pair.first].as_mut(), &scales, |index| pair.first_channels.of(index), true);
             divide(biases[pair.first].as_mut(), &scales, |index| index % pair.channels, true);

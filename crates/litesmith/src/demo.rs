@@ -106,10 +106,10 @@ pub fn run(options: &DemoOptions, progress: &mut dyn Progress) -> Result<Report>
         // What is evaluated is the file, as anybody would load it.
         let model = crate::load_model(&options.out.join(&file))?.model;
         progress.note(&format!("evaluating {file}"));
-        let mut predictor = Predictor::new(&model, session.clone(), test.shape())?;
+        let mut predictor = Predictor::for_split(&model, session.clone(), test)?;
         let mut reference = match kind {
             ModelKind::Float32 => None,
-            _ => Some(Predictor::new(&trained.model, session.clone(), test.shape())?),
+            _ => Some(Predictor::for_split(&trained.model, session.clone(), test)?),
         };
         let evaluate_options = EvaluateOptions { batch: 100, ..EvaluateOptions::default() };
         let (evaluation, agreement) = evaluate(&mut predictor, reference.as_mut(), test, &evaluate_options, progress)?;

@@ -25,7 +25,8 @@ impl Default for EvaluateOptions {
     }
 }
 
-/// Runs `model` on every sample of `split`; with `reference`, also compares it with that model sample by sample.
+/// Runs `model` on every sample of `split`; with `reference`, also compares it with that model sample by sample. Where only one of
+/// the two says how pixels become numbers, both get those numbers.
 ///
 /// # Errors
 /// Those of reading samples and running models; [`Error::Invalid`] when the model's classes are not the data's.
@@ -44,6 +45,9 @@ pub fn evaluate(
             "top-k",
             format!("got {k}, expected 1 to {}, the number of classes", split.classes().len()),
         ));
+    }
+    if let Some(other) = reference.as_deref_mut() {
+        model.agree_on_normalization(other)?;
     }
     let mut agreement = reference.as_ref().map(|_| Agreement::new());
     let loader = |predictor: &Predictor| {

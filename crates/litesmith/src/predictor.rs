@@ -1,7 +1,7 @@
 //! A model that takes images and gives scores, whatever its element types are.
 
-use litesmith_data::{Image, ImageShape, Preprocess, preprocess};
-use litesmith_graph::{DType, Error, Model, Quantization, Result, Tensor, TensorMetadata};
+use litesmith_data::{Image, ImageShape, Preprocess, Split, preprocess};
+use litesmith_graph::{DType, Error, Model, Normalization, Quantization, Result, Tensor, TensorMetadata};
 use litesmith_runtime::{Session, SessionOptions};
 
 use crate::inputs::write_input;
@@ -11,6 +11,8 @@ use crate::inputs::write_input;
 pub struct Predictor {
     session: Session,
     preprocess: Preprocess,
+    /// Whether the file says how pixels become numbers.
+    says: bool,
     labels: Vec<String>,
     scores: Vec<f32>,
     pixels: Vec<f32>,
@@ -37,11 +39,53 @@ impl Predictor {
         let metadata = model.metadata.inputs.first();
         Ok(Self {
             preprocess: preprocess_of(metadata, shape)?,
+            says: metadata.is_some_and(|metadata| metadata.normalization.is_some()),
             labels: model.metadata.outputs.first().map(|output| output.labels.clone()).unwrap_or_default(),
             session,
             scores: Vec::new(),
             pixels: Vec::new(),
         })
+    }
+
+    /// Plans `model` for the images of `split`: as [`Predictor::new`], but a file that does not say how pixels become
+    /// numbers gets those of float images as they are; only bytes are brought to 0 to 1.
+    ///
+    /// # Errors
+    /// Those of [`Predictor::new`].
+    pub fn for_split(model: &Model, options: SessionOptions, split: &Split) -> Result<Self> {
+        let mut predictor = Self::new(model, options, split.shape())?;
+        if !predictor.says && !split.is_bytes() {
+            predictor.preprocess = Preprocess::identity(predictor.preprocess.shape());
+        }
+        Ok(predictor)
+    }
+
+    /// Where the file does not say how pixels become numbers, they become what `normalization` says.
+    ///
+    /// # Errors
+    /// Those of [`Preprocess::check`].
+    pub fn assume_normalization(&mut self, normalization: &Normalization) -> Result<()> {
+        if !self.says {
+            let Normalization { mean, std } = normalization.clone();
+            let preprocess = Preprocess::with_mean_std(self.preprocess.shape(), mean, std);
+            preprocess.check()?;
+            self.preprocess = preprocess;
+        }
+        Ok(())
+    }
+
+    /// Where only one of two models says how pixels become numbers, the other is taken to want the same ones: a float model and
+    /// what was made of it.
+    ///
+    /// # Errors
+    /// Those of [`Preprocess::check`].
+    pub fn agree_on_normalization(&mut self, other: &mut Self) -> Result<()> {
+        let of = |preprocess: &Preprocess| Normalization { mean: preprocess.mean.clone(), std: preprocess.std.clone() };
+        match (self.says, other.says) {
+            (true, false) => other.assume_normalization(&of(&self.preprocess)),
+            (false, true) => self.assume_normalization(&of(&other.preprocess)),
+            _ => Ok(()),
+        }
     }
 
     /// How an image becomes the model's input.

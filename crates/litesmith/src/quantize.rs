@@ -38,7 +38,7 @@ pub fn calibrate_on(
         seed: options.seed,
         ..CalibrationConfig::default()
     };
-    let samples = samples_of(model, split, &config, &options.session)?;
+    let samples = samples_of(model, split, &config, None, &options.session)?;
     let mut session = Session::new(model, options.session.clone())?;
     progress.start(Stage::Calibrate, options.samples.min(split.len()) as u64);
     let counted = (1..).zip(samples).map(|(done, sample)| {
@@ -50,19 +50,24 @@ pub fn calibrate_on(
     ranges
 }
 
-/// Samples of `split` as the model takes them.
+/// Samples of `split` as the model takes them: as its file says, or else, where they are bytes, as `normalization` does.
 fn samples_of(
     model: &Model,
     split: &Split,
     config: &CalibrationConfig,
+    normalization: Option<&Normalization>,
     session: &SessionOptions,
 ) -> Result<impl Iterator<Item = Result<Sample>> + use<>> {
-    let predictor = Predictor::new(model, session.clone(), split.shape())?;
+    let mut predictor = Predictor::for_split(model, session.clone(), split)?;
+    if let Some(normalization) = normalization.filter(|_| split.is_bytes()) {
+        predictor.assume_normalization(normalization).map_err(|error| error.at("normalization"))?;
+    }
     calibration_samples(split, predictor.preprocess(), config.samples, config.seed)
 }
 
 /// Quantizes a float32 model as `config` says, with samples of `split`, which may be left out where
-/// [`QuantizationConfig::needs_samples`] is false; `normalization` is that of each input. See [`post_training`].
+/// [`QuantizationConfig::needs_samples`] is false; `normalization` is that of each input, by which bytes of `split` become numbers
+/// where the model does not say how they do. See [`post_training`].
 ///
 /// # Errors
 /// Those of reading samples and of [`post_training`].
@@ -77,7 +82,8 @@ pub fn quantize_on(
     config.check()?;
     let samples = match split {
         Some(split) if config.needs_samples() => {
-            samples_of(model, split, &config.calibration, session)?.collect::<Result<Vec<_>>>()?
+            let normalization = normalization.first().and_then(Option::as_ref);
+            samples_of(model, split, &config.calibration, normalization, session)?.collect::<Result<Vec<_>>>()?
         }
         None if config.needs_samples() => {
             return Err(Error::invalid("quantize", "got no data, but the activations must be seen")

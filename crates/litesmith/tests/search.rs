@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use litesmith::data::{Dataset, OpenOptions, open};
-use litesmith::progress::Silent;
+use litesmith::progress::{Progress, Silent, Stage};
 use litesmith::recipe::{Recipe, RecipeRun, run_recipe};
 use litesmith::search::{Goal, SearchEnded, SearchOptions, search};
 use litesmith::{Model, SessionOptions, load_model};
@@ -43,6 +43,21 @@ fn options(out: &Path, goal: Goal) -> SearchOptions {
     }
 }
 
+/// Waits when a training begins.
+struct Slow(std::time::Duration);
+
+impl Progress for Slow {
+    fn start(&mut self, stage: Stage, _: u64) {
+        if let Stage::Train { .. } = stage {
+            std::thread::sleep(self.0);
+        }
+    }
+
+    fn advance(&mut self, _: u64) {}
+    fn note(&mut self, _: &str) {}
+    fn finish(&mut self) {}
+}
+
 #[test]
 fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
     let (dataset, folder) = (digits(), tempfile::tempdir().unwrap());
@@ -76,10 +91,13 @@ fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
     // Another goal of the same search finds its answer among what is there.
     let error = search(&model, &dataset, &options(&out, Goal::Budget(20_000)), &mut Silent).unwrap_err().to_string();
     assert!(error.contains("the folder holds a search"), "{error}");
-    let resumed = SearchOptions { resume: true, ..options(&out, Goal::Budget(20_000)) };
-    let resumed = search(&model, &dataset, &resumed, &mut Silent).unwrap();
+    let resumed_options = SearchOptions { resume: true, ..options(&out, Goal::Budget(20_000)) };
+    let resumed = search(&model, &dataset, &resumed_options, &mut Silent).unwrap();
     assert_eq!(resumed.points[..whole.points.len()], whole.points);
     assert!(resumed.reached && resumed.points[resumed.best].bytes <= 20_000);
+    let quantized = load_model(&out.join("best.tflite")).unwrap().model;
+    let error = search(&quantized, &dataset, &resumed_options, &mut Silent).unwrap_err().to_string();
+    assert!(error.contains("it is quantized already"), "{error}");
     let other = SearchOptions { resume: true, seed: 2, ..options(&out, Goal::Budget(20_000)) };
     let error = search(&model, &dataset, &other, &mut Silent).unwrap_err().to_string();
     assert!(error.contains("it is a search of"), "{error}");
@@ -94,6 +112,16 @@ fn what_was_found_is_kept_when_the_goal_is_out_of_reach_or_time_is_over() {
     let report = search(&model, &dataset, &hurried, &mut Silent).unwrap();
     assert_eq!((report.ended, report.reached, report.points.len()), (SearchEnded::TimeLimit, false, 1));
     assert!(load_model(&out.join("best.tflite")).is_ok());
+    // A training of a million epochs does not outlive the time.
+    let limit = 2.0;
+    let hurried = SearchOptions {
+        epochs: 1_000_000,
+        seconds_max: Some(limit),
+        ..options(&folder.path().join("long"), Goal::Floor(1.0))
+    };
+    let mut slow = Slow(std::time::Duration::from_secs_f64(limit));
+    let report = search(&model, &dataset, &hurried, &mut slow).unwrap();
+    assert_eq!((report.ended, report.reached), (SearchEnded::TimeLimit, false));
     let cancelled =
         SearchOptions { resume: true, cancel: Arc::new(AtomicBool::new(true)), ..options(&out, Goal::Floor(1.0)) };
     assert_eq!(search(&model, &dataset, &cancelled, &mut Silent).unwrap().ended, SearchEnded::Cancelled);

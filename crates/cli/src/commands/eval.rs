@@ -23,11 +23,11 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
     };
     let session = session_options(&args.runtime, output);
     let mut predictor =
-        Predictor::new(&model, session.clone(), split.shape()).map_err(|error| error.at(args.model.display()))?;
+        Predictor::for_split(&model, session.clone(), split).map_err(|error| error.at(args.model.display()))?;
     let mut reference = match &args.against {
         Some(path) => {
             let model = load_model(path, output)?;
-            Some(Predictor::new(&model, session, split.shape()).map_err(|error| error.at(path.display()))?)
+            Some(Predictor::for_split(&model, session, split).map_err(|error| error.at(path.display()))?)
         }
         None => None,
     };

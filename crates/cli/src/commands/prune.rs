@@ -193,9 +193,9 @@ impl Tuning {
         // No epochs at all is fine here: gradients alone are.
         TrainConfig { epochs: config.epochs.max(1), ..config.clone() }.check()?;
         let dataset = open_data(spec, args.skip_bad, output)?;
-        let shape = dataset.require(SplitKind::Train)?.shape();
+        let train = dataset.require(SplitKind::Train)?;
         let predictor =
-            Predictor::new(model, SessionOptions::default(), shape).map_err(|error| error.at(path.display()))?;
+            Predictor::for_split(model, SessionOptions::default(), train).map_err(|error| error.at(path.display()))?;
         let data = train_data(&dataset, args.training.validation, config.seed, predictor.preprocess().clone())?;
         Ok(Some(Self { config, data }))
     }

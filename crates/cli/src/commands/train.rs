@@ -49,7 +49,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
         }
         (None, Some(path)) => {
             let model = load_model(path, output)?;
-            let predictor = Predictor::new(&model, SessionOptions::default(), train.shape())
+            let predictor = Predictor::for_split(&model, SessionOptions::default(), train)
                 .map_err(|error| error.at(path.display()))?;
             let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             let name = Some(model.metadata.name.clone()).filter(|name| !name.is_empty()).unwrap_or_else(stem);

@@ -61,14 +61,14 @@ pub fn debug_quantized(
     progress: &mut dyn Progress,
 ) -> Result<LayerErrorReport> {
     check_kinds(quantized, float, names)?;
-    let side = |model: &Model, name: &str| -> Result<(Session, Preprocess)> {
-        let predictor =
-            Predictor::new(model, options.session.clone(), split.shape()).map_err(|error| error.at(name))?;
+    let side = |model: &Model, name: &str| -> Result<(Session, Predictor)> {
+        let predictor = Predictor::for_split(model, options.session.clone(), split).map_err(|error| error.at(name))?;
         let session = Session::new(model, options.session.clone()).map_err(|error| error.at(name))?;
-        Ok((session, predictor.preprocess().clone()))
+        Ok((session, predictor))
     };
-    let (mut quantized_session, quantized_preprocess) = side(quantized, &names.quantized)?;
-    let (mut float_session, float_preprocess) = side(float, &names.float)?;
+    let (mut quantized_session, mut quantized_predictor) = side(quantized, &names.quantized)?;
+    let (mut float_session, mut float_predictor) = side(float, &names.float)?;
+    quantized_predictor.agree_on_normalization(&mut float_predictor)?;
     for session in [&mut quantized_session, &mut float_session] {
         session.resize_batch(1)?;
     }
@@ -77,7 +77,7 @@ pub fn debug_quantized(
     let pairing = pair_layers(&float_graph, &quantized_graph);
     check_pairs(&pairing, &quantized_graph, names)?;
 
-    let samples = samples(split, [&quantized_preprocess, &float_preprocess], options)?;
+    let samples = samples(split, [quantized_predictor.preprocess(), float_predictor.preprocess()], options)?;
     let mut watched = Watched::new(&pairing.layers, &quantized_graph, &options.session);
     let mut output = ErrorTally::default();
     let mut right = [0_u64; 2];

@@ -112,9 +112,15 @@ impl Remedy<'_> {
         let Ok(graph) = self.quantized_graph() else { return Vec::new() };
         let mut chosen: Vec<&str> = Vec::new();
         let mut only_weights = true;
+        let mut ranges = None;
         let suspects = report.layers.iter().filter(|layer| layer.stands_out).take(super::TRIED);
         for layer in suspects.chain(report.worst()) {
             only_weights &= layer.cause == Some(Cause::Weights);
+            ranges = ranges.or(match layer.cause {
+                Some(Cause::Clipped) => Some(("to calibrate anew with nothing cut off", "--calibrator minmax")),
+                Some(Cause::Wide) => Some(("to calibrate anew for finer steps", "--calibrator mse")),
+                _ => None,
+            });
             if let Some(selector) = layer.selector.as_deref().filter(|selector| !chosen.contains(selector)) {
                 chosen.push(selector);
             }
@@ -124,10 +130,17 @@ impl Remedy<'_> {
         }
         let noun = if chosen.len() == 1 { "the layer" } else { "the layers" };
         let kept: Vec<_> = chosen.iter().map(|selector| format!("--keep-float {}", quoted(selector))).collect();
-        let mut suggestions = vec![Suggestion {
-            what: format!("to calibrate anew and compute {noun} with floats"),
-            command: self.command(graph, &kept.join(" ")),
-        }];
+        // A range that does not fit is mended by another one: no layer needs to be larger or slower for it.
+        let ranges = ranges.filter(|_| scheme_of(graph).needs_ranges());
+        let mut suggestions: Vec<_> = ranges
+            .map(|(what, flags)| Suggestion { what: what.into(), command: self.command(graph, flags, "calibrated") })
+            .into_iter()
+            .collect();
+        let or = if suggestions.is_empty() { "" } else { "or " };
+        suggestions.push(Suggestion {
+            what: format!("{or}to calibrate anew and compute {noun} with floats"),
+            command: self.command(graph, &kept.join(" "), "mixed"),
+        });
         // Finer activations do nothing for weights that lost too much.
         let finer = match only_weights {
             true => Some(("w8,per-channel", "8-bit weights, a scale for each channel")).filter(|_| {
@@ -146,13 +159,13 @@ impl Remedy<'_> {
                 chosen.iter().map(|selector| format!("--rule {}", quoted(&format!("{selector}={what}")))).collect();
             suggestions.push(Suggestion {
                 what: format!("or {noun} with {words}"),
-                command: self.command(graph, &rules.join(" ")),
+                command: self.command(graph, &rules.join(" "), "mixed"),
             });
         }
         suggestions
     }
 
-    fn command(&self, graph: &Graph, rules: &str) -> String {
+    fn command(&self, graph: &Graph, flags: &str, suffix: &str) -> String {
         let scheme = scheme_of(graph);
         let mut words = vec!["litesmith quantize".to_owned(), quoted(&self.names.float)];
         words.push(format!("--type {}", scheme.keyword()));
@@ -189,9 +202,9 @@ impl Remedy<'_> {
                 words.push(format!("--rule {}", quoted(&rule)));
             }
         }
-        words.push(rules.to_owned());
+        words.push(flags.to_owned());
         let stem = self.names.quantized.strip_suffix(".tflite").unwrap_or(&self.names.quantized);
-        words.push(format!("-o {}", quoted(&format!("{stem}-mixed.tflite"))));
+        words.push(format!("-o {}", quoted(&format!("{stem}-{suffix}.tflite"))));
         words.join(" ")
     }
 

@@ -142,8 +142,8 @@ fn no_model() -> Error {
 
 /// The samples to learn from and to choose by, as `model` takes them.
 pub(crate) fn train_split(recipe: &Recipe, run: &RecipeRun<'_>, model: &Model) -> Result<TrainData> {
-    let shape = run.dataset.require(SplitKind::Train)?.shape();
-    let preprocess = Predictor::new(model, run.session.clone(), shape)?.preprocess().clone();
+    let train = run.dataset.require(SplitKind::Train)?;
+    let preprocess = Predictor::for_split(model, run.session.clone(), train)?.preprocess().clone();
     train_data(run.dataset, recipe.validation, recipe.seed, preprocess)
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use litesmith_data::{Dataset, Split};
 use litesmith_graph::{Error, Model, Result};
@@ -15,7 +15,7 @@ use litesmith_tflite::{Limits, WriteOptions};
 
 use crate::files::{self, Existing};
 use crate::predictor::Predictor;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::recipe::{Made, Recipe, RecipeRun, State, Step, run_step, train_split};
 use crate::{EvaluateOptions, evaluate};
 
@@ -97,12 +97,13 @@ pub fn search(
     progress: &mut dyn Progress,
 ) -> Result<SearchReport> {
     let clock = Stopwatch::start();
-    let run = RecipeRun {
-        dataset,
-        model: Some(model),
-        session: options.session.clone(),
-        cancel: Some(Arc::clone(&options.cancel)),
-    };
+    if model.main()?.tensors.iter().any(|tensor| tensor.quantization.is_some()) {
+        return Err(Error::invalid("model", "it is quantized already")
+            .with_hint("give the float32 model that it was made from: what the search tries begins with floats"));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let run =
+        RecipeRun { dataset, model: Some(model), session: options.session.clone(), cancel: Some(Arc::clone(&stop)) };
     let recipe = |steps: Vec<Step>| Recipe {
         name: model.metadata.name.clone(),
         data: Some(dataset.name.clone()),
@@ -118,7 +119,7 @@ pub fn search(
     };
     let original = litesmith_tflite::write(model, &WriteOptions::default())?;
     let mut saved = Saved::open(options, &original, dataset)?;
-    let mut job = Job { options, validation: &validation, clock: &clock };
+    let job = Job { options, validation: &validation, clock: &clock };
     if saved.points.is_empty() {
         progress.note("the model given");
         let point = job.measure("given", &original, 0.0, progress)?;
@@ -142,7 +143,8 @@ pub fn search(
         progress.note(&format!("{}: {}", saved.points.len(), candidate.name));
         let recipe = recipe(candidate.steps.clone());
         let watch = Stopwatch::start();
-        let made = job.make(&recipe, &run, &mut kept, progress);
+        let mut watched = Watched { job, stop: &stop, progress: &mut *progress };
+        let made = job.make(&recipe, &run, &mut kept, &mut watched);
         let made = match made {
             Ok(Some(made)) => made,
             Ok(None) => continue,
@@ -165,6 +167,35 @@ pub fn search(
     finish(model, dataset, &saved, options, ended, &clock, progress)
 }
 
+/// Stops what is being made when the time is over, or the caller cancels.
+struct Watched<'a> {
+    job: Job<'a>,
+    stop: &'a AtomicBool,
+    progress: &'a mut dyn Progress,
+}
+
+impl Progress for Watched<'_> {
+    fn start(&mut self, stage: Stage, total: u64) {
+        self.progress.start(stage, total);
+    }
+
+    fn advance(&mut self, done: u64) {
+        if self.job.is_cancelled() || self.job.is_over() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        self.progress.advance(done);
+    }
+
+    fn note(&mut self, message: &str) {
+        self.progress.note(message);
+    }
+
+    fn finish(&mut self) {
+        self.progress.finish();
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Job<'a> {
     options: &'a SearchOptions,
     validation: &'a Split,
@@ -173,7 +204,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn is_cancelled(&self) -> bool {
-        self.options.cancel.load(std::sync::atomic::Ordering::Relaxed)
+        self.options.cancel.load(Ordering::Relaxed)
     }
 
     fn is_over(&self) -> bool {
@@ -182,7 +213,7 @@ impl Job<'_> {
 
     /// Carries a recipe out, from the longest beginning that an earlier candidate shares with it.
     fn make(
-        &mut self,
+        self,
         recipe: &Recipe,
         run: &RecipeRun<'_>,
         kept: &mut Vec<(Vec<Step>, State)>,
@@ -210,9 +241,9 @@ impl Job<'_> {
     }
 
     /// What a file is worth, as anybody would load it.
-    fn measure(&mut self, name: &str, bytes: &[u8], seconds: f64, progress: &mut dyn Progress) -> Result<Point> {
+    fn measure(self, name: &str, bytes: &[u8], seconds: f64, progress: &mut dyn Progress) -> Result<Point> {
         let model = litesmith_tflite::read(bytes, &Limits::default())?.model;
-        let mut predictor = Predictor::new(&model, self.options.session.clone(), self.validation.shape())?;
+        let mut predictor = Predictor::for_split(&model, self.options.session.clone(), self.validation)?;
         let evaluation =
             evaluate(&mut predictor, None, self.validation, &EvaluateOptions::default(), progress)?.0.finish();
         let mut session = Session::new(&model, self.options.session.clone())?;
@@ -251,7 +282,7 @@ fn finish(
         Some(test) => {
             progress.note("the test samples, for the first time: the model given and the best");
             let mut right = |model: &Model| -> Result<f64> {
-                let mut predictor = Predictor::new(model, options.session.clone(), test.shape())?;
+                let mut predictor = Predictor::for_split(model, options.session.clone(), test)?;
                 let options = EvaluateOptions::default();
                 Ok(evaluate(&mut predictor, None, test, &options, progress)?.0.finish().accuracy)
             };

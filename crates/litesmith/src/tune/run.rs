@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
     /// Accuracy, time and size of a model; `None` when it was interrupted.
     fn measure(&mut self, model: &Model) -> Result<Option<Measured>> {
         let job = self.job;
-        let mut predictor = Predictor::new(model, job.session.clone(), job.data.evaluation.shape())?;
+        let mut predictor = Predictor::for_split(model, job.session.clone(), &job.data.evaluation)?;
         let correct = match job.config.performance_only {
             true => None,
             false => match self.evaluate(&mut predictor)? {
@@ -337,7 +337,7 @@ impl Judge for Run<'_> {
         let graph = self.model.main()?;
         let whole = self.space.quantization(graph, candidate);
         let split = &job.data.calibration;
-        let mut float = Predictor::new(&self.model, session(), split.shape())?;
+        let mut float = Predictor::for_split(&self.model, session(), split)?;
         let calibration = &whole.calibration;
         let samples = calibration_samples(split, float.preprocess(), calibration.samples, calibration.seed)?;
         let samples = samples.collect::<Result<Vec<Sample>>>()?;
@@ -353,7 +353,7 @@ impl Judge for Run<'_> {
                 return Ok(None);
             }
             let (quantized, _) = quantize(&self.model, &config.options(Vec::new()), Some(&ranges))?;
-            let mut predictor = Predictor::new(&quantized, session(), split.shape())?;
+            let mut predictor = Predictor::for_split(&quantized, session(), split)?;
             let mut sum = 0.0;
             for (image, expected) in looked_at.iter().zip(&outputs) {
                 let got = predictor.predict(image)?;
