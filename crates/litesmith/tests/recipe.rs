@@ -1,7 +1,8 @@
 //! Recipes on real digits: what a step does is what its command does.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 
 use litesmith::data::{Dataset, OpenOptions, open};
 use litesmith::files::Existing;
@@ -53,6 +54,22 @@ fn what_a_recipe_strips_has_the_bytes_of_the_strip_command() {
         let left = usize::from(level == "names");
         assert_eq!(reshapes(&load_model(&path).unwrap().model), left, "{level}");
     }
+}
+
+#[test]
+fn what_stands_above_the_steps_holds() {
+    let text = "name = \"mine\"\narch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nbatch = 32\n";
+    let chosen = make(text, None);
+    assert!(chosen.notes[0].starts_with("epoch 1, validation accuracy"), "{:?}", chosen.notes);
+    assert_eq!(chosen.model.metadata.name, "mine");
+    let all = make(&format!("validation = 0.0\n{text}"), None);
+    assert_eq!(all.notes, ["1 epoch"]);
+    assert_ne!(all.bytes, chosen.bytes, "60 samples more to learn from");
+    assert_ne!(make(&format!("seed = 2\n{text}"), None).bytes, chosen.bytes);
+
+    let cancel = Some(Arc::new(AtomicBool::new(true)));
+    let run = RecipeRun { dataset: &DIGITS, model: None, session: SessionOptions::default(), cancel };
+    assert!(run_recipe(&Recipe::from_toml(text).unwrap(), &run, &mut Silent).unwrap().is_none());
 }
 
 /// As step 1, with what `train` says of its training besides.

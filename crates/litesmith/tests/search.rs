@@ -8,7 +8,7 @@ use litesmith::data::{Dataset, OpenOptions, open};
 use litesmith::progress::{Progress, Silent, Stage};
 use litesmith::recipe::{Recipe, RecipeRun, run_recipe};
 use litesmith::search::{Goal, SearchEnded, SearchOptions, search};
-use litesmith::{Model, SessionOptions, load_model};
+use litesmith::{EvaluateOptions, Model, Predictor, SessionOptions, evaluate, load_model};
 
 /// A few digits: enough to learn from in a second.
 fn digits() -> Dataset {
@@ -82,11 +82,32 @@ fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
     }
     assert_eq!(std::fs::read(out.join("best.tflite")).unwrap(), std::fs::read(out.join(&best.file)).unwrap());
     assert!(load_model(&out.join(&best.file)).is_ok() && out.join("report.html").exists());
+    // A tenth of the training samples chooses; the test samples have the last word.
+    assert!(whole.points.iter().all(|point| point.samples == 300), "{:?}", whole.points);
+    let right = |model: &Model| {
+        let mut predictor = Predictor::new(model, session(), None).unwrap();
+        let test = dataset.test.as_ref().unwrap();
+        let (tally, _) = evaluate(&mut predictor, None, test, &EvaluateOptions::default(), &mut Silent).unwrap();
+        tally.finish().accuracy
+    };
+    let smallest = load_model(&out.join("best.tflite")).unwrap().model;
+    assert_eq!(whole.test_accuracy, Some([right(&model), right(&smallest)]));
     // What made the best is a recipe, and makes the same bytes.
     let recipe = Recipe::load(&out.join("best.toml")).unwrap();
     let run = RecipeRun { dataset: &dataset, model: Some(&model), session: session(), cancel: None };
     let again = run_recipe(&recipe, &run, &mut Silent).unwrap().unwrap();
     assert_eq!(again.bytes, std::fs::read(out.join("best.tflite")).unwrap());
+
+    // So it does for what comes after a beginning that candidates share.
+    let shared =
+        whole.points.iter().rfind(|point| point.name.contains("QAT") && point.name.contains("pruned")).unwrap();
+    let recipe = Recipe::load(&out.join(shared.file.replace(".tflite", ".toml"))).unwrap();
+    let again = run_recipe(&recipe, &run, &mut Silent).unwrap().unwrap();
+    assert_eq!(again.bytes, std::fs::read(out.join(&shared.file)).unwrap(), "{}", shared.name);
+
+    // Nothing is tried twice.
+    let resumed = SearchOptions { resume: true, ..options(&out, Goal::MaxDrop(0.02)) };
+    assert_eq!(search(&model, &dataset, &resumed, &mut Silent).unwrap().points, whole.points);
 
     // Another goal of the same search finds its answer among what is there.
     let error = search(&model, &dataset, &options(&out, Goal::Budget(20_000)), &mut Silent).unwrap_err().to_string();

@@ -195,7 +195,12 @@ fn a_model_is_pruned_and_its_weights_shared() {
     let said = place.run(&format!("{train} --no-preserve -o lost.tflite")).ends_with(0).stderr();
     assert!(!said.contains("keeps") && !said.contains("have one scale"), "{said}");
     let packed = |model: &str| litesmith::tflite::gzip_bytes(&std::fs::read(place.path(model)).unwrap());
-    assert!(packed("kept.tflite") * 3 < packed("lost.tflite") * 2, "{} {}", packed("kept.tflite"), packed("lost.tflite"));
+    assert!(
+        packed("kept.tflite") * 3 < packed("lost.tflite") * 2,
+        "{} {}",
+        packed("kept.tflite"),
+        packed("lost.tflite")
+    );
     assert!(accuracy("kept.tflite") > float - 0.08, "{} after {float}", accuracy("kept.tflite"));
     place.run("quantize f32.tflite --type int8 --calibrate idx:digits -o int8.tflite").ends_with(0);
     let refused = place.run("prune int8.tflite --structured 0.5 -o never.tflite").ends_with(2).stderr();

@@ -234,3 +234,54 @@ fn pick(density: &[f64], mut at: f64) -> usize {
     }
     density.len().saturating_sub(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use litesmith_train::{export::export, zoo};
+
+    use super::super::TuneConfig;
+    use super::*;
+
+    /// Likes one point, and others by how much of it they have; tires after some trials.
+    struct Taste {
+        liked: Candidate,
+        left: usize,
+        best: usize,
+    }
+
+    impl Judge for Taste {
+        fn score(&mut self, _: &str, candidate: &Candidate) -> Result<Option<f64>> {
+            let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+            self.left = left;
+            let same = candidate.settings.iter().zip(&self.liked.settings).filter(|(a, b)| a == b).count();
+            let score = same + usize::from(candidate.global == self.liked.global);
+            self.best = self.best.max(score);
+            Ok(Some(score as f64))
+        }
+
+        fn impacts(&mut self, _: &Candidate, _: &[usize]) -> Result<Option<Vec<f64>>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_model_of_what_was_tried_finds_more_than_chance() {
+        let graph = export(&zoo::architecture("resnet-8").unwrap().graph(1).unwrap()).unwrap();
+        let space = Space::new(&graph, &TuneConfig::from_yaml("version: 1.0").unwrap()).unwrap();
+        let sizes = space.dimensions();
+        assert!(sizes.iter().product::<usize>() > 1000, "{sizes:?}");
+        let found = |kind| -> usize {
+            let of = |seed| {
+                let mut rng = Rng::new(seed, Purpose::Shuffle, &[1]);
+                let liked: Vec<_> = sizes.iter().map(|&size| rng.below(size as u64) as usize).collect();
+                let mut taste = Taste { liked: space.candidate(&liked), left: 40, best: 0 };
+                search(kind, &space, seed, &mut taste).unwrap();
+                taste.best
+            };
+            (0..10).map(of).sum()
+        };
+        let (model, chance) = (found(StrategyKind::Bayesian), found(StrategyKind::Random));
+        // A point more in each of ten searches.
+        assert!(model >= chance + 10, "{model} with a model, {chance} by chance");
+    }
+}
