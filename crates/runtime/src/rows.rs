@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use litesmith_graph::TensorId;
 use litesmith_kernels::Context;
+use litesmith_kernels::conv_2d::Window;
 
 use crate::kernel::{Inputs, Kernel, Part};
 use crate::planner::{PlanInput, Planned};
@@ -19,25 +20,26 @@ const IMAGE_MIN: usize = 1 << 20;
 /// Elements of the rows between two ops, all together: less than half a second cache.
 const BAND: usize = 96 << 10;
 
-/// An image of float32.
+/// The images of float32 that an op reads and makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Image {
-    /// Rows.
-    pub(crate) rows: usize,
-    /// Elements of one.
-    pub(crate) row_len: usize,
+pub(crate) struct Span {
+    /// Rows of both, and which of the input an output row reads.
+    pub(crate) height: Window,
+    /// Elements of a row of the input and of the output.
+    pub(crate) row_len: [usize; 2],
+}
+
+impl Span {
+    /// Whether its output is the input of `next`.
+    fn leads_to(self, next: Self) -> bool {
+        (self.height.output, self.row_len[1]) == (next.height.input, next.row_len[0])
+    }
 }
 
 /// An op that computes rows of its output from rows of its first input.
 pub(crate) trait Rows: Send + Sync {
-    /// Its first input.
-    fn input(&self) -> Image;
-
-    /// Its output.
-    fn output(&self) -> Image;
-
-    /// The input rows that output rows `rows`, at least one, are computed from.
-    fn needs(&self, rows: Range<usize>) -> Range<usize>;
+    /// Its first input and its output.
+    fn span(&self) -> Span;
 
     /// Whether it takes as long as its operands take to come from memory. Others hide that behind their products, and are better done
     /// for a whole image.
@@ -110,7 +112,7 @@ fn extends(chain: &[Planned], rows: &dyn Rows) -> bool {
     let last = chain.last().map(|step| &step.kernel.part);
     chain.len() < STAGES_MAX
         && rows.is_light()
-        && matches!(last, Some(Part::Rows(last)) if last.output() == rows.input())
+        && matches!(last, Some(Part::Rows(last)) if last.span().leads_to(rows.span()))
 }
 
 /// One step for those of a chain.
@@ -145,7 +147,7 @@ fn join(mut steps: Vec<Planned>, threads: usize) -> Option<Planned> {
 impl Chain {
     fn new(stages: Vec<(Arc<dyn Rows>, usize)>) -> Self {
         let mut chain = Self { stages, band: 0, kept: Vec::new(), scratch: 0 };
-        let rows = chain.last().output().rows;
+        let rows = chain.last().span().height.output;
         let elements = |chain: &Self| chain.kept.iter().sum::<usize>();
         // As many rows as fit, an even number where there is a choice: some ops do two at a time.
         for band in [32, 16, 12, 8, 6, 4, 2, 1].into_iter().map(|band| rows.min(band)) {
@@ -167,27 +169,28 @@ impl Chain {
         let last = self.stages.len() - 1;
         needs[last] = rows;
         for stage in (0..last).rev() {
-            needs[stage] = self.stages[stage + 1].0.needs(needs[stage + 1].clone());
+            needs[stage] = self.stages[stage + 1].0.span().height.needs(needs[stage + 1].clone());
         }
         needs
     }
 
     fn set_band(&mut self, band: usize) {
-        let rows = self.last().output().rows;
+        let rows = self.last().span().height.output;
         let mut most = [0; STAGES_MAX];
         for first in 0..=rows.saturating_sub(band) {
             let needs = self.needs(first..first + band);
             most.iter_mut().zip(&needs).for_each(|(most, needs)| *most = needs.len().max(*most));
         }
         let between = self.stages.iter().zip(&most).take(self.stages.len() - 1);
-        self.kept = between.map(|((stage, _), &rows)| rows * stage.output().row_len).collect();
+        self.kept = between.map(|((stage, _), &rows)| rows * stage.span().row_len[1]).collect();
         let scratch = self.stages.iter().zip(most).map(|((stage, _), rows)| stage.scratch_len(rows)).max();
         self.scratch = self.kept.iter().sum::<usize>() + scratch.unwrap_or(0);
         self.band = band;
     }
 
     fn run(&self, context: Context<'_>, inputs: Inputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
-        let Image { rows, row_len } = self.last().output();
+        let Span { height, row_len: [_, row_len] } = self.last().span();
+        let rows = height.output;
         // A task for each thread, as each computes rows that it shares with its neighbour by itself.
         let per_task = rows.div_ceil(context.pool.threads()).next_multiple_of(2);
         context.pool.chunks_mut_with_scratch(y, per_task * row_len, scratch, self.scratch, |task, y, scratch| {
@@ -214,17 +217,17 @@ impl Chain {
         // What the op before gave, and its first row.
         let mut x: (&[f32], usize) = (inputs.get(0), 0);
         for (stage, (op, first_input)) in self.stages.iter().enumerate() {
-            let inputs = inputs.skip(*first_input);
+            let (inputs, Span { height, row_len: [input_len, row_len] }) = (inputs.skip(*first_input), op.span());
             let take = |rows: &Range<usize>| {
-                let (needs, len) = (op.needs(rows.clone()), op.input().row_len);
-                &x.0[(needs.start - x.1) * len..(needs.end - x.1) * len]
+                let needs = height.needs(rows.clone());
+                &x.0[(needs.start - x.1) * input_len..(needs.end - x.1) * input_len]
             };
             let Some(&kept) = self.kept.get(stage) else {
                 op.run(context, inputs, take(&rows), rows, y, scratch);
                 return;
             };
             let (image, rest) = between.split_at_mut(kept);
-            let (row_len, needs, have) = (op.output().row_len, &needs[stage], &mut have[stage]);
+            let (needs, have) = (&needs[stage], &mut have[stage]);
             // Those that are needed again move to the front.
             let again = needs.start.max(have.start)..have.end.max(needs.start);
             if !again.is_empty() {

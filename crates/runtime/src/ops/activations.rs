@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use litesmith_graph::{DType, Error, Result};
 use litesmith_kernels::comparison::logical_not;
+use litesmith_kernels::conv_2d::Window;
 use litesmith_kernels::elementwise::Unary;
 use litesmith_kernels::in_place::in_place;
 use litesmith_kernels::integer::{Integer, IntegerUnary};
@@ -14,7 +15,7 @@ use litesmith_kernels::{Activation, Context};
 
 use super::{NodeContext, quant_params, refused};
 use crate::kernel::{Inputs, Kernel, Part};
-use crate::rows::{Image, Rows};
+use crate::rows::{Rows, Span};
 
 pub(super) fn plan(cx: &NodeContext<'_>, unary: Unary) -> Result<Kernel> {
     match (cx.input(0)?.dtype, cx.output()?.dtype) {
@@ -40,29 +41,20 @@ pub(super) fn plan(cx: &NodeContext<'_>, unary: Unary) -> Result<Kernel> {
 
 struct UnaryRows {
     unary: Unary,
-    image: Image,
+    span: Span,
 }
 
 impl UnaryRows {
     fn new(cx: &NodeContext<'_>, unary: Unary) -> Result<Option<Self>> {
-        Ok(match *cx.input(0)?.shape.as_slice() {
-            [1, rows, width, channels] => Some(Self { unary, image: Image { rows, row_len: width * channels } }),
-            _ => None,
-        })
+        let &[1, rows, width, channels] = cx.input(0)?.shape.as_slice() else { return Ok(None) };
+        let height = Window { input: rows, output: rows, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+        Ok(Some(Self { unary, span: Span { height, row_len: [width * channels; 2] } }))
     }
 }
 
 impl Rows for UnaryRows {
-    fn input(&self) -> Image {
-        self.image
-    }
-
-    fn output(&self) -> Image {
-        self.image
-    }
-
-    fn needs(&self, rows: Range<usize>) -> Range<usize> {
-        rows
+    fn span(&self) -> Span {
+        self.span
     }
 
     fn run(

@@ -15,7 +15,7 @@ use litesmith_kernels::{Activation, Context};
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
 use crate::kernel::{Inputs, Kernel, Part};
-use crate::rows::{Image, Rows};
+use crate::rows::{Rows, Span};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Kernel> {
     let geometry = geometry(cx, op)?;
@@ -92,18 +92,9 @@ impl FloatConv {
 }
 
 impl Rows for FloatConv {
-    fn input(&self) -> Image {
+    fn span(&self) -> Span {
         let g = self.conv.geometry();
-        Image { rows: g.height.input, row_len: g.width.input * g.in_channels }
-    }
-
-    fn output(&self) -> Image {
-        let g = self.conv.geometry();
-        Image { rows: g.height.output, row_len: g.width.output * g.out_channels() }
-    }
-
-    fn needs(&self, rows: Range<usize>) -> Range<usize> {
-        self.conv.geometry().height.needs(rows)
+        Span { height: g.height, row_len: [g.width.input * g.in_channels, g.width.output * g.out_channels()] }
     }
 
     fn run(
