@@ -16,7 +16,7 @@ use crate::training::check_classes;
 /// Prunes the channels of a float32 model ([`prune_channels`]); signatures and metadata stay.
 ///
 /// # Errors
-/// Those of [`prune_channels`]; [`Error::Unsupported`] for a model of several graphs.
+/// Those of [`prune_channels`]; [`litesmith_graph::Error::Unsupported`] for a model of several graphs.
 pub fn prune_model_channels(
     model: &Model,
     config: &ChannelPruning,
@@ -29,7 +29,7 @@ pub fn prune_model_channels(
 /// Prunes the weights of a float32 model ([`prune_weights`]); signatures and metadata stay.
 ///
 /// # Errors
-/// Those of [`prune_weights`]; [`Error::Unsupported`] for a model of several graphs.
+/// Those of [`prune_weights`]; [`litesmith_graph::Error::Unsupported`] for a model of several graphs.
 pub fn prune_model_weights(
     model: &Model,
     config: &WeightPruning,
@@ -42,7 +42,7 @@ pub fn prune_model_weights(
 /// Lets the weights of a float32 model share values ([`cluster_weights`]); signatures and metadata stay.
 ///
 /// # Errors
-/// Those of [`cluster_weights`]; [`Error::Unsupported`] for a model of several graphs.
+/// Those of [`cluster_weights`]; [`litesmith_graph::Error::Unsupported`] for a model of several graphs.
 pub fn cluster_model(
     model: &Model,
     config: &Clustering,
