@@ -89,8 +89,8 @@ pub fn save_model(path: &Path, model: &Model, existing: files::Existing) -> Resu
 pub struct Saved {
     /// Bytes of the file.
     pub bytes: u64,
-    /// Bytes of the file as gzip packs it at its best.
-    pub gzip_bytes: u64,
+    /// Bytes of the file when packed.
+    pub packed: tflite::Packed,
 }
 
 /// The bytes of a `.tflite` file written with `options`. A model that is stripped is simplified before
@@ -117,5 +117,5 @@ pub fn save_model_as(
 ) -> Result<Saved> {
     let bytes = model_bytes(model, options).map_err(|error| error.at(path.display()))?;
     files::save(path, &bytes, existing)?;
-    Ok(Saved { bytes: bytes.len() as u64, gzip_bytes: tflite::gzip_bytes(&bytes) as u64 })
+    Ok(Saved { bytes: bytes.len() as u64, packed: tflite::Packed::of(&bytes) })
 }

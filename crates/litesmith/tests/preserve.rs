@@ -247,7 +247,7 @@ fn training_in_float_and_pruning_keep_them_too() {
         )
         .unwrap();
         let file = litesmith::tflite::write(&model, &litesmith::tflite::WriteOptions::default()).unwrap();
-        litesmith::tflite::gzip_bytes(&file)
+        litesmith::tflite::Packed::of(&file).gzip.unwrap()
     };
     assert!(bytes(&sparser) * 3 < bytes(float) * 2, "{} of {}", bytes(&sparser), bytes(float));
 }

@@ -20,10 +20,10 @@
 
 mod builtin_operators;
 mod flatbuffer;
-mod gzip;
 mod inspect;
 mod metadata;
 mod ops;
+mod packed;
 mod read;
 mod schema;
 mod sparsify;
@@ -32,11 +32,11 @@ mod write;
 
 use litesmith_graph::{Error, Model, Result};
 
-pub use gzip::gzip_bytes;
 pub use inspect::{
     Attribute, AttributeValue, InspectedGraph, InspectedOp, InspectedQuantization, InspectedTensor, Inspection,
     OperatorCode, inspect,
 };
+pub use packed::Packed;
 pub use read::read;
 pub use write::{Strip, WriteOptions, write};
 

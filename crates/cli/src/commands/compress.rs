@@ -41,6 +41,7 @@ fn make(args: &CompressArgs, recipe: &Recipe, output: &Output) -> Result<Verdict
         return Ok(Verdict::Interrupted);
     };
     files::save(&args.out, &made.bytes, existing(args.force))?;
+    let packed = litesmith::tflite::Packed::of(&made.bytes);
     if output.json {
         let steps = recipe.steps.iter().zip(made.seconds.iter().zip(&made.notes));
         let steps: Vec<_> = steps
@@ -48,7 +49,7 @@ fn make(args: &CompressArgs, recipe: &Recipe, output: &Output) -> Result<Verdict
             .collect();
         output.print_json(&serde_json::json!({
             "model": args.out, "file_bytes": made.bytes.len(), "steps": steps,
-            "gzip_bytes": litesmith::tflite::gzip_bytes(&made.bytes),
+            "gzip_bytes": packed.gzip, "zstd_bytes": packed.zstd,
         }))?;
         return Ok(Verdict::Good);
     }
@@ -58,10 +59,10 @@ fn make(args: &CompressArgs, recipe: &Recipe, output: &Output) -> Result<Verdict
     }
     output.say(&table.to_string());
     output.print(&format!(
-        "{}: {}, {} gzipped",
+        "{}: {}{}",
         args.out.display(),
         format::bytes(made.bytes.len() as u64),
-        format::bytes(litesmith::tflite::gzip_bytes(&made.bytes) as u64)
+        format::packed(packed)
     ))?;
     Ok(Verdict::Good)
 }
@@ -136,7 +137,8 @@ fn front(report: &SearchReport) -> String {
     let mut table = TextTable::new(&[
         ("model", Align::Left),
         ("bytes", Align::Right),
-        ("gzipped", Align::Right),
+        ("gzip", Align::Right),
+        ("zstd", Align::Right),
         ("accuracy", Align::Right),
         ("change", Align::Right),
         ("latency p50", Align::Right),
@@ -148,7 +150,8 @@ fn front(report: &SearchReport) -> String {
         table.row([
             format!("{}{}", if index == report.best { "* " } else { "  " }, point.name),
             format::count(point.bytes),
-            format::count(point.gzip_bytes),
+            point.gzip_bytes.map_or_else(String::new, format::count),
+            point.zstd_bytes.map_or_else(String::new, format::count),
             format::percent(point.accuracy),
             if index == 0 { "-".into() } else { format::points(point.accuracy - given.accuracy) },
             format::duration_ns((point.latency_us * 1000.0) as u64),

@@ -162,7 +162,8 @@ pub(super) fn finish(
     if output.json {
         numbers["model"] = serde_json::json!(out.out);
         numbers["file_bytes"] = saved.bytes.into();
-        numbers["gzip_bytes"] = saved.gzip_bytes.into();
+        numbers["gzip_bytes"] = saved.packed.gzip.into();
+        numbers["zstd_bytes"] = saved.packed.zstd.into();
         numbers["file_bytes_before"] = before.into();
         output.print_json(&numbers)?;
         return Ok(Verdict::Good);

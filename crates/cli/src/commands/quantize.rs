@@ -147,7 +147,8 @@ pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
             .collect();
         return output
             .print_json(&serde_json::json!({
-                "model": args.out.out, "file_bytes": saved.bytes, "gzip_bytes": saved.gzip_bytes, "file_bytes_before": before,
+                "model": args.out.out, "file_bytes": saved.bytes, "gzip_bytes": saved.packed.gzip,
+                "zstd_bytes": saved.packed.zstd, "file_bytes_before": before,
                 "warnings": report.quantization.warnings, "kept_float": kept,
                 "equalization": equalization_json(&report), "adaround": adaround_json(&model, &report)?,
             }))
@@ -181,12 +182,12 @@ pub(super) fn save(out: &OutArgs, options: &WriteOptions, model: &Model) -> Resu
 /// How large a new file is, beside the one that it was made from.
 pub(super) fn sizes(out: &Path, saved: Saved, before: u64, from: &Path) -> String {
     format!(
-        "{}: {} ({:.1} % of {}), {} gzipped",
+        "{}: {} ({:.1} % of {}){}",
         out.display(),
         format::bytes(saved.bytes),
         saved.bytes as f64 * 100.0 / before.max(1) as f64,
         from.display(),
-        format::bytes(saved.gzip_bytes),
+        format::packed(saved.packed),
     )
 }
 

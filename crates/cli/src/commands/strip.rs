@@ -24,7 +24,8 @@ pub(crate) fn run(args: &StripArgs, output: &Output) -> Result<Verdict> {
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
     if output.json {
         output.print_json(&serde_json::json!({
-            "model": args.out.out, "file_bytes": saved.bytes, "gzip_bytes": saved.gzip_bytes, "file_bytes_before": before,
+            "model": args.out.out, "file_bytes": saved.bytes, "gzip_bytes": saved.packed.gzip,
+            "zstd_bytes": saved.packed.zstd, "file_bytes_before": before,
         }))?;
     } else {
         output.print(&sizes(&args.out.out, saved, before, &args.model))?;

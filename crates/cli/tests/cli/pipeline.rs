@@ -194,7 +194,7 @@ fn a_model_is_pruned_and_its_weights_shared() {
     assert!(said.contains("have one scale"), "{said}");
     let said = place.run(&format!("{train} --no-preserve -o lost.tflite")).ends_with(0).stderr();
     assert!(!said.contains("keeps") && !said.contains("have one scale"), "{said}");
-    let packed = |model: &str| litesmith::tflite::gzip_bytes(&std::fs::read(place.path(model)).unwrap());
+    let packed = |model: &str| litesmith::tflite::Packed::of(&std::fs::read(place.path(model)).unwrap()).gzip.unwrap();
     assert!(
         packed("kept.tflite") * 3 < packed("lost.tflite") * 2,
         "{} {}",

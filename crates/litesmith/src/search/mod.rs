@@ -249,11 +249,13 @@ impl Job<'_> {
         let mut session = Session::new(&model, self.options.session.clone())?;
         let timing = TimingOptions { warmup_runs: 20, runs: 500, ..TimingOptions::default() };
         let timing = time(&timing, || session.run())?;
+        let packed = litesmith_tflite::Packed::of(bytes);
         Ok(Point {
             name: name.into(),
             file: String::new(),
             bytes: bytes.len() as u64,
-            gzip_bytes: litesmith_tflite::gzip_bytes(bytes) as u64,
+            gzip_bytes: packed.gzip,
+            zstd_bytes: packed.zstd,
             samples: evaluation.samples,
             correct: evaluation.correct,
             accuracy: evaluation.accuracy,

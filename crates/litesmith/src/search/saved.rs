@@ -21,8 +21,11 @@ pub struct Point {
     pub file: String,
     /// Size of the file.
     pub bytes: u64,
-    /// Its size under gzip.
-    pub gzip_bytes: u64,
+    /// Its size under gzip, where that was looked at.
+    pub gzip_bytes: Option<u64>,
+    /// Its size under zstd, likewise.
+    #[serde(default)]
+    pub zstd_bytes: Option<u64>,
     /// Validation samples.
     pub samples: u64,
     /// How many of them it gets right.

@@ -6,7 +6,7 @@ use litesmith_tflite::{InspectedGraph, InspectedOp, InspectedTensor, Inspection}
 
 use super::layout::{Problem, layout};
 use super::{attributes_text, constant_bytes, macs, operators, quantization_text, type_text, values_text};
-use crate::format::{bytes, count, plural, quantity, shortened};
+use crate::format::{bytes, count, packed, plural, quantity, shortened};
 use crate::html::markup::Markup;
 
 /// Ops of a subgraph that are drawn; a longer one has its table only.
@@ -85,7 +85,7 @@ fn head(m: &mut Markup, found: &Inspection, title: &str) {
         m.prose(&format!(
             "{}{}, {}, {}{} MACs{}, {} of constants.",
             bytes(found.file_bytes as u64),
-            found.gzip_bytes.map_or_else(String::new, |packed| format!(" ({} gzipped)", bytes(packed as u64))),
+            packed(found.packed),
             plural(ops as u64, "op"),
             if unknown > 0 { "at least " } else { "" },
             quantity(macs),

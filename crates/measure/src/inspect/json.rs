@@ -23,7 +23,8 @@ pub fn inspection_json(found: &Inspection) -> Value {
     };
     json!({
         "file_bytes": found.file_bytes,
-        "gzip_bytes": found.gzip_bytes,
+        "gzip_bytes": found.packed.gzip,
+        "zstd_bytes": found.packed.zstd,
         "schema_version": found.schema_version,
         "description": found.description,
         "min_runtime_version": found.min_runtime_version,

@@ -4,7 +4,7 @@ use litesmith_graph::{Metadata, TensorMetadata};
 use litesmith_tflite::{InspectedGraph, Inspection};
 
 use super::{attributes_text, constant_bytes, macs, operators, quantization_text, type_text, values_text};
-use crate::format::{bytes, count, harmless, plural, quantity, shortened};
+use crate::format::{bytes, count, harmless, packed, plural, quantity, shortened};
 use crate::{Align, TextTable};
 
 /// The longest name in a column.
@@ -43,7 +43,7 @@ fn totals(found: &Inspection) -> String {
     let mut text = format!(
         "{}{}, schema {}{}\n{}, {}, {}, {} of constants, {}{} MACs{}\n",
         bytes(found.file_bytes as u64),
-        found.gzip_bytes.map_or_else(String::new, |packed| format!(" ({} gzipped)", bytes(packed as u64))),
+        packed(found.packed),
         found.schema_version,
         found
             .min_runtime_version

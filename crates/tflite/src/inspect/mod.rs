@@ -10,23 +10,20 @@ pub use attributes::{Attribute, AttributeValue};
 
 use crate::Limits;
 use crate::flatbuffer::{File, Scalar, Table};
-use crate::gzip::gzip_bytes;
+use crate::packed::Packed;
 use crate::read::{OpCode, check_counts, index, read_node, read_signature};
 use crate::schema::{self, buffer, operator, quantization, subgraph, tensor};
 
 /// Constants of at most this many elements are shown with their values.
 const SHOWN_ELEMENTS: usize = 16;
 
-/// Bytes of the largest file that is packed to see how small it gets.
-const GZIP_MAX: usize = 1 << 26;
-
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
     /// Bytes of the file.
     pub file_bytes: usize,
-    /// Bytes of the file as gzip packs it at its best; `None` beyond 64 MiB, where that would take long.
-    pub gzip_bytes: Option<usize>,
+    /// Bytes of the file when packed.
+    pub packed: Packed,
     /// Version of the schema; 3 for every file of the last years.
     pub schema_version: u32,
     /// Description in the file's header: most converters write their own name.
@@ -163,7 +160,7 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Inspection> {
     let buffers = root.tables(schema::model::BUFFERS)?.iter().map(buffer_of).collect::<Result<Vec<_>>>()?;
     let mut found = Inspection {
         file_bytes: bytes.len(),
-        gzip_bytes: (bytes.len() <= GZIP_MAX).then(|| gzip_bytes(bytes)),
+        packed: Packed::of(bytes),
         schema_version: root.scalar(schema::model::VERSION, 0_u32)?,
         description: root.string(schema::model::DESCRIPTION)?,
         min_runtime_version: None,
