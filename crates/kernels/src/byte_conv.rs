@@ -1,7 +1,9 @@
 //! The shared body of the 8-bit CONV_2D and FULLY_CONNECTED: where rows of the matrix product lie, and how its work is
 //! split. A fully connected layer is a 1x1 convolution over 1x1 images.
 
-use crate::byte_gemm::{Activations, COLUMNS_MAX, KR, NR, Output, Packed, ROWS_MAX, Requantize, SLACK, reads_signed};
+use crate::byte_gemm::{
+    Activations, COLUMNS_MAX, KR, NR, Output, Packed, ROWS_MAX, Requantize, SLACK, flips_one_row, reads_signed,
+};
 use crate::byte_table::ByteTable;
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
@@ -319,7 +321,19 @@ impl<S> Run<'_, S> {
             }
             for group in 0..groups {
                 let output = &mut output[group * per_group..];
-                self.multiply(input, rows, pixel + block * PIXELS, group, 0, per_group, output, out_channels, sums);
+                let activations = self.conv.activations.read_by(reads_signed(self.ctx.isa));
+                self.multiply(
+                    input,
+                    activations,
+                    rows,
+                    pixel + block * PIXELS,
+                    group,
+                    0,
+                    per_group,
+                    output,
+                    out_channels,
+                    sums,
+                );
                 rows.iter_mut().for_each(|row| *row += depth);
             }
             self.finish(output);
@@ -331,13 +345,13 @@ impl<S> Run<'_, S> {
     where
         S: Fn(&SumBlock<'_>, &mut [O], usize),
     {
-        let mut input = input;
-        if self.flip() != 0 {
+        let (mut input, mut activations) = (input, self.conv.activations);
+        if self.flip() != 0 && !flips_one_row(self.ctx.isa) {
             flipped(self.ctx.isa, input, 1, self.flip(), scratch);
-            input = scratch;
+            (input, activations) = (scratch, activations.read_by(reads_signed(self.ctx.isa)));
         }
         let mut sums = [0; COLUMNS_MAX];
-        self.multiply(input, &[0], 0, 0, channel, output.len(), output, output.len(), &mut sums);
+        self.multiply(input, activations, &[0], 0, 0, channel, output.len(), output, output.len(), &mut sums);
         self.finish(output);
     }
 
@@ -346,6 +360,7 @@ impl<S> Run<'_, S> {
     fn multiply<O: Pod>(
         &self,
         input: &[u8],
+        activations: Activations,
         rows: &[usize],
         pixel: usize,
         group: usize,
@@ -357,11 +372,11 @@ impl<S> Run<'_, S> {
     ) where
         S: Fn(&SumBlock<'_>, &mut [O], usize),
     {
-        let ByteConv { weights, segments, activations, geometry, .. } = self.conv;
-        let (weights, activations) = (&weights[group], activations.read_by(reads_signed(self.ctx.isa)));
-        let per_call = Packed::panels_per_call(rows.len());
+        let ByteConv { weights, segments, geometry, .. } = self.conv;
+        let weights = &weights[group];
+        let per_call = Packed::panels_per_call(rows.len(), self.requantize.is_none());
         let last = (first + channels).div_ceil(NR);
-        for panel in (first / NR..last).step_by(per_call) {
+        for panel in (first / NR..last).step_by(per_call.min(last).max(1)) {
             let panels = per_call.min(last - panel);
             let at = panel * NR - first;
             if let Some(requantize) = self.requantize {

@@ -1,6 +1,6 @@
 //! The tiles of x86-64. All take a [`Block`] whose bounds [`super::Packed::multiply`] has checked.
 
-use super::{Block, COLUMNS_MAX, KR, NR, Output};
+use super::{Block, COLUMNS_MAX, KR, NR, Output, PANELS_ONE};
 use crate::byte_output::x86_64;
 use std::arch::x86_64::*;
 
@@ -46,6 +46,17 @@ macro_rules! each_tile {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn vnni(block: &Block<'_>, output: &mut Output<'_>) {
     let panels = block.bias.len() / NR;
+    if let Output::Bytes { out, stride, requantize } = output
+        && panels > PANELS_ONE
+    {
+        for first in (0..panels).step_by(PANELS_ONE) {
+            let part = block.part(first, PANELS_ONE.min(panels - first));
+            let mut output = Output::Bytes { out: &mut out[first * NR..], stride: *stride, requantize };
+            // SAFETY: the caller's, of each part.
+            unsafe { vnni(&part, &mut output) };
+        }
+        return;
+    }
     match (block.rows.len(), panels, block.weight_offset != 0) {
         // SAFETY: the caller's.
         (1, 1, false) => unsafe { vnni_tile::<1, 1, 8, false>(block, 0, output) },
@@ -95,6 +106,7 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
         sums[0].iter_mut().for_each(|sums| sums[n] = bias);
     }
     let mut totals = [_mm512_setzero_si512(); M];
+    let flip = _mm512_set1_epi8(block.flip as i8);
     let mut weights = block.weights.as_ptr();
     for &segment in block.segments {
         let mut at: [*const u8; M] = [block.input.as_ptr(); M];
@@ -112,7 +124,10 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
             weights = unsafe { weights.add(NR * KR) };
             for m in 0..M {
                 // SAFETY: a segment has `steps * KR` bytes, and slack for a rest.
-                let x = _mm512_set1_epi32(unsafe { four(at[m].add(offset)) });
+                let mut x = _mm512_set1_epi32(unsafe { four(at[m].add(offset)) });
+                if M == 1 {
+                    x = _mm512_xor_si512(x, flip);
+                }
                 for n in 0..N {
                     set[m][n] = _mm512_dpbusd_epi32(set[m][n], x, w[n]);
                 }

@@ -215,7 +215,14 @@ macro_rules! tiles {
             features! {
                 /// See [`Rows`]. `c` starts at the first pixel and at column 0.
                 pub(crate) fn rows_into(problem: &Rows, c: &mut Target) {
-                    let columns = problem.columns.clone();
+                    let mut columns = problem.columns.clone();
+                    if problem.pixels.len() == 1 {
+                        columns.start = one_pixel::<4>(problem, columns.clone(), c);
+                        columns.start = one_pixel::<2>(problem, columns.clone(), c);
+                        if columns.is_empty() {
+                            return;
+                        }
+                    }
                     if problem.keeps_all_panels() {
                         return pixels(problem, columns, c);
                     }
@@ -226,6 +233,58 @@ macro_rules! tiles {
                         pixels(problem, column..end, c);
                         column = end;
                     }
+                }
+
+                /// One pixel, `PANELS` whole panels at a time; returns the first column that is left. A panel alone would be two
+                /// chains of sums, which wait for themselves rather than for memory.
+                fn one_pixel<const PANELS: usize>(problem: &Rows, columns: Range<usize>, c: &mut Target) -> usize {
+                    const WIDTH: usize = panel_width(LANES);
+                    let Right::Panels(packed, depth) = problem.b else { return columns.start };
+                    let mut column = columns.start;
+                    if !column.is_multiple_of(WIDTH) {
+                        return column;
+                    }
+                    let at = problem.position(problem.pixels.start);
+                    let a = &problem.a[problem.a_grid.start(at)..];
+                    let len = problem.segment_len;
+                    let (low, high) = (vector::splat(problem.clamp.0), vector::splat(problem.clamp.1));
+                    while column + PANELS * WIDTH <= columns.end {
+                        let mut c = c.skip(column);
+                        assert!(PANELS * WIDTH <= c.len, "results within the slice");
+                        // SAFETY: as was just checked.
+                        let c = unsafe { c.row(0, PANELS * WIDTH) };
+                        let mut sums = [[vector::splat(0.0); 2]; PANELS];
+                        for p in 0..PANELS {
+                            if problem.accumulate {
+                                sums[p] = load_row::<2, true>(&c[p * WIDTH..][..WIDTH]);
+                            } else if let Some(bias) = problem.bias {
+                                sums[p] = load_row::<2, true>(&bias[column + p * WIDTH..][..WIDTH]);
+                            }
+                        }
+                        let mut from = problem.depth_from;
+                        for &segment in problem.segments {
+                            let mut panels = [&packed[..0]; PANELS];
+                            for p in 0..PANELS {
+                                panels[p] = &packed[(column + p * WIDTH) * depth + from * WIDTH..][..len * WIDTH];
+                            }
+                            for (k, &a) in a[segment..][..len].iter().enumerate() {
+                                let a = vector::splat(a);
+                                for p in 0..PANELS {
+                                    let b = load_row::<2, true>(&panels[p][k * WIDTH..][..WIDTH]);
+                                    for v in 0..2 {
+                                        sums[p][v] = vector::multiply_add(a, b[v], sums[p][v]);
+                                    }
+                                }
+                            }
+                            from += len;
+                        }
+                        for p in 0..PANELS {
+                            let row = [vector::clamp(sums[p][0], low, high), vector::clamp(sums[p][1], low, high)];
+                            store_row::<2, true>(&mut c[p * WIDTH..][..WIDTH], row);
+                        }
+                        column += PANELS * WIDTH;
+                    }
+                    column
                 }
 
                 /// All pixels of some columns, a tile's height at a time.
@@ -323,14 +382,42 @@ macro_rules! tiles {
                         for i in 0..HEIGHT {
                             // SAFETY: `a` reaches `len` elements beyond every start.
                             rows[i] = unsafe { a.get_unchecked(a_at[i]..a_at[i] + len) };
+                            rows[i] = &rows[i][..len];
                         }
+                        // The inner loops stand here rather than in functions of their own, as sums that are passed to one that the
+                        // compiler does not inline leave the registers.
                         match problem.b {
+                            // Per k, the vectors of `b` and a broadcast per row; one vector of `ahead` is asked for.
                             Right::Panels(..) => {
-                                accumulate::<HEIGHT, VECTORS>(&rows, b, len, if ahead.is_empty() { b } else { ahead }, &mut sums);
+                                let soon = if ahead.is_empty() { b } else { *ahead };
+                                let (b, _) = b[..len * VECTORS * LANES].as_chunks::<LANES>();
+                                for (k, b) in b.chunks_exact(VECTORS).enumerate().take(len) {
+                                    let mut bs = [vector::splat(0.0); VECTORS];
+                                    for v in 0..VECTORS {
+                                        bs[v] = vector::load(&b[v]);
+                                    }
+                                    if VECTORS > 1 {
+                                        litesmith_simd::prefetch(soon, k * LANES);
+                                    }
+                                    for i in 0..HEIGHT {
+                                        let a = vector::splat(rows[i][k]);
+                                        for v in 0..VECTORS {
+                                            sums[i][v] = vector::multiply_add(a, bs[v], sums[i][v]);
+                                        }
+                                    }
+                                }
                                 *ahead = &ahead[(len * LANES).min(ahead.len())..];
                             }
                             Right::Matrix(_, step) => {
-                                accumulate_strided::<HEIGHT, VECTORS, FULL>(&rows, b, step, valid, len, &mut sums);
+                                for k in 0..len {
+                                    let bs = load_row::<VECTORS, FULL>(&b[k * step..][..valid]);
+                                    for i in 0..HEIGHT {
+                                        let a = vector::splat(rows[i][k]);
+                                        for v in 0..VECTORS {
+                                            sums[i][v] = vector::multiply_add(a, bs[v], sums[i][v]);
+                                        }
+                                    }
+                                }
                             }
                         }
                     }
@@ -342,62 +429,6 @@ macro_rules! tiles {
                         // SAFETY: `c` reaches from every start to the end of its row, as was checked.
                         store_row::<VECTORS, FULL>(unsafe { c.row(c_at[i], valid) }, sums[i]);
                     }
-                }
-
-                /// The inner loop: per k, the vectors of `b` and a broadcast per row; one vector of `ahead` is asked for.
-                #[inline]
-                fn accumulate<const HEIGHT: usize, const VECTORS: usize>(
-                    rows: &[&[f32]; HEIGHT], b: &[f32], len: usize, ahead: &[f32], sums: &mut [[Vector; VECTORS]; HEIGHT],
-                ) {
-                    let mut local = *sums;
-                    let (b, _) = b[..len * VECTORS * LANES].as_chunks::<LANES>();
-                    let mut rows = *rows;
-                    for row in &mut rows {
-                        *row = &row[..len];
-                    }
-                    for (k, b) in b.chunks_exact(VECTORS).enumerate().take(len) {
-                        let mut bs = [vector::splat(0.0); VECTORS];
-                        for v in 0..VECTORS {
-                            bs[v] = vector::load(&b[v]);
-                        }
-                        if VECTORS > 1 {
-                            litesmith_simd::prefetch(ahead, k * LANES);
-                        }
-                        for i in 0..HEIGHT {
-                            let a = vector::splat(rows[i][k]);
-                            for v in 0..VECTORS {
-                                local[i][v] = vector::multiply_add(a, bs[v], local[i][v]);
-                            }
-                        }
-                    }
-                    *sums = local;
-                }
-
-                /// [`accumulate`] with a `b` that is not packed.
-                #[inline]
-                fn accumulate_strided<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
-                    rows: &[&[f32]; HEIGHT],
-                    b: &[f32],
-                    step: usize,
-                    valid: usize,
-                    len: usize,
-                    sums: &mut [[Vector; VECTORS]; HEIGHT],
-                ) {
-                    let mut local = *sums;
-                    let mut rows = *rows;
-                    for row in &mut rows {
-                        *row = &row[..len];
-                    }
-                    for k in 0..len {
-                        let bs = load_row::<VECTORS, FULL>(&b[k * step..][..valid]);
-                        for i in 0..HEIGHT {
-                            let a = vector::splat(rows[i][k]);
-                            for v in 0..VECTORS {
-                                local[i][v] = vector::multiply_add(a, bs[v], local[i][v]);
-                            }
-                        }
-                    }
-                    *sums = local;
                 }
 
                 /// [`rows_into`] where runs are too short to be worth a slice each (a first layer): `segments` has one entry per k,
