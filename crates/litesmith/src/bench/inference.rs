@@ -119,8 +119,8 @@ pub struct OpTimes {
     pub gmacs_per_s: f64,
     /// Gigabytes a second.
     pub gb_per_s: f64,
-    /// Share of what the machine can do: of its multiply-adds where the op has some, else of its copies, in the cache or in
-    /// memory as the bytes are many.
+    /// Share of what the machine can do (the roofline): of its multiply-adds or its copies in the cache, whichever the op is
+    /// nearer to; without multiply-adds of its copies, in the cache or in memory as the bytes are many.
     pub peak_share: f64,
 }
 
@@ -246,13 +246,14 @@ fn profile(session: &mut Session, peak: Option<&Peak>) -> Result<Vec<OpTimes>> {
             (macs.saturating_add(more_macs), bytes.saturating_add(more_bytes))
         });
         let rate = |count: u64| count as f64 / ns.max(1) as f64;
-        let limit = peak.map_or(f64::NAN, |peak| match (macs, limiting_dtype(session, index)) {
-            (1.., Some(DType::I8)) => peak.gmacs_per_s_i8,
-            (1.., Some(_)) => peak.gmacs_per_s_f32,
-            _ if bytes > CACHE_BYTES => peak.gb_per_s_memory,
-            _ => peak.gb_per_s_cache,
+        let peak_share = peak.map_or(f64::NAN, |peak| match (macs, limiting_dtype(session, index)) {
+            (1.., Some(dtype)) => {
+                let most = if dtype == DType::I8 { peak.gmacs_per_s_i8 } else { peak.gmacs_per_s_f32 };
+                (rate(macs) / most).max(rate(bytes) / peak.gb_per_s_cache)
+            }
+            _ if bytes > CACHE_BYTES => rate(bytes) / peak.gb_per_s_memory,
+            _ => rate(bytes) / peak.gb_per_s_cache,
         });
-        let counted = if macs > 0 { macs } else { bytes };
         OpTimes {
             node: index,
             op: node.op.name().into(),
@@ -264,7 +265,7 @@ fn profile(session: &mut Session, peak: Option<&Peak>) -> Result<Vec<OpTimes>> {
             bytes,
             gmacs_per_s: rate(macs),
             gb_per_s: rate(bytes),
-            peak_share: rate(counted) / limit,
+            peak_share,
         }
     });
     Ok(ops.collect())
