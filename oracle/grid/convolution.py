@@ -325,6 +325,41 @@ def fully_connected(rng):
                 yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12)
 
 
+# Name; shape of the input; inputs and outputs of a row; inputs that share a scale; whether the outer sizes are kept.
+BLOCKS = [
+    ("one_row", (1, 64), 64, 9, 32, False),
+    ("rows", (5, 96), 96, 16, 32, False),
+    ("many_blocks", (2, 320), 320, 18, 32, False),
+    ("flattened", (2, 3, 64), 96, 4, 48, False),
+    ("flattened_32", (2, 3, 64), 192, 7, 64, False),
+    ("kept", (2, 3, 128), 128, 3, 128, True),
+    ("one_block", (3, 32), 32, 70, 32, False),
+    ("large", (9, 512), 512, 6, 256, False),
+]
+
+
+def fully_connected_blockwise(rng):
+    """FULLY_CONNECTED of int4 weights with a float16 scale for each block. The reference kernels take none of it for what it is."""
+    for at, (label, shape, depth, units, size, keep) in enumerate(BLOCKS):
+        for activation in ("none", "relu", "relu6"):
+            # The builtin, which runs blocks that are no multiple of 32, leaves the activation out.
+            if activation != "none" and size % 32 != 0:
+                continue
+            opts = options(
+                "FullyConnectedOptions",
+                fusedActivationFunction=ACTIVATIONS[activation],
+                keepNumDims=keep,
+                asymmetricQuantizeInputs=bool(at % 2),
+            )
+            scales = np.exp(rng.uniform(-6, -3, (units, depth // size))).astype(np.float16)
+            w = T("i4", (units, depth), scales, data=rng.integers(-8, 8, (units, depth)), block_size=size)
+            x = T("f32", shape, feed=floats(rng, shape, 3))
+            b = [T("f32", (units,), data=floats(rng, units, 2))] if at % 3 != 1 else []
+            y = T("f32", (*shape[:-1], units) if keep else (int(np.prod(shape)) // depth, units))
+            name = f"{label}_{activation}{'' if b else '_no_bias'}"
+            yield single(name, BUILTIN.FULLY_CONNECTED, [x, w, *b], [y], opts, 12, wrong=("reference",))
+
+
 # Name; shapes of the operands; whether they are transposed.
 MATRICES = [
     ("plain", (3, 9), (9, 5), False, False),
@@ -424,6 +459,7 @@ OPS = {
     "conv_2d": conv_2d,
     "depthwise_conv_2d": depthwise_conv_2d,
     "fully_connected": fully_connected,
+    "fully_connected_blockwise": fully_connected_blockwise,
     "transpose_conv": transpose_conv,
     "batch_matmul": batch_matmul,
     "average_pool_2d": pool(BUILTIN.AVERAGE_POOL_2D, 3, ("f32", "i8", "u8", "i16")),

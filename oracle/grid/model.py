@@ -41,8 +41,19 @@ class Graph:
         self.table.name, self.table.tensors, self.table.operators = name, [], []
         self.table.inputs, self.table.outputs = [], []
 
-    def tensor(self, dtype, shape, scale=None, zero_point=0, axis=0, data=None, variable=False, signature=None):
-        """Adds a tensor. `data` makes it a constant; int4 data are values in -8..7, packed here."""
+    def tensor(
+        self, dtype, shape, scale=None, zero_point=0, axis=0, data=None, variable=False, signature=None, block_size=None
+    ):
+        """Adds a tensor. `data` makes it a constant; int4 data are values in -8..7, packed here. With `block_size`, `scale` has one
+        for each block of a row, and stands in a float16 tensor before this one."""
+        if block_size is not None:
+            blocks = schema.BlockwiseQuantizationT()
+            blocks.scales, blocks.zeroPoints, blocks.blockSize = self.tensor("f16", scale.shape, data=scale), -1, block_size
+            index = self.tensor(dtype, shape, data=data)
+            details = schema.QuantizationParametersT()
+            details.detailsType, details.details = schema.QuantizationDetails.BlockwiseQuantization, blocks
+            self.table.tensors[index].quantization = details
+            return index
         t = schema.TensorT()
         t.name = f"{self.table.name}_t{len(self.table.tensors)}"
         t.shape, t.type, t.isVariable = list(shape), TYPES[dtype][1], variable

@@ -26,10 +26,12 @@ class T:
     axis: int = 0
     data: object = None
     feed: object = None
+    block_size: object = None
 
     def details(self):
         """Quantization, as Graph.tensor takes it."""
-        return {"scale": self.scale, "zero_point": self.zero_point, "axis": self.axis}
+        known = {"scale": self.scale, "zero_point": self.zero_point, "axis": self.axis}
+        return known if self.block_size is None else {"scale": self.scale, "block_size": self.block_size}
 
 
 @dataclass

@@ -361,12 +361,17 @@ impl Problem<'_> {
         let stride = self.shape.len();
         // What this channel reads, and what it is to compute, in units of its scale.
         let scale = taps.first().map_or(1.0, |&(index, _)| self.grid.scale(self.tensor, index));
-        let rows: Vec<f32> = if self.shape.is_depthwise {
-            self.rows.chunks_exact(stride.max(1)).flat_map(|row| taps.iter().map(|&(_, place)| row[place])).collect()
+        // Where blocks have scales of their own, what they read is scaled instead.
+        let has_own_rows = self.shape.is_depthwise || self.grid.block_size.is_some();
+        let rows: Vec<f32> = if has_own_rows {
+            let factors = taps.iter().map(|&(index, place)| (self.grid.scale(self.tensor, index) / scale, place));
+            let factors: Vec<_> = factors.collect();
+            let rows = self.rows.chunks_exact(stride.max(1));
+            rows.flat_map(|row| factors.iter().map(|&(factor, place)| row[place] * factor)).collect()
         } else {
             Vec::new()
         };
-        let rows = if self.shape.is_depthwise { &rows } else { self.rows };
+        let rows = if has_own_rows { &rows } else { self.rows };
         let targets: Vec<f32> = self
             .targets
             .iter()
@@ -375,7 +380,8 @@ impl Problem<'_> {
             .map(|target| target / scale)
             .collect();
         let limit = self.grid.limit;
-        let real: Vec<f32> = taps.iter().map(|&(index, _)| (self.values[index] / scale).clamp(-limit, limit)).collect();
+        let steps = |index: usize| self.values[index] / self.grid.scale(self.tensor, index);
+        let real: Vec<f32> = taps.iter().map(|&(index, _)| steps(index).clamp(-limit, limit)).collect();
         let floor: Vec<f32> = real.iter().map(|value| value.floor().min(limit - 1.0)).collect();
         let nearest: Vec<f32> = real.iter().map(|value| value.round()).collect();
         let error = |weights: &[f32]| squared_error(rows, &targets, weights);

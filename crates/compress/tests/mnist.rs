@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use litesmith_compress::{
-    IoType, MinMax, QuantizeOptions, Range, Ranges, Scheme, calibrate, calibration_samples, quantize,
+    AdaRoundConfig, Granularity, IoType, MinMax, QuantizeOptions, Range, Ranges, Scheme, WeightBits, adaround, calibrate,
+    calibration_samples, quantize,
 };
 use litesmith_data::{OpenOptions, Preprocess, SplitKind, open};
-use litesmith_graph::{DType, Graph, Model, Normalization};
+use litesmith_graph::{DType, Data, Graph, Model, Normalization};
 use litesmith_runtime::{Session, SessionOptions};
 use litesmith_tflite::{Limits, WriteOptions, read, write};
+use litesmith_train::arch::{Activation, ActivationFunction, Architecture, Conv2D, Dense, Flatten};
 use litesmith_train::{export::export, zoo};
 
 fn samples(count: usize, seed: u64) -> Vec<Vec<f32>> {
@@ -108,4 +110,90 @@ fn each_scheme_stays_close_to_the_float_network() {
         // TensorFlow's converter needs 433,200 bytes for this network with uint8 input and output.
         assert!(options.input_type != IoType::Uint8 || bytes.len() <= 433_200, "{} bytes", bytes.len());
     }
+}
+
+/// A network whose first FULLY_CONNECTED has 512 inputs, 32 of which have weights 16 times as large as the others.
+fn with_outliers() -> Model {
+    let mut network = Architecture::sequential("outliers", [28, 28, 1]);
+    network.push(Conv2D { strides: 7.into(), ..Conv2D::new(32, 7) });
+    network.push(Activation::new(ActivationFunction::Relu));
+    network.push(Flatten::default());
+    network.push(Dense { activation: ActivationFunction::Relu, ..Dense::new(24) });
+    network.push(Dense::new(10));
+    let mut graph = export(&network.graph(5).unwrap()).unwrap();
+    let dense = graph.nodes.iter().find(|node| node.op.name() == "FULLY_CONNECTED").unwrap();
+    let weights = graph.tensor_mut(dense.inputs[1].unwrap());
+    assert_eq!(weights.shape, [24, 512]);
+    let mut values = weights.data.as_ref().unwrap().elements::<f32>().unwrap().to_vec();
+    values.chunks_mut(512).for_each(|row| row[64..96].iter_mut().for_each(|weight| *weight *= 16.0));
+    weights.data = Some(Data::from_slice(&values));
+    Model::from_graph(graph)
+}
+
+fn squared_error(found: &[f32], expected: &[f32]) -> f64 {
+    found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+}
+
+/// An outlier costs the precision of its own block only; the file that is read back computes the same.
+#[test]
+fn blocks_keep_outliers_from_the_other_weights() {
+    let float = with_outliers();
+    let images = samples(40, 3);
+    let expected = outputs(&float, &images);
+    let options = |granularity| QuantizeOptions {
+        weights: WeightBits::Int4,
+        granularity,
+        rules: vec!["op:CONV_2D=float32".parse().unwrap()],
+        ..QuantizeOptions::new(Scheme::DynamicRange)
+    };
+    let error = |granularity: Granularity| {
+        let (quantized, report) = quantize(&float, &options(granularity), None).unwrap();
+        let blocks = granularity.block_size();
+        assert_eq!(report.warnings, Vec::<String>::new());
+        let bytes = write(&quantized, &WriteOptions::default()).unwrap();
+        let read = read(&bytes, &Limits::default()).unwrap().model;
+        let found = outputs(&read, &images);
+        assert_eq!(found, outputs(&quantized, &images));
+        let graph = read.main().unwrap();
+        let dense = graph.nodes.iter().find(|node| node.op.name() == "FULLY_CONNECTED").unwrap();
+        let quantization = graph.tensor(dense.inputs[1].unwrap()).quantization.as_ref().unwrap();
+        assert_eq!(quantization.block_size, blocks);
+        assert_eq!(Granularity::of(quantization), Some(granularity));
+        assert_eq!(quantization.scales.len(), blocks.map_or(24, |size| 24 * 512 / size));
+        squared_error(&found, &expected)
+    };
+    let per_channel = error(Granularity::PerChannel);
+    let mut last = 0.0;
+    for granularity in [Granularity::Blockwise32, Granularity::Blockwise64, Granularity::Blockwise128] {
+        let found = error(granularity);
+        assert!(found > last, "{granularity:?}: larger blocks are coarser: {found} {last}");
+        last = found;
+    }
+    let blockwise = error(Granularity::Blockwise32);
+    assert!(blockwise < 0.1 * per_channel, "{blockwise} {per_channel}");
+}
+
+#[test]
+fn adaround_learns_weights_in_blocks() {
+    let float = with_outliers();
+    let mut options = QuantizeOptions {
+        weights: WeightBits::Int4,
+        granularity: Granularity::Blockwise64,
+        rules: vec!["op:CONV_2D=float32".parse().unwrap()],
+        ..QuantizeOptions::new(Scheme::DynamicRange)
+    };
+    let images: Vec<_> = samples(60, 7).into_iter().map(|image| vec![image]).collect();
+    let config = AdaRoundConfig { iterations: 300, ..AdaRoundConfig::default() };
+    let graph = float.main().unwrap();
+    let session = SessionOptions::default();
+    let (rounded, report) = adaround(graph, &options, &config, &images, &session, &mut |_, _| {}).unwrap();
+    assert_eq!(report.len(), 1);
+    assert!(report[0].changed > 100 && report[0].learned < 0.8 * report[0].nearest, "{report:?}");
+    let images = samples(40, 3);
+    let expected = outputs(&float, &images);
+    let (nearest, _) = quantize(&float, &options, None).unwrap();
+    options.rounded = rounded;
+    let (learned, _) = quantize(&float, &options, None).unwrap();
+    let [nearest, learned] = [nearest, learned].map(|model| squared_error(&outputs(&model, &images), &expected));
+    assert!(learned < nearest, "{learned} {nearest}");
 }

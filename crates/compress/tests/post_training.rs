@@ -386,6 +386,11 @@ fn what_is_missing_is_said_before_any_work() {
     assert!(message("scheme = \"float32\"\nbias_correction = true", &[]).contains("no samples"));
     assert!(message("rules = [\"nothing*=int8\"]", one).contains("selects no op"));
     assert!(message("scheme = \"float16\"\nweights = \"int4\"", one).contains("int4 weights do not go with float16"));
+    let blocks = "blockwise scales do not go with int8 weights and int8";
+    assert!(message("granularity = \"blockwise-32\"", one).contains(blocks));
+    let config = "scheme = \"dynamic\"\nweights = \"int4\"\ngranularity = \"blockwise-256\"";
+    assert_eq!(toml::from_str::<QuantizationConfig>(config).unwrap().granularity, Granularity::Blockwise256);
+    assert!(toml::from_str::<QuantizationConfig>("granularity = \"blockwise-16\"").is_err());
     assert!(message("[adaround]\nbatch = 0", one).contains("adaround: batch"));
     assert!(message("[batch_norm]\nlargest_factor = 0.5", one).contains("batch_norm: largest_factor"));
     assert!(toml::from_str::<QuantizationConfig>("[adaround]\nbach = 3").is_err());

@@ -166,6 +166,44 @@ fn every_scheme_takes_int4_weights_where_litert_has_them() {
 }
 
 #[test]
+fn blocks_are_for_int4_weights_of_fully_connected_only() {
+    let models = zoo_models();
+    let options = |granularity| QuantizeOptions {
+        weights: WeightBits::Int4,
+        granularity,
+        ..QuantizeOptions::new(Scheme::DynamicRange)
+    };
+    let (quantized, report) = run(&models[0], &options(Granularity::Blockwise64));
+    let graph = quantized.main().unwrap();
+    let blocks: Vec<_> = graph.tensors.iter().filter_map(|tensor| tensor.quantization.as_ref()?.block_size).collect();
+    assert_eq!(blocks, [64, 64], "1600 and 128 inputs");
+    assert_eq!(report.warnings.len(), 1, "{:?}", report.warnings);
+    assert!(report.warnings[0].contains("CONV_2D") && report.warnings[0].contains("FULLY_CONNECTED only"));
+    // lenet-5: a convolution, and rows of 400 and 120.
+    let (quantized, report) = run(&models[1], &options(Granularity::Blockwise32));
+    assert!(quantized.main().unwrap().tensors.iter().all(|tensor| {
+        tensor.quantization.as_ref().is_none_or(|found| found.block_size.is_none() && found.scales.len() > 1)
+    }));
+    assert_eq!(report.warnings.len(), 3, "{:?}", report.warnings);
+    assert!(report.warnings[1].contains("blocks of 32 do not divide its 400 inputs"), "{:?}", report.warnings);
+
+    // A rule may ask for them where the rest of the model cannot.
+    let rules = with_rules(Scheme::Int8, &["op:FULLY_CONNECTED=dynamic,w4,blockwise-128"]);
+    let (quantized, report) = run(&models[0], &rules);
+    let tensors = &quantized.main().unwrap().tensors;
+    assert!(tensors.iter().any(|tensor| tensor.quantization.as_ref().is_some_and(|found| found.block_size == Some(128))));
+    assert_eq!(report.warnings, Vec::<String>::new());
+    for scheme in [Scheme::Int8, Scheme::Int16x8, Scheme::WeightOnly] {
+        let options = QuantizeOptions { scheme, ..options(Granularity::Blockwise32) };
+        let error = quantize(&models[0], &options, None).unwrap_err().to_string();
+        assert!(error.contains("blockwise scales do not go with int4 weights"), "{error}");
+    }
+    let options = QuantizeOptions { weights: WeightBits::Int8, ..options(Granularity::Blockwise32) };
+    let error = quantize(&models[0], &options, None).unwrap_err().to_string();
+    assert!(error.contains("blockwise scales do not go with int8 weights and dynamic range"), "{error}");
+}
+
+#[test]
 fn weight_only_keeps_the_arithmetic_and_dequantizes() {
     let model = &zoo_models()[0];
     let (quantized, _) = run(model, &QuantizeOptions::new(Scheme::WeightOnly));

@@ -8,40 +8,59 @@ use crate::{DType, Data, Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorId(pub usize);
 
-/// Affine quantization: `real = scale * (quantized - zero_point)`, for the whole tensor or for each index along an axis.
+/// Affine quantization: `real = scale * (quantized - zero_point)`, for the whole tensor, for each index along an axis, or for
+/// each block of neighbouring elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantization {
-    /// Scales: one, or one for each index along `axis`. Positive and finite.
+    /// Scales: one, or one for each index along `axis`, or one for each block, in the order of the elements. Positive and
+    /// finite.
     pub scales: Vec<f32>,
     /// Zero points, as many as scales.
     pub zero_points: Vec<i64>,
-    /// Axis that the scales belong to; 0 and without meaning when there is one scale.
+    /// Axis that the scales belong to; 0 and without meaning when there is one scale, or one for each block.
     pub axis: usize,
+    /// How many neighbours along the last axis share a scale (`BlockwiseQuantization` of the schema); `None` where scales belong
+    /// to `axis`.
+    pub block_size: Option<usize>,
 }
 
 impl Quantization {
     /// One scale and zero point for the whole tensor.
     #[must_use]
     pub fn per_tensor(scale: f32, zero_point: i64) -> Self {
-        Self { scales: vec![scale], zero_points: vec![zero_point], axis: 0 }
+        Self { scales: vec![scale], zero_points: vec![zero_point], axis: 0, block_size: None }
     }
 
     /// Symmetric (zero point 0), one scale for each index along `axis`.
     #[must_use]
     pub fn per_channel(scales: Vec<f32>, axis: usize) -> Self {
-        Self { zero_points: vec![0; scales.len()], scales, axis }
+        Self { zero_points: vec![0; scales.len()], scales, axis, block_size: None }
     }
 
-    /// The one scale and zero point; `None` when there are several.
+    /// Symmetric, one scale for each block of `block_size` neighbours along the last axis.
+    #[must_use]
+    pub fn blockwise(scales: Vec<f32>, block_size: usize) -> Self {
+        Self { zero_points: vec![0; scales.len()], scales, axis: 0, block_size: Some(block_size) }
+    }
+
+    /// The one scale and zero point; `None` when there are several, or blocks.
     #[must_use]
     pub fn as_per_tensor(&self) -> Option<(f32, i64)> {
         match (self.scales.as_slice(), self.zero_points.as_slice()) {
-            (&[scale], &[zero_point]) => Some((scale, zero_point)),
+            (&[scale], &[zero_point]) if self.block_size.is_none() => Some((scale, zero_point)),
             _ => None,
         }
     }
 
-    /// Checks the counts, that scales are finite and not negative, and that the axis fits `shape`. Converters write a scale of 0 for
+    /// How many neighbours in memory share a scale, in a tensor of this shape: element `i` has the scale
+    /// `i / inner % scales.len()`.
+    #[must_use]
+    pub fn inner(&self, shape: &[usize]) -> usize {
+        let after_axis = || shape.iter().skip(self.axis + 1).product();
+        self.block_size.unwrap_or_else(after_axis).max(1)
+    }
+
+    /// Checks the counts, that scales are finite and not negative, and that the axis or the blocks fit `shape`. Converters write a scale of 0 for
     /// a tensor, or a channel, of zeros.
     ///
     /// # Errors
@@ -54,7 +73,16 @@ impl Quantization {
         if let Some(scale) = self.scales.iter().find(|scale| !(scale.is_finite() && **scale >= 0.0)) {
             return fail(format!("got scale {scale}, expected a finite number that is not negative"));
         }
-        if self.scales.len() != 1 {
+        if let Some(block_size) = self.block_size {
+            let whole = shape.last().is_some_and(|&size| block_size != 0 && size % block_size == 0);
+            if !whole {
+                return fail(format!("blocks of {block_size} elements do not divide the last axis of {shape:?}"));
+            }
+            let blocks = elements(shape)? / block_size;
+            if self.scales.len() != blocks {
+                return fail(format!("{} scales for {blocks} blocks of {block_size} in {shape:?}", self.scales.len()));
+            }
+        } else if self.scales.len() != 1 {
             match shape.get(self.axis) {
                 None => {
                     return fail(format!("quantized dimension {} of a tensor of rank {}", self.axis, shape.len()));
@@ -173,5 +201,27 @@ pub fn elements(shape: &[usize]) -> Result<usize> {
         Some(_) if shape.contains(&0) => Ok(0),
         Some(product) => Ok(product),
         None => Err(Error::limit("shape", format!("{shape:?} has too many elements"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_divide_rows_and_have_a_scale_each() {
+        let blocks = |count: usize, size: usize| Quantization::blockwise(vec![0.5; count], size);
+        blocks(6, 32).check(&[2, 96]).unwrap();
+        blocks(1, 32).check(&[1, 32]).unwrap();
+        assert_eq!(blocks(1, 32).as_per_tensor(), None, "one block is no scale of the whole tensor");
+        for (quantization, shape, expected) in [
+            (blocks(5, 32), &[2, 96][..], "5 scales for 6 blocks"),
+            (blocks(2, 32), &[1, 80], "blocks of 32 elements do not divide"),
+            (blocks(2, 0), &[2, 96], "blocks of 0 elements"),
+            (blocks(1, 1), &[], "do not divide"),
+        ] {
+            let error = quantization.check(shape).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -73,6 +73,12 @@ impl Channels {
         }
     }
 
+    /// One channel for each `size` of `elements` that follow each other.
+    #[must_use]
+    pub fn of_blocks(elements: usize, size: usize) -> Self {
+        Self { count: elements.div_ceil(size.max(1)).max(1), inner: size.max(1) }
+    }
+
     /// Elements of a vector, `count` scales repeating.
     #[must_use]
     pub fn of_vector(count: usize) -> Self {

@@ -76,7 +76,7 @@ pub fn real_values(tensor: &Tensor, bytes: &[u8]) -> Option<Vec<f32>> {
         let channels = quantization.scales.len().max(1);
         let inner: usize = match channels {
             1 => 1,
-            _ => tensor.shape.iter().skip(quantization.axis + 1).product::<usize>().max(1),
+            _ => quantization.inner(&tensor.shape),
         };
         for (index, value) in values.iter_mut().enumerate() {
             let channel = if channels == 1 { 0 } else { index / inner % channels };
@@ -157,6 +157,7 @@ mod tests {
             scales: vec![0.5, 2.0],
             zero_points: vec![0, 1],
             axis: 1,
+            block_size: None,
         });
         assert_eq!(real_values(&tensor, &[2, 3, 254, 1]), Some(vec![1.0, 4.0, -1.0, 0.0]));
         assert_eq!(real_values(&Tensor::new("s", DType::String, [1]), &[1]), None);

@@ -18,6 +18,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blockwise;
 mod builtin_operators;
 mod flatbuffer;
 mod inspect;
@@ -33,8 +34,8 @@ mod write;
 use litesmith_graph::{Error, Model, Result};
 
 pub use inspect::{
-    Attribute, AttributeValue, InspectedGraph, InspectedOp, InspectedQuantization, InspectedTensor, Inspection,
-    OperatorCode, inspect,
+    Attribute, AttributeValue, InspectedBlocks, InspectedGraph, InspectedOp, InspectedQuantization, InspectedTensor,
+    Inspection, OperatorCode, inspect,
 };
 pub use packed::Packed;
 pub use read::read;

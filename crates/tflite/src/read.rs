@@ -8,7 +8,7 @@ use crate::builtin_operators::NAMES;
 use crate::flatbuffer::{File, Table};
 use crate::ops::{self, Tensors};
 use crate::schema::{self, buffer, operator, operator_code, quantization, signature_def, subgraph, tensor, tensor_map};
-use crate::{Limits, Loaded, metadata, sparsity};
+use crate::{Limits, Loaded, blockwise, metadata, sparsity};
 
 /// Reads a `.tflite` file.
 ///
@@ -213,11 +213,18 @@ fn read_graph(
 ) -> Result<Graph> {
     let mut graph = Graph::new(table.string(subgraph::NAME)?);
     let mut odd_axes = Vec::new();
-    for (index, table) in table.tables(subgraph::TENSORS)?.iter().enumerate() {
+    let tables = table.tables(subgraph::TENSORS)?;
+    for (index, table) in tables.iter().enumerate() {
         let name = table.string(tensor::NAME)?;
         let place = format!("tensor {index} \"{name}\"");
         let tensor = read_tensor(table, name, &place, buffers, &mut odd_axes).map_err(|error| error.at(&place))?;
         graph.tensors.push(tensor);
+    }
+    for (index, table) in tables.iter().enumerate() {
+        let place = |error: Error| error.at(format!("tensor {index} \"{}\"", graph.tensors[index].name));
+        if let Some(quantization) = blockwise::read(table, index, &graph).map_err(place)? {
+            graph.tensors[index].quantization = Some(quantization);
+        }
     }
     if let Some(first) = odd_axes.first() {
         let others = odd_axes.len() - 1;
@@ -381,12 +388,8 @@ fn read_quantization(
     match table.scalar(quantization::DETAILS_TYPE, 0_u8)? {
         0 => {}
         1 => return Err(Error::unsupported("", "custom quantization")),
-        2 => {
-            return Err(Error::unsupported("", "blockwise quantization").with_hint(
-                "LiteRT runs it in one of its two resolvers and with float activations only; quantize with a scale for each \
-                 channel instead",
-            ));
-        }
+        // Refers to other tensors, which are read after this one.
+        quantization::BLOCKWISE => return Ok(None),
         3 => return Err(Error::unsupported("", "multi-axis quantization")),
         kind => return Err(Error::unsupported("", format!("quantization details of kind {kind}"))),
     }
@@ -414,7 +417,7 @@ fn read_quantization(
             ));
         }
     };
-    Ok(Some(Quantization { scales, zero_points, axis }))
+    Ok(Some(Quantization { scales, zero_points, axis, block_size: None }))
 }
 
 pub(crate) fn read_signature(table: &Table<'_>) -> Result<Signature> {

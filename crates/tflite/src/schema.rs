@@ -76,7 +76,18 @@ pub(crate) mod quantization {
     pub(crate) const SCALE: usize = 2;
     pub(crate) const ZERO_POINT: usize = 3;
     pub(crate) const DETAILS_TYPE: usize = 4;
+    pub(crate) const DETAILS: usize = 5;
     pub(crate) const QUANTIZED_DIMENSION: usize = 6;
+
+    /// Type of the details that [`super::blockwise`] describes.
+    pub(crate) const BLOCKWISE: u8 = 2;
+}
+
+/// `BlockwiseQuantization`. Scales and zero points are indices of tensors; -1 stands for no zero points.
+pub(crate) mod blockwise {
+    pub(crate) const SCALES: usize = 0;
+    pub(crate) const ZERO_POINTS: usize = 1;
+    pub(crate) const BLOCK_SIZE: usize = 2;
 }
 
 pub(crate) mod operator {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use litesmith_graph::{DType, Error, Graph, Model, Node, Op, Quantization, Result, Signature, Tensor, TensorId};
 
 use crate::flatbuffer::{Builder, Fields, Offset};
-use crate::metadata;
 use crate::ops::{self, Tensors};
 use crate::schema::{self, buffer, operator, operator_code, quantization, signature_def, subgraph, tensor, tensor_map};
 use crate::sparsify::{Sparse, sparse_constants};
+use crate::{blockwise, metadata};
 
 /// How a file is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +54,7 @@ impl Strip {
 /// training and for what the format cannot express, [`Error::Unsupported`] beyond 2 GiB.
 pub fn write(model: &Model, options: &WriteOptions) -> Result<Vec<u8>> {
     model.check()?;
+    let model = &*blockwise::with_scales(model)?;
     if options.sparse {
         let sparse: Vec<_> = model.graphs.iter().map(sparse_constants).collect();
         if sparse.iter().any(|constants| !constants.is_empty()) {
@@ -221,13 +222,13 @@ impl Writer {
                 quantization: !derivable.quantizations[index],
             };
             let buffer = if sparse.contains_key(&index) { 0 } else { buffer };
-            let table = self.tensor(tensor, buffer, kept, None);
+            let table = self.tensor(graph, tensor, buffer, kept, None);
             tensors.push(table.map_err(|error| error.at(format!("tensor {index} \"{}\"", tensor.name)))?);
         }
         for (&index, constant) in sparse {
             let tensor = &graph.tensors[index];
             let kept = Kept { name: strip == Strip::Nothing, signature: false, shape: true, quantization: true };
-            let table = self.tensor(tensor, buffers[index], kept, Some(constant));
+            let table = self.tensor(graph, tensor, buffers[index], kept, Some(constant));
             tensors.push(table.map_err(|error| error.at(format!("tensor {index} \"{}\"", tensor.name)))?);
         }
         let ids = |ids: &[TensorId]| ids.iter().map(|id| stored(*id)).collect::<Vec<_>>();
@@ -304,7 +305,14 @@ impl Writer {
         index
     }
 
-    fn tensor(&mut self, tensor: &Tensor, buffer: u32, kept: Kept, sparse: Option<&Sparse>) -> Result<Offset> {
+    fn tensor(
+        &mut self,
+        graph: &Graph,
+        tensor: &Tensor,
+        buffer: u32,
+        kept: Kept,
+        sparse: Option<&Sparse>,
+    ) -> Result<Offset> {
         let size = |&size: &usize| {
             i32::try_from(size)
                 .map_err(|_| Error::invalid("", format!("size {size} in {:?} does not fit 32 bits", tensor.shape)))
@@ -328,7 +336,7 @@ impl Writer {
             fields.offset(tensor::SHAPE_SIGNATURE, builder.scalars(signature));
         }
         if let Some(quantization) = tensor.quantization.as_ref().filter(|_| kept.quantization) {
-            let table = self.quantization(quantization)?;
+            let table = self.quantization(graph, quantization)?;
             fields.offset(tensor::QUANTIZATION, table);
         }
         if let Some(sparse) = sparse {
@@ -337,7 +345,10 @@ impl Writer {
         Ok(self.builder.table(fields))
     }
 
-    fn quantization(&mut self, quantization: &Quantization) -> Result<Offset> {
+    fn quantization(&mut self, graph: &Graph, quantization: &Quantization) -> Result<Offset> {
+        if let Some(block_size) = quantization.block_size {
+            return blockwise::write(&mut self.builder, graph, quantization, block_size);
+        }
         let axis = i32::try_from(quantization.axis)
             .map_err(|_| Error::invalid("", format!("quantized axis {}", quantization.axis)))?;
         let builder = &mut self.builder;

@@ -80,7 +80,8 @@ fn everything_a_tensor_can_say_survives() {
     let mut graph = Graph::new("main");
     let x = graph.add_input(Tensor::new("x", DType::I8, [2, 3]).with_quantization(Quantization::per_tensor(0.5, 3)));
     let mut per_axis = Tensor::new("per axis", DType::I8, [4, 3]);
-    per_axis.quantization = Some(Quantization { scales: vec![0.1, 0.2, 0.3], zero_points: vec![1, -2, 3], axis: 1 });
+    per_axis.quantization =
+        Some(Quantization { scales: vec![0.1, 0.2, 0.3], zero_points: vec![1, -2, 3], axis: 1, block_size: None });
     graph.add_tensor(per_axis);
     let mut variable = Tensor::new("state", DType::F32, [0, 7]);
     variable.is_variable = true;

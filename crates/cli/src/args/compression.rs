@@ -193,6 +193,27 @@ pub(crate) enum GranularityArg {
     PerTensor,
 }
 
+/// How many scales quantized weights have
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QuantizeGranularityArg {
+    /// One for each output channel: more accurate
+    PerChannel,
+    /// One for each layer: smaller
+    PerTensor,
+    /// One for each 32 inputs of each channel: int4 weights of FULLY_CONNECTED with --type dynamic; others per channel
+    #[value(name = "blockwise-32")]
+    Blockwise32,
+    /// One for each 64 inputs
+    #[value(name = "blockwise-64")]
+    Blockwise64,
+    /// One for each 128 inputs
+    #[value(name = "blockwise-128")]
+    Blockwise128,
+    /// One for each 256 inputs
+    #[value(name = "blockwise-256")]
+    Blockwise256,
+}
+
 /// How activation values become the range that is quantized
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -234,6 +255,8 @@ fn selector(text: &str) -> Result<litesmith::compress::Selector, String> {
   litesmith quantize digits.tflite --calibrate mnist --keep-float node:0 -o mixed.tflite
   litesmith quantize digits.tflite --io uint8 --calibrate mnist --mean 0 --std 255 -o u8.tflite
   litesmith quantize digits.tflite --type dynamic -o digits-dynamic.tflite
+  litesmith quantize digits.tflite --type dynamic --weights int4 --granularity blockwise-32 \\
+    -o digits-blocks.tflite
 
 docs/QUANTIZATION.md says what each type stores and how to choose.")]
 pub(crate) struct QuantizeArgs {
@@ -249,8 +272,8 @@ pub(crate) struct QuantizeArgs {
     #[arg(long, value_enum, default_value_t = WeightsArg::Int8)]
     pub(crate) weights: WeightsArg,
     /// Scales of the weights
-    #[arg(long, value_enum, default_value_t = GranularityArg::PerChannel)]
-    pub(crate) granularity: GranularityArg,
+    #[arg(long, value_enum, default_value_t = QuantizeGranularityArg::PerChannel)]
+    pub(crate) granularity: QuantizeGranularityArg,
     /// Ops that stay float32: by name as 'dense*', by type as op:CONV_2D, by index as node:3. May be repeated
     #[arg(long, value_name = "OPS", value_parser = selector)]
     pub(crate) keep_float: Vec<litesmith::compress::Selector>,

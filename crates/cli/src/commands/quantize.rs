@@ -13,7 +13,7 @@ use litesmith::{Error, Model, Result, Saved, SessionOptions, files, quantize_on}
 
 use super::{existing, load_model, open_data};
 use crate::Verdict;
-use crate::args::{CalibratorArg, GranularityArg, IoArg, OutArgs, QuantizeArgs, SchemeArg, WeightsArg};
+use crate::args::{CalibratorArg, IoArg, OutArgs, QuantizeArgs, QuantizeGranularityArg, SchemeArg, WeightsArg};
 use crate::output::Output;
 
 impl From<SchemeArg> for Scheme {
@@ -86,8 +86,12 @@ fn config(args: &QuantizeArgs) -> Result<QuantizationConfig> {
             WeightsArg::Int4 => WeightBits::Int4,
         },
         granularity: match args.granularity {
-            GranularityArg::PerChannel => Granularity::PerChannel,
-            GranularityArg::PerTensor => Granularity::PerTensor,
+            QuantizeGranularityArg::PerChannel => Granularity::PerChannel,
+            QuantizeGranularityArg::PerTensor => Granularity::PerTensor,
+            QuantizeGranularityArg::Blockwise32 => Granularity::Blockwise32,
+            QuantizeGranularityArg::Blockwise64 => Granularity::Blockwise64,
+            QuantizeGranularityArg::Blockwise128 => Granularity::Blockwise128,
+            QuantizeGranularityArg::Blockwise256 => Granularity::Blockwise256,
         },
         rules: args.rule.iter().cloned().chain(kept).collect(),
         min_elements: None,

@@ -1,7 +1,9 @@
 //! Post-training quantization: each scheme decides on a list of edits, [`quantize`] applies them to a model.
 
 use litesmith_graph::ops::QuantizationRule;
-use litesmith_graph::{DType, Data, Error, Graph, Model, Normalization, Op, Result, Tensor, TensorId, TensorMetadata};
+use litesmith_graph::{
+    DType, Data, Error, Graph, Model, Normalization, Op, Quantization, Result, Tensor, TensorId, TensorMetadata,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,9 +25,9 @@ pub(crate) use rules::Choice;
 use rules::choices;
 pub use rules::{Rule, Selector};
 pub use simulate::{Simulation, simulate, simulated};
-use weights::supported;
 pub use weights::{Rounded, RoundedWeights};
 pub(crate) use weights::{WeightGrid, grid, rounded_values};
+use weights::{without_blocks, without_int4};
 
 /// What becomes of a float32 model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -132,15 +134,66 @@ pub enum Granularity {
     PerTensor,
     /// One for each output channel.
     PerChannel,
+    /// One for each 32 inputs of each output channel, a float16: for int4 weights of FULLY_CONNECTED with float activations
+    /// ([`Scheme::DynamicRange`]), which LiteRT runs (its XNNPACK delegate's `qd8-f32-qb4w`). All other weights have one for each
+    /// output channel. The scheme is that of Dettmers and Zettlemoyer, "The case for 4-bit precision: k-bit inference scaling
+    /// laws", ICML 2023, section 2: an outlier costs the precision of its own block only.
+    #[serde(rename = "blockwise-32")]
+    Blockwise32,
+    /// The same for each 64 inputs.
+    #[serde(rename = "blockwise-64")]
+    Blockwise64,
+    /// The same for each 128 inputs.
+    #[serde(rename = "blockwise-128")]
+    Blockwise128,
+    /// The same for each 256 inputs.
+    #[serde(rename = "blockwise-256")]
+    Blockwise256,
 }
 
 impl Granularity {
+    /// Every granularity.
+    pub const ALL: &'static [Self] = &[
+        Self::PerTensor,
+        Self::PerChannel,
+        Self::Blockwise32,
+        Self::Blockwise64,
+        Self::Blockwise128,
+        Self::Blockwise256,
+    ];
+
     /// Its name on the command line and in recipes.
     #[must_use]
     pub fn keyword(self) -> &'static str {
         match self {
             Self::PerTensor => "per-tensor",
             Self::PerChannel => "per-channel",
+            Self::Blockwise32 => "blockwise-32",
+            Self::Blockwise64 => "blockwise-64",
+            Self::Blockwise128 => "blockwise-128",
+            Self::Blockwise256 => "blockwise-256",
+        }
+    }
+
+    /// How many inputs share a scale; `None` where all of a channel do.
+    #[must_use]
+    pub fn block_size(self) -> Option<usize> {
+        match self {
+            Self::PerTensor | Self::PerChannel => None,
+            Self::Blockwise32 => Some(32),
+            Self::Blockwise64 => Some(64),
+            Self::Blockwise128 => Some(128),
+            Self::Blockwise256 => Some(256),
+        }
+    }
+
+    /// That of weights which are quantized so; `None` for blocks of a size that it has no name for.
+    #[must_use]
+    pub fn of(quantization: &Quantization) -> Option<Self> {
+        match (quantization.block_size, quantization.scales.len()) {
+            (None, 1) => Some(Self::PerTensor),
+            (None, _) => Some(Self::PerChannel),
+            (size, _) => Self::ALL.iter().copied().find(|granularity| granularity.block_size() == size),
         }
     }
 }
@@ -259,7 +312,7 @@ pub struct TensorReport {
     pub name: String,
     /// Its element type.
     pub dtype: DType,
-    /// Scales: one, or one for each channel; none for float16.
+    /// Scales: one, or one for each channel or block; none for float16.
     pub scales: Vec<f32>,
     /// Zero point; 0 for weights and biases.
     pub zero_point: i64,
@@ -404,6 +457,14 @@ fn check_options(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
         return Err(Error::invalid("quantize", format!("int4 weights do not go with {}", options.scheme))
             .with_hint("choose weight-only, dynamic range, int8 or int16x8"));
     }
+    let takes_blocks = options.scheme == Scheme::DynamicRange && options.weights == WeightBits::Int4;
+    if options.granularity.block_size().is_some() && !takes_blocks && options.rules.is_empty() {
+        let (bits, scheme) = (options.weights.dtype(), options.scheme);
+        return Err(Error::invalid("quantize", format!("blockwise scales do not go with {bits} weights and {scheme}"))
+            .with_hint(
+                "LiteRT runs blocks of int4 weights with float activations: choose int4 weights and dynamic range",
+            ));
+    }
     if options.normalization.len() > graph.inputs.len() {
         return Err(Error::invalid(
             "normalization",
@@ -480,14 +541,26 @@ pub(crate) fn supported_choices(graph: &Graph, options: &QuantizeOptions) -> Res
     let mut choices = choices(graph, options)?;
     let mut warnings = Vec::new();
     for (index, choice) in choices.iter_mut().enumerate() {
-        let (supported, without) = supported(&graph.nodes[index].op, choice);
-        if let Some(without) = without {
+        if let Some(without) = without_int4(&graph.nodes[index].op, choice) {
             let place = graph.place(index);
             warnings.push(format!("{place}: LiteRT has no int4 weights with {without}: they are int8"));
+            choice.weights = WeightBits::Int8;
         }
-        *choice = supported;
+        if let Some(reason) = without_blocks(graph, index, choice)? {
+            if becomes_integers(graph, index, options, choice)? {
+                warnings.push(format!("{}: {reason}: its weights have a scale for each channel", graph.place(index)));
+            }
+            choice.granularity = Granularity::PerChannel;
+        }
     }
     Ok((choices, warnings))
+}
+
+/// Whether the weights of a node, which are constant, are large enough to become integers under `choice`.
+fn becomes_integers(graph: &Graph, index: usize, options: &QuantizeOptions, choice: &Choice) -> Result<bool> {
+    let Some((id, _)) = constant_weights(graph, index) else { return Ok(false) };
+    let is_integer = !matches!(choice.scheme, Scheme::Float32 | Scheme::Float16);
+    Ok(is_integer && graph.tensor(id).elements()? >= options.min_elements(choice))
 }
 
 /// What the ops of `graph` become whose weights are to be integers; `None` for the others.
@@ -496,12 +569,9 @@ pub(crate) fn weighted_choices(graph: &Graph, options: &QuantizeOptions) -> Resu
     let integer = full_integer::integer_nodes(graph, &choices);
     let mut result = Vec::with_capacity(choices.len());
     for (index, choice) in choices.into_iter().enumerate() {
-        let becomes = match (constant_weights(graph, index), choice.scheme) {
-            (None, _) | (_, Scheme::Float32 | Scheme::Float16) => false,
-            (_, Scheme::Int8 | Scheme::Int16x8) => integer[index],
-            (Some((id, _)), Scheme::DynamicRange | Scheme::WeightOnly) => {
-                graph.tensor(id).elements()? >= options.min_elements(&choice)
-            }
+        let becomes = match choice.scheme {
+            Scheme::Int8 | Scheme::Int16x8 => constant_weights(graph, index).is_some() && integer[index],
+            _ => becomes_integers(graph, index, options, &choice)?,
         };
         result.push(becomes.then_some(choice));
     }

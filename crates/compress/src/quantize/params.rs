@@ -1,5 +1,6 @@
 //! Quantized constants: values of a float32 tensor on the grids that [`litesmith_kernels::grid`] lays.
 
+use half::{bf16, f16};
 use litesmith_graph::{DType, Data, Error, Quantization, Result, Tensor};
 use litesmith_kernels::grid::{self, Channels, bias_scales, quantize_asymmetric, quantize_symmetric, weight_scales};
 
@@ -18,6 +19,20 @@ const SHRINK_STEPS: u32 = 60;
 /// Symmetric scales with the smallest squared error of each channel's weights, between 0.4 and 1 of what [`weight_scales`]
 /// gives: with few integers, clipping the largest weights a little makes the steps of all others finer.
 pub(super) fn least_error_scales(values: &[f32], channels: Channels, limit: f32) -> Vec<f32> {
+    least_error_scales_as(values, channels, limit, |scale| scale)
+}
+
+/// The largest scale of a block: the largest number that float16 and bfloat16 both have.
+pub(super) const BLOCK_SCALE_MAX: f32 = 65_280.0;
+
+/// The same for blocks, whose scales are stored as float16, which XNNPACK rounds to bfloat16, and must be normal numbers: they are
+/// numbers that both have, so that all that run them read the same.
+pub(super) fn block_scales(values: &[f32], channels: Channels, limit: f32) -> Vec<f32> {
+    let stored = |scale: f32| bf16::from_f32(scale).to_f32().clamp(f16::MIN_POSITIVE.to_f32(), BLOCK_SCALE_MAX);
+    least_error_scales_as(values, channels, limit, stored)
+}
+
+fn least_error_scales_as(values: &[f32], channels: Channels, limit: f32, stored: impl Fn(f32) -> f32) -> Vec<f32> {
     let full = weight_scales(values, channels, limit);
     let mut best = full.clone();
     let mut least = vec![f64::INFINITY; full.len()];
@@ -25,7 +40,7 @@ pub(super) fn least_error_scales(values: &[f32], channels: Channels, limit: f32)
     for shrink in 0..=SHRINK_STEPS {
         #[expect(clippy::cast_possible_truncation, reason = "a factor between 0 and 1")]
         let factor = (1.0 - f64::from(shrink) / 100.0) as f32;
-        let scales: Vec<_> = full.iter().map(|scale| scale * factor).collect();
+        let scales: Vec<_> = full.iter().map(|scale| stored(scale * factor)).collect();
         let mut errors = vec![0.0; full.len()];
         for (index, &value) in values.iter().enumerate() {
             let channel = channels.of(index);
@@ -49,14 +64,8 @@ pub(super) fn nearest_steps(values: &[f32], channels: Channels, scales: &[f32], 
     steps.iter().map(|&step| step as i8).collect()
 }
 
-/// `tensor` as these integers, with these scales along `axis`, or one for all.
-pub(super) fn integer_weights(
-    tensor: &Tensor,
-    steps: &[i8],
-    scales: Vec<f32>,
-    axis: Option<usize>,
-    bits: WeightBits,
-) -> Tensor {
+/// `tensor` as these integers.
+pub(super) fn integer_weights(tensor: &Tensor, steps: &[i8], quantization: Quantization, bits: WeightBits) -> Tensor {
     let data = match bits {
         WeightBits::Int8 => Data::from_slice(steps),
         // Two to a byte, the first in the low half.
@@ -66,7 +75,7 @@ pub(super) fn integer_weights(
             Data::from_slice(&steps.chunks(2).map(pack).collect::<Vec<_>>())
         }
     };
-    constant(tensor, bits.dtype(), Quantization::per_channel(scales, axis.unwrap_or(0)), data)
+    constant(tensor, bits.dtype(), quantization, data)
 }
 
 /// `tensor`, a bias, in int32 or int64, in the scale of the products: `input_scale * weight_scales`.
@@ -144,13 +153,13 @@ mod tests {
 
     fn int8_weights(tensor: &Tensor, values: &[f32], scales: Vec<f32>, axis: usize) -> Tensor {
         let steps = nearest_steps(values, Channels::new(&tensor.shape, Some(axis)), &scales, 127.0);
-        integer_weights(tensor, &steps, scales, Some(axis), WeightBits::Int8)
+        integer_weights(tensor, &steps, Quantization::per_channel(scales, axis), WeightBits::Int8)
     }
 
     #[test]
     fn int4_is_packed_and_loses_less_with_a_scale_of_its_own() {
         let tensor = Tensor::new("w", DType::F32, [5]);
-        let packed = integer_weights(&tensor, &[1, -7, 7, -1, 3], vec![0.5], None, WeightBits::Int4);
+        let packed = integer_weights(&tensor, &[1, -7, 7, -1, 3], Quantization::per_tensor(0.5, 0), WeightBits::Int4);
         assert_eq!(packed.data.as_ref().unwrap().narrow_integers(DType::I4, 5).unwrap(), [1, -7, 7, -1, 3]);
         assert_eq!((packed.dtype, packed.byte_size().unwrap()), (DType::I4, 3));
 
@@ -163,6 +172,24 @@ mod tests {
         };
         let (largest, least) = (weight_scales(&values, channels, 7.0), least_error_scales(&values, channels, 7.0));
         assert!(error(&least) < 0.6 * error(&largest), "{} {}", error(&least), error(&largest));
+    }
+
+    #[test]
+    fn scales_of_blocks_are_numbers_of_float16_and_of_bfloat16() {
+        let mut values: Vec<_> = (0..128).map(|index| (index as f32 * 0.37).sin() * 1.234).collect();
+        values[32..64].iter_mut().for_each(|value| *value *= 1e-7);
+        values[64..96].fill(0.0);
+        values[100] = 400_000.0;
+        let scales = block_scales(&values, Channels::of_blocks(128, 32), 7.0);
+        assert_eq!(scales.len(), 4);
+        for scale in &scales {
+            assert_eq!(f16::from_f32(*scale).to_f32(), *scale);
+            assert_eq!(bf16::from_f32(*scale).to_f32(), *scale);
+            assert!(f16::from_f32(*scale).is_normal() && *scale > 0.0);
+        }
+        assert!((0.07..0.18).contains(&scales[0]), "the outlier is of another block: {scales:?}");
+        assert_eq!(scales[1], f16::MIN_POSITIVE.to_f32());
+        assert!(scales[3] > 20_000.0);
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 ///
 /// Written `OPS=WHAT,..`, as `dense*=int16x8`, `op:CONV_2D=w4,per-tensor` or `node:3=float32`: a scheme (`float32`, `float16`,
 /// `dynamic`, `weight-only`, `int8`, `int16x8`), bits of the weights (`w4`, `w8`), and how many scales they have
-/// (`per-tensor`, `per-channel`). Where several rules select an op, each adds to those before.
+/// (`per-tensor`, `per-channel`, `blockwise-32` and so on). Where several rules select an op, each adds to those before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rule {
@@ -116,7 +116,7 @@ impl FromStr for Rule {
     fn from_str(text: &str) -> Result<Self> {
         let place = || format!("rule \"{text}\"");
         let hint = "write OPS=WHAT,.. with a scheme (float32, float16, dynamic, weight-only, int8, int16x8), w4 or w8, and \
-                    per-tensor or per-channel, as dense*=int16x8 or op:CONV_2D=w4";
+                    per-tensor, per-channel or blockwise-32 (64, 128, 256), as dense*=int16x8 or op:CONV_2D=w4";
         let (ops, what) = text.split_once('=').ok_or_else(|| {
             Error::invalid(place(), "there is no = between ops and what becomes of them").with_hint(hint)
         })?;
@@ -125,11 +125,12 @@ impl FromStr for Rule {
             match word {
                 "w4" => rule.weights = Some(WeightBits::Int4),
                 "w8" => rule.weights = Some(WeightBits::Int8),
-                "per-tensor" => rule.granularity = Some(Granularity::PerTensor),
-                "per-channel" => rule.granularity = Some(Granularity::PerChannel),
-                _ => match word.parse() {
-                    Ok(scheme) => rule.scheme = Some(scheme),
-                    Err(_) => return Err(Error::invalid(place(), format!("got \"{word}\"")).with_hint(hint)),
+                _ => match Granularity::ALL.iter().find(|granularity| granularity.keyword() == word) {
+                    Some(granularity) => rule.granularity = Some(*granularity),
+                    None => match word.parse() {
+                        Ok(scheme) => rule.scheme = Some(scheme),
+                        Err(_) => return Err(Error::invalid(place(), format!("got \"{word}\"")).with_hint(hint)),
+                    },
                 },
             }
         }
@@ -221,7 +222,13 @@ mod tests {
 
     #[test]
     fn rules_are_read_and_written() {
-        for text in ["dense*=int16x8", "op:CONV_2D=w4,per-tensor", "node:3=float32", "x=weight-only,w4,per-channel"] {
+        for text in [
+            "dense*=int16x8",
+            "op:CONV_2D=w4,per-tensor",
+            "node:3=float32",
+            "x=weight-only,w4,per-channel",
+            "d=w4,blockwise-128",
+        ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }
         for (text, expected) in

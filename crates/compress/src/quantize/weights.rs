@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use litesmith_graph::{Error, Graph, Op, Result, Tensor};
+use litesmith_graph::{Error, Graph, Op, Quantization, Result, Tensor};
 use litesmith_kernels::grid::{Channels, weight_scales};
 
-use super::{Decision, Granularity, QuantizeOptions, Scheme, WeightBits, constant_weights, params, rules::Choice};
+use super::{
+    Decision, Granularity, QuantizeOptions, Scheme, WeightBits, constant_bias, constant_weights, params, rules::Choice,
+};
 
 /// Weights whose rounding was decided elsewhere, by op of the float graph.
 pub type Rounded = BTreeMap<usize, RoundedWeights>;
@@ -22,17 +24,26 @@ pub struct RoundedWeights {
 /// The grid on which the weights of an op lie.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WeightGrid {
-    /// One for each channel, or one for all.
+    /// One for each channel or block, or one for all.
     pub(crate) scales: Vec<f32>,
     /// The axis of the scales; `None` for one.
     pub(crate) axis: Option<usize>,
+    /// How many elements of a row share a scale; `None` where all of a channel do.
+    pub(crate) block_size: Option<usize>,
     /// Largest magnitude of the integers.
     pub(crate) limit: f32,
 }
 
 impl WeightGrid {
     fn channels(&self, tensor: &Tensor) -> Channels {
-        Channels::new(&tensor.shape, self.axis)
+        channels(tensor, self.axis, self.block_size)
+    }
+
+    fn quantization(&self) -> Quantization {
+        match self.block_size {
+            Some(size) => Quantization::blockwise(self.scales.clone(), size),
+            None => Quantization::per_channel(self.scales.clone(), self.axis.unwrap_or(0)),
+        }
     }
 
     /// Which scale the element `index` of `tensor` has.
@@ -56,6 +67,13 @@ impl WeightGrid {
     }
 }
 
+fn channels(tensor: &Tensor, axis: Option<usize>, block_size: Option<usize>) -> Channels {
+    match block_size {
+        Some(size) => Channels::of_blocks(tensor.shape.iter().product(), size),
+        None => Channels::new(&tensor.shape, axis),
+    }
+}
+
 /// The float32 weights of the op of node `index`, and the grid for them under `choice`: that of `rounded`, or a new one.
 pub(crate) fn grid<'a>(
     graph: &'a Graph,
@@ -70,20 +88,23 @@ pub(crate) fn grid<'a>(
     let values = params::finite_elements(tensor)?;
     let per_channel = Channels::new(&tensor.shape, Some(axis));
     let axis = (choice.granularity == Granularity::PerChannel).then_some(axis);
-    let channels = Channels::new(&tensor.shape, axis);
+    let block_size = choice.granularity.block_size();
+    let channels = channels(tensor, axis, block_size);
     let limit = choice.weights.limit();
     let mut grid = WeightGrid {
         scales: match choice.weights {
             WeightBits::Int8 => weight_scales(values, channels, limit),
+            WeightBits::Int4 if block_size.is_some() => params::block_scales(values, channels, limit),
             WeightBits::Int4 => params::least_error_scales(values, channels, limit),
         },
         axis,
+        block_size,
         limit,
     };
     let is_depthwise = matches!(graph.nodes[index].op, Op::DepthwiseConv2d(_));
     // LiteRT's dynamic-range DEPTHWISE_CONV_2D takes a scale for each channel for granted.
     if axis.is_none() && is_depthwise && choice.scheme == Scheme::DynamicRange {
-        grid = WeightGrid { scales: vec![grid.scales[0]; per_channel.count()], axis: Some(3), limit };
+        grid = WeightGrid { scales: vec![grid.scales[0]; per_channel.count()], axis: Some(3), block_size: None, limit };
     }
     if let Some(known) = rounded.get(&index)
         && known.scales.len() == grid.scales.len()
@@ -104,8 +125,7 @@ pub(super) fn encode(
     let (tensor, values, mut grid) = grid(graph, index, choice, rounded)?;
     adjust(&mut grid.scales);
     let steps = steps(index, tensor, values, &grid, rounded);
-    let WeightGrid { scales, axis, .. } = grid;
-    Ok((params::integer_weights(tensor, &steps, scales.clone(), axis, choice.weights), scales))
+    Ok((params::integer_weights(tensor, &steps, grid.quantization(), choice.weights), grid.scales))
 }
 
 /// Makes the weights of the nodes that become `scheme`, where they are large enough, integers of their own range, and gives
@@ -144,15 +164,35 @@ pub(crate) fn rounded_values(graph: &Graph, index: usize, choice: &Choice, round
     Ok(grid.real(tensor, &steps(index, tensor, values, &grid, rounded)))
 }
 
-/// `choice` with the bits that LiteRT has a kernel for, and why they are others than asked for.
-pub(crate) fn supported(op: &Op, choice: &Choice) -> (Choice, Option<&'static str>) {
-    let without = match (op, choice.scheme) {
-        (Op::DepthwiseConv2d(_), Scheme::DynamicRange) => "float32 activations",
-        (Op::DepthwiseConv2d(_), Scheme::Int16x8) => "int16 activations",
-        _ => return (*choice, None),
-    };
-    match choice.weights {
-        WeightBits::Int4 => (Choice { weights: WeightBits::Int8, ..*choice }, Some(without)),
-        WeightBits::Int8 => (*choice, None),
+/// With what LiteRT has no int4 weights, where `choice` asks for them.
+pub(super) fn without_int4(op: &Op, choice: &Choice) -> Option<&'static str> {
+    if choice.weights != WeightBits::Int4 {
+        return None;
     }
+    match (op, choice.scheme) {
+        (Op::DepthwiseConv2d(_), Scheme::DynamicRange) => Some("float32 activations"),
+        (Op::DepthwiseConv2d(_), Scheme::Int16x8) => Some("int16 activations"),
+        _ => None,
+    }
+}
+
+/// Why the weights of node `index` cannot have a scale for each block, where `choice` asks for it.
+pub(super) fn without_blocks(graph: &Graph, index: usize, choice: &Choice) -> Result<Option<String>> {
+    let Some(size) = choice.granularity.block_size() else { return Ok(None) };
+    let Some((id, _)) = constant_weights(graph, index) else { return Ok(Some("they are computed".into())) };
+    let tensor = graph.tensor(id);
+    let inputs = tensor.shape.last().copied().unwrap_or(0);
+    Ok(if !matches!(graph.nodes[index].op, Op::FullyConnected(_)) {
+        Some("LiteRT has blockwise scales for FULLY_CONNECTED only".into())
+    } else if choice.scheme != Scheme::DynamicRange || choice.weights != WeightBits::Int4 {
+        Some(format!("LiteRT has blockwise scales for int4 weights in {} only", Scheme::DynamicRange))
+    } else if constant_bias(graph, index).is_none() {
+        Some("LiteRT has blockwise scales beside a constant bias only".into())
+    } else if inputs % size != 0 {
+        Some(format!("blocks of {size} do not divide its {inputs} inputs"))
+    } else {
+        let largest = params::finite_elements(tensor)?.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        (largest > choice.weights.limit() * params::BLOCK_SCALE_MAX)
+            .then(|| format!("blocks with weights of {largest} have no float16 scale"))
+    })
 }

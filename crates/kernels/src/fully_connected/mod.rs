@@ -1,5 +1,6 @@
 //! FULLY_CONNECTED: geometry shared by the float and the integer kernels. Weights are `out_features in_features`.
 
+pub mod blockwise;
 pub mod float;
 pub mod hybrid;
 pub mod quantized;

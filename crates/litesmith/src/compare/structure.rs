@@ -157,6 +157,9 @@ fn type_text(tensor: &InspectedTensor) -> String {
 }
 
 fn quantization(tensor: &InspectedTensor) -> String {
+    if let Some(blocks) = tensor.quantization.as_ref().and_then(|found| found.blocks) {
+        return format!("blocks of {}", blocks.size);
+    }
     match tensor.quantization.as_ref().map(|found| (found.scales.as_slice(), found.zero_points.as_slice(), found.axis))
     {
         None | Some(([], _, _)) => String::new(),

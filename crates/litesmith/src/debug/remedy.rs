@@ -53,10 +53,14 @@ fn weights_of(pairing: &Pairing, graph: &Graph) -> (WeightBits, Granularity) {
     let stored: Vec<_> = pairing.layers.iter().filter_map(|pair| Some(graph.tensor(pair.weights?.1))).collect();
     let most =
         |chosen: &dyn Fn(&Tensor) -> bool| stored.iter().filter(|tensor| chosen(tensor)).count() * 2 > stored.len();
-    let has_one_scale = |tensor: &Tensor| tensor.quantization.as_ref().is_some_and(|found| found.scales.len() == 1);
+    let granularity = |tensor: &Tensor| tensor.quantization.as_ref().and_then(Granularity::of);
+    let blocks =
+        stored.iter().filter_map(|tensor| granularity(tensor).filter(|found| found.block_size().is_some())).next();
+    let per_tensor = most(&|tensor| granularity(tensor) == Some(Granularity::PerTensor));
     (
         if most(&|tensor| tensor.dtype == DType::I4) { WeightBits::Int4 } else { WeightBits::Int8 },
-        if most(&has_one_scale) { Granularity::PerTensor } else { Granularity::PerChannel },
+        // Where there are blocks, the other layers have none because they cannot.
+        blocks.unwrap_or(if per_tensor { Granularity::PerTensor } else { Granularity::PerChannel }),
     )
 }
 
@@ -96,9 +100,9 @@ impl Remedy<'_> {
             if let Some(stored) = pair.weights.map(|(_, id)| graph.tensor(id)) {
                 let own = if stored.dtype == DType::I4 { WeightBits::Int4 } else { WeightBits::Int8 };
                 rule.weights = Some(own).filter(|own| *own != weights);
-                let scales = stored.quantization.as_ref().map_or(0, |found| found.scales.len());
-                let own = if scales == 1 { Granularity::PerTensor } else { Granularity::PerChannel };
-                rule.granularity = Some(own).filter(|own| *own != granularity && scales > 0);
+                let own =
+                    stored.quantization.as_ref().filter(|found| !found.scales.is_empty()).and_then(Granularity::of);
+                rule.granularity = own.filter(|own| *own != granularity);
             }
             if rule.scheme.is_some() || rule.weights.is_some() || rule.granularity.is_some() {
                 rules.push((node, rule));
@@ -191,7 +195,8 @@ impl Remedy<'_> {
         let (bits, granularity) = weights_of(self.pairing, graph);
         if scheme != Scheme::Float16 {
             words.extend((bits == WeightBits::Int4).then(|| "--weights int4".to_owned()));
-            words.extend((granularity == Granularity::PerTensor).then(|| "--granularity per-tensor".to_owned()));
+            let granularity = Some(granularity).filter(|granularity| *granularity != Granularity::PerChannel);
+            words.extend(granularity.map(|granularity| format!("--granularity {}", granularity.keyword())));
         }
         if scheme.needs_ranges() {
             words.push(format!("--calibrate {}", quoted(&self.names.data)));

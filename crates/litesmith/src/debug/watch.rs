@@ -187,7 +187,7 @@ pub(super) fn weights_error(float: &Tensor, stored: &Tensor) -> Option<WeightsEr
     let (grid, shown) = match quantization {
         // Over its own scale, each channel lies on the same grid.
         Some(quantization) if scales > 1 => {
-            let inner = stored.shape.iter().skip(quantization.axis + 1).product::<usize>().max(1);
+            let inner = quantization.inner(&stored.shape);
             let scaled = |(index, value): (usize, &f32)| {
                 let scale = quantization.scales[index / inner % scales];
                 if scale > 0.0 { value / scale } else { 0.0 }

@@ -59,9 +59,13 @@ fn tensor(index: usize, tensor: &InspectedTensor) -> Value {
 }
 
 fn quantization(quantization: &InspectedQuantization) -> Value {
+    let blocks = quantization
+        .blocks
+        .map(|blocks| json!({ "size": blocks.size, "scales": blocks.scales, "zero_points": blocks.zero_points }));
     json!({
         "scales": quantization.scales, "zero_points": quantization.zero_points, "min": quantization.min,
         "max": quantization.max, "axis": quantization.axis, "details": quantization.details,
+        "blocks": blocks,
     })
 }
 

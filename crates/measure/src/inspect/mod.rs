@@ -92,6 +92,12 @@ fn quantization_text(quantization: &InspectedQuantization) -> String {
         parts.push(format!("seen {} to {}", number((*least).into()), number((*most).into())));
     }
     parts.extend(quantization.details.clone());
+    if let Some(blocks) = quantization.blocks {
+        parts.push(format!("blocks of {}, scales in tensor {}", blocks.size, blocks.scales));
+        if blocks.zero_points > 0 {
+            parts.push(format!("zero points in tensor {}", blocks.zero_points));
+        }
+    }
     parts.join(", ")
 }
 

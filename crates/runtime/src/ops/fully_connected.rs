@@ -2,6 +2,7 @@
 
 use litesmith_graph::{DType, Error, Result, ops::FullyConnected};
 use litesmith_kernels::conv_2d::quantized::QuantizedSpec;
+use litesmith_kernels::fully_connected::blockwise::{BlockwiseFullyConnected, BlockwiseSpec};
 use litesmith_kernels::fully_connected::hybrid::HybridFullyConnected;
 use litesmith_kernels::fully_connected::quantized::QuantizedFullyConnected;
 use litesmith_kernels::fully_connected::wide::WideFullyConnected;
@@ -9,7 +10,7 @@ use litesmith_kernels::fully_connected::{FullyConnectedGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 
-use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer, plan_wide};
+use super::weights::{self, FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer, plan_wide};
 use super::{NodeContext, fused_activation, refused};
 use crate::kernel::Kernel;
 
@@ -17,6 +18,9 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &FullyConnected) -> Result<Kernel> 
     let geometry = geometry(cx)?;
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, op, geometry),
+        (DType::F32, DType::I4, DType::F32) if weights::block_size(cx, 1)?.is_some() => {
+            plan_blockwise(cx, op, geometry)
+        }
         (DType::F32, DType::I8 | DType::I4 | DType::I2, DType::F32) => {
             let make = move |spec: &HybridSpec<'_>| HybridFullyConnected::new(geometry, spec);
             plan_hybrid(cx, Operands::of(&cx.node.op), op.activation, op.asymmetric_quantize_inputs, make)
@@ -41,6 +45,11 @@ fn integer<T: Quantized>(
 ) -> Result<Kernel> {
     let make = move |spec: &QuantizedSpec<'_>| QuantizedFullyConnected::new(geometry, spec);
     plan_integer::<T, _>(cx, Operands::of(&cx.node.op), op.activation, make)
+}
+
+fn plan_blockwise(cx: &NodeContext<'_>, op: &FullyConnected, geometry: FullyConnectedGeometry) -> Result<Kernel> {
+    let make = move |spec: &BlockwiseSpec<'_>| BlockwiseFullyConnected::new(geometry, spec);
+    weights::plan_blockwise(cx, Operands::of(&cx.node.op), op.activation, make)
 }
 
 fn geometry(cx: &NodeContext<'_>) -> Result<FullyConnectedGeometry> {

@@ -65,6 +65,7 @@ pub(crate) struct NodeContext<'a> {
 
 /// Chooses and plans the kernel of a node whose shapes are known.
 pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
+    check_blocks(cx)?;
     match plan_native(cx) {
         Err(error @ Error::Unsupported(_)) if error.needed_input().is_none() => match converted::plan(cx) {
             Ok(Some(kernel)) => Ok(kernel),
@@ -73,6 +74,23 @@ pub(crate) fn plan_node(cx: &NodeContext<'_>) -> Result<Kernel> {
             Err(other) => Err(other),
         },
         planned => planned,
+    }
+}
+
+/// Refuses scales of blocks but for the weights of a FULLY_CONNECTED of float activations: other kernels would take them for
+/// those of an axis.
+fn check_blocks(cx: &NodeContext<'_>) -> Result<()> {
+    let inputs = cx.graph.node_tensors(&cx.node.inputs).into_iter();
+    let outputs = cx.node.outputs.iter().map(|&id| Some(cx.graph.tensor(id)));
+    let is_float = cx.optional(0).is_some_and(|input| matches!(input.dtype, DType::F32 | DType::F16));
+    let is_taken = |index: usize| matches!(cx.node.op, Op::FullyConnected(_)) && index == 1 && is_float;
+    let has_blocks = |tensor: &Tensor| tensor.quantization.as_ref().is_some_and(|found| found.block_size.is_some());
+    let mut found =
+        inputs.chain(outputs).enumerate().filter(|&(index, tensor)| tensor.is_some_and(has_blocks) && !is_taken(index));
+    match found.find_map(|(_, tensor)| tensor) {
+        None => Ok(()),
+        Some(tensor) => Err(Error::unsupported("", format!("blockwise quantization of \"{}\"", tensor.name))
+            .with_hint("LiteRT runs it for the weights of FULLY_CONNECTED with float activations only")),
     }
 }
 

@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
+use half::f16;
 use litesmith_graph::{DType, Error, Op, Quantization, Result, Tensor, ops::Activation, ops::Padding};
 use litesmith_kernels::batch_matmul::hybrid::HybridBatchMatmul;
 use litesmith_kernels::byte_table::ByteTable;
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
 use litesmith_kernels::depthwise_conv_2d::{hybrid::HybridDepthwiseConv2d, quantized::QuantizedDepthwiseConv2d};
+use litesmith_kernels::fully_connected::blockwise::{BlockwiseFullyConnected, BlockwiseSpec};
 use litesmith_kernels::fully_connected::wide::WideFullyConnected;
 use litesmith_kernels::fully_connected::{hybrid::HybridFullyConnected, quantized::QuantizedFullyConnected};
 use litesmith_kernels::hybrid::HybridSpec;
@@ -313,6 +315,7 @@ planned! {
     HybridConv2d: f32 => f32;
     HybridDepthwiseConv2d: f32 => f32;
     HybridFullyConnected: f32 => f32;
+    BlockwiseFullyConnected: f32 => f32;
     QuantizedTransposeConv<T>: T => T;
     HybridTransposeConv: f32 => f32;
     HybridBatchMatmul: f32 => f32;
@@ -492,6 +495,47 @@ pub(super) fn plan_hybrid<P: Planned<f32, f32>>(
         Ok(())
     });
     Ok(kernel.with_scratch(bytes))
+}
+
+/// How many elements share a scale of input `index`, where it is quantized in blocks.
+pub(super) fn block_size(cx: &NodeContext<'_>, index: usize) -> Result<Option<usize>> {
+    Ok(cx.input(index)?.quantization.as_ref().and_then(|found| found.block_size))
+}
+
+/// Plans a dynamic-range op whose weights have a scale for each block of a row, and whose kernel `make` makes.
+pub(super) fn plan_blockwise<P: Planned<f32, f32>>(
+    cx: &NodeContext<'_>,
+    operands: Operands,
+    activation: Activation,
+    make: impl FnOnce(&BlockwiseSpec<'_>) -> Result<P, Unsupported>,
+) -> Result<Kernel> {
+    let weights = cx.input(operands.weights)?;
+    let (Some(quantization), Some(block_size)) = (&weights.quantization, block_size(cx, operands.weights)?) else {
+        return Err(cx.no_kernel());
+    };
+    if quantization.zero_points.iter().any(|&zero_point| zero_point != 0) {
+        return Err(Error::unsupported("", "blocks of weights with a zero point other than 0"));
+    }
+    if !is_constant(cx, operands)? {
+        return Err(Error::unsupported("", "computed weights that are quantized in blocks"));
+    }
+    let bias = match cx.optional(operands.bias) {
+        None => None,
+        Some(bias) if bias.dtype == DType::F32 => Some(cx.constant(operands.bias, "bias")?),
+        Some(_) => return Err(cx.no_kernel()),
+    };
+    // XNNPACK takes no scale below the normal range of float16.
+    let are_normal = quantization.scales.iter().all(|&scale| scale >= f16::MIN_POSITIVE.to_f32());
+    let planned = make(&BlockwiseSpec {
+        weights: &signed_weights(weights)?,
+        block_size,
+        scales: &quantization.scales,
+        bias,
+        activation: fused_activation(activation)?,
+        numerics: cx.numerics(),
+        delegated: are_normal && is_delegated(cx, operands)?,
+    });
+    Ok(kernel_of(cx.hybrid_name(), planned.map_err(refused)?, operands.input))
 }
 
 /// A dynamic-range spec without its weights and bias.

@@ -137,6 +137,11 @@ impl<'a> Table<'a> {
         Ok((offset != 0).then(|| self.at + usize::from(offset)))
     }
 
+    /// Charges `bytes` that are made from this table to the budget of the file.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<()> {
+        self.file.charge(self.at, bytes)
+    }
+
     /// Whether the field is stored.
     pub(crate) fn has(&self, field: usize) -> Result<bool> {
         Ok(self.field(field)?.is_some())

@@ -12,7 +12,7 @@ use crate::Limits;
 use crate::flatbuffer::{File, Scalar, Table};
 use crate::packed::Packed;
 use crate::read::{OpCode, check_counts, index, read_node, read_signature};
-use crate::schema::{self, buffer, operator, quantization, subgraph, tensor};
+use crate::schema::{self, blockwise, buffer, operator, quantization, subgraph, tensor};
 
 /// Constants of at most this many elements are shown with their values.
 const SHOWN_ELEMENTS: usize = 16;
@@ -118,6 +118,19 @@ pub struct InspectedQuantization {
     pub axis: i32,
     /// Kind beyond affine: `custom`, `blockwise`, `multi-axis`.
     pub details: Option<String>,
+    /// Where the scales of blockwise quantization stand.
+    pub blocks: Option<InspectedBlocks>,
+}
+
+/// `BlockwiseQuantization` as it stands in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InspectedBlocks {
+    /// Elements of a row that share a scale.
+    pub size: i32,
+    /// Index of the tensor that holds the scales.
+    pub scales: i32,
+    /// Index of the tensor that holds the zero points; -1 for none.
+    pub zero_points: i32,
 }
 
 /// An op as it stands in the file.
@@ -331,10 +344,21 @@ fn quantization_of(table: &Table<'_>) -> Result<Option<InspectedQuantization>> {
         max: floats(quantization::MAX)?,
         axis: table.scalar(quantization::QUANTIZED_DIMENSION, 0_i32)?,
         details,
+        blocks: blocks_of(table)?,
     };
     let says_nothing =
         found.scales.is_empty() && found.min.is_empty() && found.max.is_empty() && found.details.is_none();
     Ok((!says_nothing).then_some(found))
+}
+
+fn blocks_of(table: &Table<'_>) -> Result<Option<InspectedBlocks>> {
+    if table.scalar(quantization::DETAILS_TYPE, 0_u8)? != quantization::BLOCKWISE {
+        return Ok(None);
+    }
+    let Some(details) = table.table(quantization::DETAILS)? else { return Ok(None) };
+    let field = |number| details.scalar(number, 0_i32);
+    let (size, scales) = (field(blockwise::BLOCK_SIZE)?, field(blockwise::SCALES)?);
+    Ok(Some(InspectedBlocks { size, scales, zero_points: field(blockwise::ZERO_POINTS)? }))
 }
 
 fn op_of(table: &Table<'_>, codes: &[OpCode], shadow: &Graph) -> Result<InspectedOp> {
