@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use litesmith_compress::{
-    AdaRoundConfig, Granularity, IoType, MinMax, QuantizeOptions, Range, Ranges, Scheme, WeightBits, adaround, calibrate,
-    calibration_samples, quantize,
+    AdaRoundConfig, Granularity, IoType, MinMax, QuantizeOptions, Range, Ranges, Scheme, WeightBits, adaround,
+    calibrate, calibration_samples, quantize,
 };
 use litesmith_data::{OpenOptions, Preprocess, SplitKind, open};
 use litesmith_graph::{DType, Data, Graph, Model, Normalization};

@@ -191,7 +191,9 @@ fn blocks_are_for_int4_weights_of_fully_connected_only() {
     let rules = with_rules(Scheme::Int8, &["op:FULLY_CONNECTED=dynamic,w4,blockwise-128"]);
     let (quantized, report) = run(&models[0], &rules);
     let tensors = &quantized.main().unwrap().tensors;
-    assert!(tensors.iter().any(|tensor| tensor.quantization.as_ref().is_some_and(|found| found.block_size == Some(128))));
+    assert!(
+        tensors.iter().any(|tensor| tensor.quantization.as_ref().is_some_and(|found| found.block_size == Some(128)))
+    );
     assert_eq!(report.warnings, Vec::<String>::new());
     for scheme in [Scheme::Int8, Scheme::Int16x8, Scheme::WeightOnly] {
         let options = QuantizeOptions { scheme, ..options(Granularity::Blockwise32) };

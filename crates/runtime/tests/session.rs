@@ -1,8 +1,8 @@
 //! Sessions on small graphs whose results are known.
 
 use litesmith_graph::ops::{
-    Activation, Add, Conv2d, FullyConnected, MaxPool2d, Pack, Padding, Relu, Reshape, Shape, Softmax, StridedSlice,
-    Tanh,
+    Activation, Add, Conv2d, Dequantize, FullyConnected, MaxPool2d, Pack, Padding, Relu, Reshape, Shape, Softmax,
+    StridedSlice, Tanh,
 };
 use litesmith_graph::{DType, Data, Error, Graph, Model, Quantization, Tensor, TensorId};
 use litesmith_runtime::{Fate, Isa, Numerics, Session, SessionOptions};
@@ -279,5 +279,46 @@ fn signed_weights_with_a_zero_point_are_refused_by_conv_2d_and_subtracted_by_ful
                 }
             }
         }
+    }
+}
+
+/// Whatever else reads scales of blocks would take them for those of an axis.
+#[test]
+fn scales_of_blocks_are_for_weights_of_fully_connected_with_float_activations() {
+    let blocks = Tensor::constant("w", DType::I4, [2, 32], Data::from_bytes(&[0x21; 32]))
+        .with_quantization(Quantization::blockwise(vec![0.5, 2.0], 32));
+    let with = |make: &dyn Fn(&mut Graph, TensorId) -> TensorId| {
+        let mut graph = Graph::new("main");
+        let w = graph.add_tensor(blocks.clone());
+        let y = make(&mut graph, w);
+        graph.outputs = vec![y];
+        Session::new(&Model::from_graph(graph), options(1))
+    };
+    let dense = |dtype: DType, computed_bias: bool| {
+        move |graph: &mut Graph, w: TensorId| {
+            let quantized = |tensor: Tensor| match dtype {
+                DType::I8 => tensor.with_quantization(Quantization::per_tensor(0.5, 0)),
+                _ => tensor,
+            };
+            let x = graph.add_input(quantized(Tensor::new("x", dtype, [1, 32])));
+            let b = computed_bias.then(|| graph.add_input(Tensor::new("b", DType::F32, [2])));
+            let y = graph.add_node(FullyConnected::default(), &[Some(x), Some(w), b], "y").unwrap();
+            let tensor = graph.tensor_mut(y);
+            *tensor = quantized(tensor.clone());
+            y
+        }
+    };
+    let mut session = with(&dense(DType::F32, false)).unwrap();
+    session.input_mut::<f32>(0).unwrap().fill(255.0);
+    session.run().unwrap();
+    // 16 times 1 and 2, and a scale for each row; 255 has steps of 1.
+    assert_eq!(session.output::<f32>(0).unwrap(), [255.0 * 24.0, 255.0 * 96.0]);
+    let error = |made: litesmith_graph::Result<Session>| made.err().unwrap().to_string();
+    assert!(error(with(&dense(DType::F32, true))).contains("computed bias"));
+    for error in [
+        error(with(&dense(DType::I8, false))),
+        error(with(&|graph, w| graph.add_node(Dequantize, &[Some(w)], "y").unwrap())),
+    ] {
+        assert!(error.contains("blockwise quantization of \"w\""), "{error}");
     }
 }

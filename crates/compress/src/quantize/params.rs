@@ -179,7 +179,7 @@ mod tests {
         let mut values: Vec<_> = (0..128).map(|index| (index as f32 * 0.37).sin() * 1.234).collect();
         values[32..64].iter_mut().for_each(|value| *value *= 1e-7);
         values[64..96].fill(0.0);
-        values[100] = 400_000.0;
+        values[100] = 40.0;
         let scales = block_scales(&values, Channels::of_blocks(128, 32), 7.0);
         assert_eq!(scales.len(), 4);
         for scale in &scales {
@@ -189,7 +189,9 @@ mod tests {
         }
         assert!((0.07..0.18).contains(&scales[0]), "the outlier is of another block: {scales:?}");
         assert_eq!(scales[1], f16::MIN_POSITIVE.to_f32());
-        assert!(scales[3] > 20_000.0);
+        assert!(scales[3] > 2.0);
+        let largest = block_scales(&[BLOCK_SCALE_MAX * 7.0; 32], Channels::of_blocks(32, 32), 7.0);
+        assert_eq!(largest, [BLOCK_SCALE_MAX]);
     }
 
     #[test]
