@@ -72,9 +72,14 @@ def data_of(folder):
     return re.search(r'^data = "([^"]+)"', (folder / "recipe.toml").read_text(), re.M).group(1)
 
 
-def choose(tool, folder, runs, out):
-    """Reads the test images with the chosen run, unless it did before."""
-    best = max(runs, key=lambda run: (run["validation_accuracy"] or 0.0, -run["seed"]))
+def chosen_of(runs, folder):
+    """Of the runs of a recipe as it is now the one of the best validation accuracy, of equals that of the first seed."""
+    mine = [run for run in runs if (run["recipe"], run["of"]) == (folder.name, digest(folder))]
+    return max(mine, key=lambda run: (run["validation_accuracy"] or 0.0, -run["seed"]), default=None)
+
+
+def finish(tool, folder, best, out):
+    """Shows the chosen run the test images, and times it, unless that was done before."""
     if "test_accuracy" not in best:
         path = out / best["file"]
         result = call([tool, "eval", path, "--data", data_of(folder), "--json"])
@@ -82,12 +87,11 @@ def choose(tool, folder, runs, out):
         best["test_accuracy"] = round(100 * result["metrics"]["accuracy"], 4)
         best["test_samples"] = result["metrics"]["samples"]
         best["latency_us_1_thread"] = round(times["results"][0]["latency_ns_p50"] / 1000, 1)
-    return best
 
 
 def table(runs, chosen):
     lines = [
-        "| recipe | data | bytes | gzip -9 | zstd -19 | validation | test | latency, 1 thread | training, seconds | seed |",
+        "| recipe | data | bytes | gzip -9 | zstd -19 | validation | test | latency, 1 thread | training, seconds | command |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for run in sorted(chosen, key=lambda run: run["bytes"]):
@@ -97,13 +101,10 @@ def table(runs, chosen):
         lines.append(
             f"| {run['recipe']} | {data} | {run['bytes']:,} | {run['gzip_bytes']:,} | {zstd} | {run['validation_accuracy']:.2f} % "
             f"| **{run['test_accuracy']:.2f} %** ({right:,} of {run['test_samples']:,}) | {run['latency_us_1_thread']} us "
-            f"| {run['training_seconds']:.0f} | {run['seed']} |"
+            f"| {run['training_seconds']:.0f} | `litesmith compress --recipe recipes/{run['recipe']}/recipe.toml --seed {run['seed']} "
+            f"-o {run['recipe']}.tflite` |"
         )
     lines += [
-        "",
-        "Each was made by",
-        "",
-        "    litesmith compress --recipe recipes/RECIPE/recipe.toml --seed SEED -o small.tflite",
         "",
         "## Every run",
         "",
@@ -144,19 +145,14 @@ def main():
         sys.exit(f"error: no recipe {', '.join(sorted(unknown))}; there are {', '.join(folder.name for folder in folders)}")
 
     def save():
-        chosen = [run for run in runs if "test_accuracy" in run and run["of"] == digest(ROOT / "recipes" / run["recipe"])]
-        best = {}
-        for run in chosen:
-            kept = best.get(run["recipe"])
-            if kept is None or run["validation_accuracy"] > kept["validation_accuracy"]:
-                best[run["recipe"]] = run
+        chosen = [run for run in (chosen_of(runs, folder) for folder in folders) if run and "test_accuracy" in run]
         record.write_text(json.dumps({"cpu": cpu(), "threads": args.threads, "runs": runs}, indent=1) + "\n")
         head = (
             "# Recipes\n\nWritten by `benchmarks/compress/recipes.py`: models from scratch, chosen by validation samples that are taken "
             "from the training samples; the test samples are read once for each recipe, by its chosen file. "
             f"{cpu()}, {args.threads} threads.\n\n"
         )
-        (args.record / "recipes.md").write_text(head + table(runs, list(best.values())))
+        (args.record / "recipes.md").write_text(head + table(runs, chosen))
 
     for folder in folders:
         if args.names and folder.name not in args.names:
@@ -170,9 +166,8 @@ def main():
             runs.append(carry_out(tool, folder, seed, args.out, args.threads))
             say(f"  {runs[-1]['bytes']} bytes, validation {runs[-1]['validation_accuracy']} %, {runs[-1]['training_seconds']} s")
             save()
-        mine = [run for run in runs if (run["recipe"], run["of"]) == (folder.name, of)]
-        if mine:
-            best = choose(tool, folder, mine, args.out)
+        if best := chosen_of(runs, folder):
+            finish(tool, folder, best, args.out)
             say(f"{folder.name}: seed {best['seed']}, test {best['test_accuracy']} %")
             save()
 

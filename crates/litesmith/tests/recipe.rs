@@ -136,7 +136,7 @@ fn structure(model: &Model) -> Vec<String> {
 }
 
 #[test]
-fn the_recipes_of_the_repository_make_the_models_of_the_zoo() {
+fn the_recipes_of_the_repository_make_models_of_their_size_and_those_of_the_zoo() {
     let names = |folder: &str| {
         let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap());
         entries.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
@@ -145,14 +145,22 @@ fn the_recipes_of_the_repository_make_the_models_of_the_zoo() {
     let mut count = 0;
     for name in recipes.iter().filter(|name| root().join("recipes").join(name).is_dir()) {
         let mut recipe = Recipe::load(&root().join("recipes").join(name).join("recipe.toml")).unwrap();
-        assert_eq!((&recipe.name, recipe.data.as_deref()), (name, Some("mnist")));
+        // A name is that of the data and of how large the file gets.
+        let (data, size) = name.rsplit_once('-').unwrap();
+        assert_eq!((&recipe.name, recipe.data.as_deref()), (name, Some(data)));
         // Of training, that it works: what it comes to is for `zoo.rs` to check.
         for step in &mut recipe.steps {
             if let Step::Train(config, _) = step {
                 config.epochs = 1;
             }
         }
-        let small = litesmith::tflite::read(&made(&recipe, None).unwrap().bytes, &Default::default()).unwrap();
+        let bytes = made(&recipe, None).unwrap().bytes;
+        let size: f64 = size.strip_suffix("kB").unwrap().parse().unwrap();
+        assert!((1.0..1.02).contains(&(bytes.len() as f64 / 1000.0 / size)), "{name}: {} bytes", bytes.len());
+        if data != "mnist" {
+            continue;
+        }
+        let small = litesmith::tflite::read(&bytes, &Default::default()).unwrap();
         let file = zoo.iter().find(|file| file.starts_with(&format!("{name}-"))).unwrap();
         let known = load_model(&root().join("zoo/mnist").join(file)).unwrap();
         assert_eq!(structure(&small.model), structure(&known.model), "{name}");
