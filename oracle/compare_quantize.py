@@ -20,7 +20,7 @@ ROWS = {
     "dynamic-per-tensor": "--type dynamic --granularity per-tensor --rule *=dynamic",
     "int8-kl-uint8io": "--calibrator kl --io uint8 --calibrate {}",
     "int8-percentile": "--calibrator percentile --percentile 99.9 --calibrate {}",
-    "int8-mse": "--calibrator mse --calibrate {}",
+    "int8-minmax": "--calibrator minmax --bias-correction=false --calibrate {}",
     "int8-moving-average": "--calibrator moving_average --calibrate {}",
     "int4": "--weights int4 --calibrate {}",
     "int4-per-tensor": "--weights int4 --granularity per-tensor --calibrate {}",
@@ -35,7 +35,7 @@ ROWS = {
     "keep-float-first": "--keep-float node:0 --calibrate {}",
     "mixed-int16": "--rule op:CONV_2D=int16x8 --calibrate {}",
     "mixed-int4-float16": "--rule op:CONV_2D=w4 --rule op:FULLY_CONNECTED=float16 --calibrate {}",
-    "equalized": "--equalize --granularity per-tensor --bias-correction --calibrate {}",
+    "equalized": "--equalize --granularity per-tensor --calibrate {}",
     "adaround-int4": "--weights int4 --adaround --adaround-iterations 50 --bn-reestimation --calibrate {}",
 }
 

@@ -111,6 +111,7 @@ impl Progress for Bars {
             Stage::Train { epoch, epochs } => format!("epoch {epoch}/{epochs}"),
             Stage::Calibrate => "calibrate".into(),
             Stage::Round => "round weights".into(),
+            Stage::Correct => "correct biases".into(),
             Stage::Evaluate => "evaluate".into(),
             _ => "work".into(),
         };

@@ -5,8 +5,8 @@ use litesmith_graph::{Graph, Result};
 use litesmith_runtime::SessionOptions;
 use serde::{Deserialize, Serialize};
 
-use crate::bias_correction::{all, moments, round_weights};
-use crate::layers::{Layers, Sample};
+use crate::bias_correction::{moments, round_weights};
+use crate::layers::{Layers, Sample, Walk};
 use crate::quantize::{grid, weighted_choices};
 use crate::{Edit, Granularity, QuantizeOptions, Rounded, RoundedWeights};
 
@@ -45,10 +45,12 @@ pub fn batch_norm_reestimation(
     session: &SessionOptions,
 ) -> Result<(Vec<Edit>, Rounded)> {
     let float = Layers::new(graph)?;
-    let before = moments(&float, &all(&float), samples, session)?;
+    let samples = &*Walk::thinned(&float, samples);
+    let before = moments(&float, samples, session)?;
     let mut rounded = float.clone();
     let changed = round_weights(graph, options, &mut rounded)?;
     let choices = weighted_choices(graph, options)?;
+    let mut walk = Walk::new(&rounded, samples)?;
     let mut edits = Vec::new();
     let mut scaled = options.rounded.clone();
     for layer in 0..rounded.layers().len() {
@@ -56,7 +58,7 @@ pub fn batch_norm_reestimation(
             continue;
         }
         let node = rounded.layers()[layer].node;
-        let now = &moments(&rounded, &[layer], samples, session)?[0];
+        let now = walk.moments(&rounded, layer, session)?;
         let bias = rounded.bias(layer)?.to_vec();
         let largest = f64::from(config.largest_factor.max(1.0));
         let rescaled = choices[node].filter(|choice| choice.granularity == Granularity::PerChannel);

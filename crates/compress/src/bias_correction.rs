@@ -3,7 +3,7 @@
 use litesmith_graph::{Graph, Result};
 use litesmith_runtime::SessionOptions;
 
-use crate::layers::{Layers, Moments, Sample};
+use crate::layers::{Layers, Moments, Sample, Walk};
 use crate::quantize::{rounded_values, weighted_choices};
 use crate::{Edit, QuantizeOptions};
 
@@ -11,7 +11,7 @@ use crate::{Edit, QuantizeOptions};
 /// channel, before the activation, over the samples (Nagel, van Baalen, Blankevoort and Welling, "Data-Free Quantization Through
 /// Weight Equalization and Bias Correction", ICCV 2019, section 4.2, in its empirical form of appendix D). Layers are taken in
 /// the order in which they run, each behind the corrected ones before it. Activations are not rounded while it measures:
-/// theirs is as often up as down.
+/// theirs is as often up as down. `progress` is told how many layers of how many are done.
 ///
 /// # Errors
 /// Those of running the graph on the samples, and of options that do not fit the graph.
@@ -20,27 +20,31 @@ pub fn bias_correction(
     options: &QuantizeOptions,
     samples: &[Sample],
     session: &SessionOptions,
+    progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Edit>> {
     let float = Layers::new(graph)?;
-    let means = moments(&float, &all(&float), samples, session)?;
+    let samples = &*Walk::thinned(&float, samples);
+    let means = moments(&float, samples, session)?;
     let mut rounded = float.clone();
     let changed = round_weights(graph, options, &mut rounded)?;
+    let mut walk = Walk::new(&rounded, samples)?;
     let mut edits = Vec::new();
     for layer in 0..rounded.layers().len() {
         // Layers before the first that is rounded compute what they did.
         if !changed[..=layer].contains(&true) {
             continue;
         }
-        let now = moments(&rounded, &[layer], samples, session)?;
+        let now = walk.moments(&rounded, layer, session)?;
         let bias: Vec<_> = rounded.bias(layer)?.to_vec();
         #[expect(clippy::cast_possible_truncation, reason = "rounding to float32 is meant")]
         let corrected: Vec<_> = bias
             .iter()
             .enumerate()
-            .map(|(channel, &bias)| (f64::from(bias) + means[layer].mean(channel) - now[0].mean(channel)) as f32)
+            .map(|(channel, &bias)| (f64::from(bias) + means[layer].mean(channel) - now.mean(channel)) as f32)
             .collect();
         rounded.set_bias(layer, &corrected);
         let constant = rounded.bias_tensor(layer, &corrected);
+        progress(layer + 1, rounded.layers().len());
         edits.push(Edit::Constant { node: rounded.layers()[layer].node, input: 2, constant });
     }
     Ok(edits)
@@ -65,19 +69,11 @@ pub(crate) fn round_weights(graph: &Graph, options: &QuantizeOptions, layers: &m
     Ok(changed)
 }
 
-/// Mean and variance of each channel that each of `wanted` computes, before its activation.
-pub(crate) fn moments(
-    layers: &Layers,
-    wanted: &[usize],
-    samples: &[Sample],
-    session: &SessionOptions,
-) -> Result<Vec<Moments>> {
-    let channels = |layer: usize| layers.bias(layer).map(<[f32]>::len);
-    let mut moments = wanted.iter().map(|&layer| channels(layer).map(Moments::new)).collect::<Result<Vec<_>>>()?;
-    layers.run(wanted, samples, session, &mut |_, layer, _, values| {
-        if let Some(at) = wanted.iter().position(|&wanted| wanted == layer) {
-            moments[at].add(values);
-        }
-    })?;
+/// Mean and variance of each channel that each layer computes, before its activation.
+pub(crate) fn moments(layers: &Layers, samples: &[Sample], session: &SessionOptions) -> Result<Vec<Moments>> {
+    let wanted = all(layers);
+    let channels = |&layer: &usize| layers.bias(layer).map(<[f32]>::len);
+    let mut moments = wanted.iter().map(|layer| channels(layer).map(Moments::new)).collect::<Result<Vec<_>>>()?;
+    layers.run(&wanted, samples, session, &mut |_, layer, _, values| moments[layer].add(values))?;
     Ok(moments)
 }

@@ -1,6 +1,9 @@
 //! A float graph taken apart into its layers, for the algorithms that look at what each computes: the ops with weights, each
 //! with what it reads and what it computes before its activation.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
 use litesmith_graph::{
     DType, Data, Error, Graph, Node, Op, Result, Tensor, TensorId,
     ops::{Activation, Relu, Relu6, ReluN1To1, Tanh},
@@ -153,6 +156,26 @@ impl Layers {
         Ok(())
     }
 
+    /// Bytes that a [`Walk`] keeps of each sample, at most.
+    fn kept_bytes(&self) -> usize {
+        let bytes = |id: &TensorId| self.graph.tensor(*id).byte_size().unwrap_or(0);
+        let cuts = self.layers.iter().filter_map(|layer| self.crossing(layer.prefix - 1));
+        cuts.map(|kept| kept.iter().map(bytes).sum()).max().unwrap_or(0)
+    }
+
+    /// What nodes from `cut` on read of what is computed before it; `None` where that is more than float32 activations.
+    fn crossing(&self, cut: usize) -> Option<BTreeSet<TensorId>> {
+        if self.graph.tensors.iter().any(|tensor| tensor.dtype == DType::Resource) {
+            return None;
+        }
+        let (before, after) = self.graph.nodes.split_at(cut);
+        let made: BTreeSet<_> =
+            before.iter().flat_map(|node| &node.outputs).chain(&self.graph.inputs).copied().collect();
+        let read = after.iter().flat_map(|node| &node.inputs).flatten().filter(|id| made.contains(id)).copied();
+        let read: BTreeSet<_> = read.collect();
+        read.iter().all(|&id| self.graph.tensor(id).dtype == DType::F32).then_some(read)
+    }
+
     /// The op of a layer, and its weights.
     pub(crate) fn op_and_weights(&self, layer: usize) -> (&Op, &Tensor) {
         let Layer { prefix, weights, .. } = self.layers[layer];
@@ -162,6 +185,81 @@ impl Layers {
     /// The shape of a tensor for one sample.
     pub(crate) fn shape(&self, id: TensorId) -> &[usize] {
         &self.graph.tensor(id).shape
+    }
+}
+
+/// What a [`Walk`] keeps at once, at most: 512 MiB.
+const KEPT_BYTES: usize = 512 << 20;
+
+/// Goes from layer to layer while weights and biases change behind it. It keeps what each sample has come to, so that an op runs twice
+/// for each sample and not once more for every layer that follows.
+pub(crate) struct Walk {
+    /// The node in front of which the samples are.
+    at: usize,
+    /// What they are there.
+    kept: BTreeMap<TensorId, Vec<Vec<f32>>>,
+    samples: usize,
+}
+
+impl Walk {
+    /// As many of `samples`, evenly, as a walk through `layers` can keep.
+    pub(crate) fn thinned<'a>(layers: &Layers, samples: &'a [Sample]) -> Cow<'a, [Sample]> {
+        let most = (KEPT_BYTES / layers.kept_bytes().max(1)).clamp(1, samples.len().max(1));
+        if most >= samples.len() {
+            return Cow::Borrowed(samples);
+        }
+        (0..most).map(|index| samples[index * samples.len() / most].clone()).collect()
+    }
+
+    /// In front of the first node.
+    pub(crate) fn new(layers: &Layers, samples: &[Sample]) -> Result<Self> {
+        let inputs = &layers.graph.inputs;
+        if let Some(sample) = samples.iter().find(|sample| sample.len() != inputs.len()) {
+            return Err(Error::invalid(
+                "sample",
+                format!("got {} inputs, the model has {}", sample.len(), inputs.len()),
+            ));
+        }
+        let of = |index: usize| samples.iter().map(|sample: &Sample| sample[index].clone()).collect();
+        let kept = inputs.iter().enumerate().map(|(index, &id)| (id, of(index))).collect();
+        Ok(Self { at: 0, kept, samples: samples.len() })
+    }
+
+    /// What `layer` computes before its activation: the moments of each channel. Goes up to that layer; layers are taken in order.
+    pub(crate) fn moments(&mut self, layers: &Layers, layer: usize, options: &SessionOptions) -> Result<Moments> {
+        let Layer { output, prefix, .. } = layers.layers[layer];
+        let cut = prefix - 1;
+        let crossing = layers.crossing(cut);
+        let new: Vec<_> = crossing.iter().flatten().filter(|id| !self.kept.contains_key(id)).copied().collect();
+        let mut graph = layers.graph.clone();
+        graph.nodes = graph.nodes[self.at..prefix].to_vec();
+        graph.inputs = self.kept.keys().copied().collect();
+        graph.outputs = new.iter().copied().filter(|&id| id != output).chain([output]).collect();
+        let mut session = Session::from_graph(graph, options.clone())?;
+        let mut moments = Moments::new(layers.bias(layer)?.len());
+        let mut found: BTreeMap<TensorId, Vec<Vec<f32>>> = new.iter().map(|&id| (id, Vec::new())).collect();
+        for sample in 0..self.samples {
+            let inputs: Vec<_> = self.kept.values().map(|values| values[sample].as_slice()).collect();
+            FloatRunner::run(&mut session, &inputs, &mut |id, values| {
+                if id == output {
+                    moments.add(values);
+                }
+                if let Some(found) = found.get_mut(&id) {
+                    found.push(values.to_vec());
+                }
+            })?;
+        }
+        // Where not all was seen, or in another size than the graph says, the next layers are reached from further back.
+        let expected = |id: TensorId| layers.graph.tensor(id).elements().ok();
+        let is_whole = |(&id, values): (&TensorId, &Vec<Vec<f32>>)| {
+            values.len() == self.samples && values.iter().all(|values| Some(values.len()) == expected(id))
+        };
+        if let Some(crossing) = crossing.filter(|_| found.iter().all(is_whole)) {
+            self.kept.retain(|id, _| crossing.contains(id));
+            self.kept.append(&mut found);
+            self.at = cut;
+        }
+        Ok(moments)
     }
 }
 

@@ -37,12 +37,13 @@ pub struct QuantizationConfig {
     pub adaround: Option<AdaRoundConfig>,
     /// Batch-norm re-estimation, if it is to be done.
     pub batch_norm: Option<BatchNormConfig>,
-    /// Whether biases are corrected.
-    pub bias_correction: bool,
+    /// Whether biases are corrected; when left out, where the activations are seen anyway.
+    pub bias_correction: Option<bool>,
 }
 
 impl Default for QuantizationConfig {
-    /// Int8 with float32 inputs and outputs, a scale for each channel, min-max over 200 samples, nothing else.
+    /// Int8 with float32 inputs and outputs, a scale for each channel, ranges of the smallest squared error over 200 samples, corrected
+    /// biases.
     fn default() -> Self {
         Self {
             scheme: Scheme::Int8,
@@ -56,7 +57,7 @@ impl Default for QuantizationConfig {
             equalization: None,
             adaround: None,
             batch_norm: None,
-            bias_correction: false,
+            bias_correction: None,
         }
     }
 }
@@ -82,7 +83,13 @@ impl QuantizationConfig {
         self.options(Vec::new()).needs_ranges()
             || self.adaround.is_some()
             || self.batch_norm.is_some()
-            || self.bias_correction
+            || self.corrects_biases()
+    }
+
+    /// Whether biases are corrected.
+    #[must_use]
+    pub fn corrects_biases(&self) -> bool {
+        self.bias_correction.unwrap_or_else(|| self.options(Vec::new()).needs_ranges())
     }
 
     /// Checks the settings that do not depend on the model.
@@ -124,6 +131,8 @@ pub enum Step {
     Calibrate,
     /// Learning how weights are rounded, layer by layer.
     Round,
+    /// Correcting biases, layer by layer.
+    Correct,
 }
 
 /// Quantizes a float32 model as `config` says. In this order: cross-layer equalization; calibration; AdaRound; batch-norm
@@ -177,8 +186,9 @@ pub fn post_training(
         *model.main_mut()? = amend(model.main()?, &edits)?;
         options.rounded = rounded;
     }
-    if config.bias_correction {
-        let edits = bias_correction(model.main()?, &options, samples, session)?;
+    if config.corrects_biases() {
+        let mut part = |done: usize, of: usize| progress(Step::Correct, done, of);
+        let edits = bias_correction(model.main()?, &options, samples, session, &mut part)?;
         *model.main_mut()? = amend(model.main()?, &edits)?;
     }
     let (quantized, quantization) = quantize(&model, &options, ranges.as_ref())?;

@@ -111,8 +111,9 @@ fn quantized(model: &Model, config: &QuantizationConfig, samples: &[Sample]) -> 
     read(&write(&quantized, &WriteOptions::default()).unwrap(), &Limits::default()).unwrap().model
 }
 
+/// Four bits, and nothing that makes up for them.
 fn int4() -> QuantizationConfig {
-    QuantizationConfig { weights: WeightBits::Int4, ..QuantizationConfig::default() }
+    QuantizationConfig { weights: WeightBits::Int4, bias_correction: Some(false), ..QuantizationConfig::default() }
 }
 
 /// The same network, whose depthwise layers give channels of very different sizes that the layer behind takes back.
@@ -303,11 +304,20 @@ fn shift(model: &Model) -> f64 {
 #[test]
 fn bias_correction_takes_back_the_shift_of_the_mean() {
     let plain = quantized(&digits().model, &int4(), &digits().calibration);
-    let config = QuantizationConfig { bias_correction: true, ..int4() };
+    // Where activations are calibrated, it is what happens unless told otherwise.
+    let config = QuantizationConfig { bias_correction: None, ..int4() };
+    assert_eq!(config.calibration.calibrator, CalibratorKind::Mse);
     let corrected = quantized(&digits().model, &config, &digits().calibration);
     assert!(shift(&corrected) < 0.6 * shift(&plain), "{} {}", shift(&corrected), shift(&plain));
     let errors = (error(&corrected, &digits().model), error(&plain, &digits().model));
     assert!(errors.0 < errors.1, "{errors:?}");
+    // What needs no samples otherwise, does not need them for this.
+    let weights = QuantizationConfig { scheme: Scheme::WeightOnly, ..config };
+    assert!(!weights.needs_samples());
+    let asked = QuantizationConfig { bias_correction: Some(true), ..weights.clone() };
+    let (plain, asked) =
+        (quantized(&digits().model, &weights, &[]), quantized(&digits().model, &asked, &digits().calibration));
+    assert!(shift(&asked) < 0.6 * shift(&plain), "{} {}", shift(&asked), shift(&plain));
 }
 
 #[test]
@@ -340,7 +350,7 @@ fn all_of_it_together_and_with_integer_borders() {
         equalization: Some(EqualizationConfig::default()),
         adaround: Some(AdaRoundConfig { iterations: 200, ..AdaRoundConfig::default() }),
         batch_norm: Some(BatchNormConfig::default()),
-        bias_correction: true,
+        bias_correction: Some(true),
         calibration: CalibrationConfig { calibrator: CalibratorKind::Mse, ..CalibrationConfig::default() },
         ..int4()
     };

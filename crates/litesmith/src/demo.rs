@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use litesmith_compress::{IoType, QuantizeOptions, Scheme, quantize};
+use litesmith_compress::{CalibrationConfig, IoType, QuantizationConfig, Scheme};
 use litesmith_data::{OpenOptions, Split, SplitKind, open};
 use litesmith_graph::{Error, Model, Result};
 use litesmith_measure::{
@@ -15,7 +15,7 @@ use litesmith_train::{Schedule, TrainConfig, TrainOptions, zoo};
 use crate::files::{self, Existing};
 use crate::progress::Progress;
 use crate::training::{TrainJob, train_data, train_model};
-use crate::{CalibrateOptions, EvaluateOptions, Predictor, calibrate_on, evaluate, report_evaluation};
+use crate::{EvaluateOptions, Predictor, evaluate, quantize_on, report_evaluation};
 
 /// Epochs unless told otherwise: above 99.0 % on the test images, well within two minutes on two cores.
 pub const EPOCHS: u32 = 5;
@@ -38,16 +38,22 @@ pub struct DemoOptions {
     pub threads: usize,
 }
 
-/// A model file of the demo: name, kind, options.
-fn files_to_make() -> [(&'static str, ModelKind, QuantizeOptions); 6] {
-    let int8 = QuantizeOptions::new(Scheme::Int8);
+/// A model file of the demo: name, kind, and how `litesmith quantize` makes it.
+fn files_to_make(seed: u64) -> [(&'static str, ModelKind, QuantizationConfig); 6] {
+    let to = |scheme: Scheme, io: IoType| QuantizationConfig {
+        scheme,
+        input_type: io,
+        output_type: io,
+        calibration: CalibrationConfig { samples: CALIBRATION_SAMPLES, seed, ..CalibrationConfig::default() },
+        ..QuantizationConfig::default()
+    };
     [
-        ("f32", ModelKind::Float32, QuantizeOptions::new(Scheme::Float32)),
-        ("f16", ModelKind::Float16, QuantizeOptions::new(Scheme::Float16)),
-        ("dynamic", ModelKind::DynamicRange, QuantizeOptions::new(Scheme::DynamicRange)),
-        ("int8", ModelKind::Int8, int8.clone()),
-        ("int8-uint8io", ModelKind::Int8Uint8Io, int8.with_io(IoType::Uint8, IoType::Uint8)),
-        ("int16x8", ModelKind::Int16x8, QuantizeOptions::new(Scheme::Int16x8)),
+        ("f32", ModelKind::Float32, to(Scheme::Float32, IoType::Float32)),
+        ("f16", ModelKind::Float16, to(Scheme::Float16, IoType::Float32)),
+        ("dynamic", ModelKind::DynamicRange, to(Scheme::DynamicRange, IoType::Float32)),
+        ("int8", ModelKind::Int8, to(Scheme::Int8, IoType::Float32)),
+        ("int8-uint8io", ModelKind::Int8Uint8Io, to(Scheme::Int8, IoType::Uint8)),
+        ("int16x8", ModelKind::Int16x8, to(Scheme::Int16x8, IoType::Float32)),
     ]
 }
 
@@ -92,15 +98,12 @@ pub fn run(options: &DemoOptions, progress: &mut dyn Progress) -> Result<Report>
     let trained = train_model(job, progress)?;
 
     let session = SessionOptions { threads, ..SessionOptions::default() };
-    let calibration = CalibrateOptions { samples: CALIBRATION_SAMPLES, seed: options.seed, session: session.clone() };
-    progress.note(&format!("calibrating on {CALIBRATION_SAMPLES} training images"));
-    let ranges = calibrate_on(&trained.model, &data.train, &calibration, progress)?;
-
+    progress.note(&format!("quantizing with {CALIBRATION_SAMPLES} training images"));
     let mut results = Vec::new();
     let mut evaluations = Vec::new();
-    for (name, kind, quantization) in files_to_make() {
-        let (model, report) = quantize(&trained.model, &quantization, Some(&ranges))?;
-        report.warnings.iter().for_each(|warning| progress.note(&format!("warning: {name}: {warning}")));
+    for (name, kind, config) in files_to_make(options.seed) {
+        let (model, report) = quantize_on(&trained.model, Some(&data.train), &config, Vec::new(), &session, progress)?;
+        report.quantization.warnings.iter().for_each(|warning| progress.note(&format!("warning: {name}: {warning}")));
         let file = format!("mnist-cnn-{name}.tflite");
         let bytes = crate::save_model(&options.out.join(&file), &model, Existing::Replace)?;
         // What is evaluated is the file, as anybody would load it.

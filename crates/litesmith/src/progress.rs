@@ -15,6 +15,8 @@ pub enum Stage {
     Calibrate,
     /// Learning how weights are rounded; progress counts layers.
     Round,
+    /// Correcting biases for what rounded weights shift; progress counts layers.
+    Correct,
     /// Running a model on a data set; progress counts images.
     Evaluate,
 }

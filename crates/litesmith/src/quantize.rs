@@ -38,7 +38,7 @@ pub fn calibrate_on(
         seed: options.seed,
         ..CalibrationConfig::default()
     };
-    let samples = samples_of(model, split, &config, None, &options.session)?;
+    let (samples, _) = samples_of(model, split, &config, None, &options.session)?;
     let mut session = Session::new(model, options.session.clone())?;
     progress.start(Stage::Calibrate, options.samples.min(split.len()) as u64);
     let counted = (1..).zip(samples).map(|(done, sample)| {
@@ -50,19 +50,21 @@ pub fn calibrate_on(
     ranges
 }
 
-/// Samples of `split` as the model takes them: as its file says, or else, where they are bytes, as `normalization` does.
+/// Samples of `split` as the model takes them: as its file says, or else, where they are bytes, as `normalization` does; with
+/// [`Predictor::mismatch`].
 fn samples_of(
     model: &Model,
     split: &Split,
     config: &CalibrationConfig,
     normalization: Option<&Normalization>,
     session: &SessionOptions,
-) -> Result<impl Iterator<Item = Result<Sample>> + use<>> {
+) -> Result<(impl Iterator<Item = Result<Sample>> + use<>, Option<String>)> {
     let mut predictor = Predictor::for_split(model, session.clone(), split)?;
     if let Some(normalization) = normalization.filter(|_| split.is_bytes()) {
         predictor.assume_normalization(normalization).map_err(|error| error.at("normalization"))?;
     }
-    calibration_samples(split, predictor.preprocess(), config.samples, config.seed)
+    let samples = calibration_samples(split, predictor.preprocess(), config.samples, config.seed)?;
+    Ok((samples, predictor.mismatch(split)))
 }
 
 /// Quantizes a float32 model as `config` says, with samples of `split`, which may be left out where
@@ -80,10 +82,13 @@ pub fn quantize_on(
     progress: &mut dyn Progress,
 ) -> Result<(Model, PostTrainingReport)> {
     config.check()?;
+    let mut mismatch = None;
     let samples = match split {
         Some(split) if config.needs_samples() => {
             let normalization = normalization.first().and_then(Option::as_ref);
-            samples_of(model, split, &config.calibration, normalization, session)?.collect::<Result<Vec<_>>>()?
+            let (samples, found) = samples_of(model, split, &config.calibration, normalization, session)?;
+            mismatch = found;
+            samples.collect::<Result<Vec<_>>>()?
         }
         None if config.needs_samples() => {
             return Err(Error::invalid("quantize", "got no data, but the activations must be seen")
@@ -92,7 +97,7 @@ pub fn quantize_on(
         _ => Vec::new(),
     };
     let mut running = None;
-    let result = post_training(model, config, normalization, &samples, session, &mut |step, done, of| {
+    let mut result = post_training(model, config, normalization, &samples, session, &mut |step, done, of| {
         if running != Some(step) {
             if running.is_some() {
                 progress.finish();
@@ -101,6 +106,7 @@ pub fn quantize_on(
             let stage = match step {
                 Step::Calibrate => Stage::Calibrate,
                 Step::Round => Stage::Round,
+                Step::Correct => Stage::Correct,
             };
             progress.start(stage, of as u64);
         }
@@ -108,6 +114,9 @@ pub fn quantize_on(
     });
     if running.is_some() {
         progress.finish();
+    }
+    if let Ok((_, report)) = &mut result {
+        report.quantization.warnings.extend(mismatch);
     }
     result
 }

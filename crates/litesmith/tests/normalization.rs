@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use litesmith::compress::{CalibrationConfig, IoType, QuantizationConfig};
+use litesmith::compress::{CalibrationConfig, CalibratorKind, IoType, QuantizationConfig};
 use litesmith::data::{OpenOptions, Split, SplitKind, open};
 use litesmith::graph::ops::Relu;
 use litesmith::graph::{DType, Graph, Model, Normalization, Tensor, TensorMetadata};
@@ -46,7 +46,11 @@ fn output_scale(model: &Model, split: &Split, normalization: Option<Normalizatio
     let config = QuantizationConfig {
         input_type: IoType::Int8,
         output_type: IoType::Int8,
-        calibration: CalibrationConfig { samples: 2, ..CalibrationConfig::default() },
+        calibration: CalibrationConfig {
+            samples: 2,
+            calibrator: CalibratorKind::MinMax,
+            ..CalibrationConfig::default()
+        },
         ..QuantizationConfig::default()
     };
     let session = SessionOptions::default();

@@ -285,7 +285,7 @@ pub(crate) struct QuantizeArgs {
     #[arg(long, value_name = "DATA")]
     pub(crate) calibrate: Option<String>,
     /// From values to ranges
-    #[arg(long, value_enum, default_value_t = CalibratorArg::MinMax)]
+    #[arg(long, value_enum, default_value_t = CalibratorArg::Mse)]
     pub(crate) calibrator: CalibratorArg,
     /// Percentage of the values that the percentile calibrator keeps [default: 99.99]
     #[arg(long, value_name = "PERCENT", value_parser = percentile)]
@@ -305,9 +305,9 @@ pub(crate) struct QuantizeArgs {
     /// Re-estimate mean and variance of each channel behind rounded weights
     #[arg(long)]
     pub(crate) bn_reestimation: bool,
-    /// Correct biases for the mean error of rounded weights
-    #[arg(long)]
-    pub(crate) bias_correction: bool,
+    /// Correct biases for the mean error of rounded weights, or do not [default: with --calibrate, where ranges are measured]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) bias_correction: Option<bool>,
     /// Samples to calibrate with, the same number of each class
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: u32,

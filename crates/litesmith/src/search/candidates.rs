@@ -43,12 +43,12 @@ impl Candidates {
             ..int8()
         };
         let adaround = Some(AdaRoundConfig::default());
-        let int4 = || QuantizationConfig { weights: WeightBits::Int4, adaround, bias_correction: true, ..int8() };
+        let int4 = || QuantizationConfig { weights: WeightBits::Int4, adaround, ..int8() };
         let trained = [
             ("float16", QuantizationConfig { scheme: Scheme::Float16, ..int8() }),
             ("dynamic range", QuantizationConfig { scheme: Scheme::DynamicRange, ..int8() }),
             ("int8", int8()),
-            ("int8 MSE", calibrated(CalibratorKind::Mse)),
+            ("int8 percentile", calibrated(CalibratorKind::Percentile)),
             ("int8 per tensor", QuantizationConfig { granularity: Granularity::PerTensor, ..int8() }),
             ("int4 AdaRound", int4()),
         ];

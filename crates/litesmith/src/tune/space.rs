@@ -231,7 +231,7 @@ impl Space {
                 seed: self.seed,
                 ..CalibrationConfig::default()
             },
-            bias_correction: self.bias_correction,
+            bias_correction: Some(self.bias_correction),
             ..QuantizationConfig::default()
         };
         let settings: Vec<_> = (0..self.ops.len()).map(|op| self.setting(candidate, op)).collect();
