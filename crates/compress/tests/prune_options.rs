@@ -202,3 +202,69 @@ fn values_are_shared_through_every_update() {
         }
     }
 }
+
+/// Layers of one kind, which train fast.
+fn perceptron() -> Graph {
+    let architecture = Architecture::sequential("perceptron", [28, 28, 1])
+        .with(Flatten {})
+        .with(Dense::new(40))
+        .with(Activation::new(ActivationFunction::Relu))
+        .with(Dense { activation: ActivationFunction::Softmax, ..Dense::new(10) });
+    export(&architecture.graph(1).unwrap()).unwrap()
+}
+
+#[test]
+fn channels_go_in_as_many_steps_as_asked_and_the_epochs_are_shared_among_them() {
+    let graph = perceptron();
+    let hidden = layers(&graph)[0];
+    for (steps, expected) in [(1, vec![20; 24]), (3, [[32; 8], [25; 8], [20; 8]].concat())] {
+        let config = ChannelPruning { ratio: 0.5, steps, importance: Importance::L1, ..ChannelPruning::default() };
+        let mut seen = Seen::default();
+        prune_channels(&graph, &config, Some(&tune(6)), &mut seen).unwrap();
+        // What is left falls evenly: 40 units to 40 / 2^(1/3), 40 / 2^(2/3), 20. Four updates an epoch, two epochs a step.
+        let left = |weights: &Vec<(TensorId, Vec<f32>)>| {
+            weights.iter().find(|(tensor, _)| *tensor == hidden).map_or(0, |(_, values)| values.len() / 784)
+        };
+        let left: Vec<_> = seen.updates.iter().map(left).collect();
+        assert_eq!(left, expected);
+    }
+}
+
+#[test]
+fn sparsity_grows_along_the_polynomial_in_as_many_steps_as_the_schedule_has() {
+    let graph = perceptron();
+    for (power, initial) in [(3, 0.0), (1, 0.2)] {
+        let config = WeightPruning {
+            sparsity: Some(0.8),
+            initial_sparsity: initial,
+            begin: 0.1,
+            end: 0.6,
+            power: f64::from(power),
+            frequency: 2,
+            ..WeightPruning::default()
+        };
+        let mut seen = Seen::default();
+        prune_weights(&graph, &config, Some(&tune(20)), &mut seen).unwrap();
+        assert_eq!(seen.updates.len(), 80);
+        for layer in layers(&graph) {
+            let of = |weights: &Vec<(TensorId, Vec<f32>)>| {
+                let (_, values) = weights.iter().find(|(tensor, _)| *tensor == layer).unwrap();
+                (zeros(values), values.len())
+            };
+            let mut before = 0;
+            let mut steps = 0;
+            for (update, (zeros, all)) in (1..).zip(seen.updates.iter().map(of)) {
+                // From the 8th update to the 48th of 80, at every second.
+                let now = (update - update % 2).min(48);
+                let left = 1.0 - f64::from(now - 8).max(0.0) / 40.0;
+                let share = if now < 8 { 0.0 } else { 0.8 + (initial - 0.8) * left.powi(power) };
+                assert_eq!(zeros, (share * all as f64).round() as usize, "update {update}, power {power}");
+                steps += usize::from(zeros != before);
+                before = zeros;
+            }
+            // At the 8th there is nothing to do where growth begins with nothing; of few weights a small step may be none.
+            let is_large = elements(&graph, layer).len() > 10_000;
+            assert!(!is_large || steps == if initial > 0.0 { 21 } else { 20 }, "{steps} steps");
+        }
+    }
+}
