@@ -94,6 +94,15 @@ impl Predictor {
         &self.preprocess
     }
 
+    /// What has to be done to the images of `split` before the model takes them, where they are of one size and not the model's: worth
+    /// a warning, since it may be the wrong data.
+    #[must_use]
+    pub fn mismatch(&self, split: &Split) -> Option<String> {
+        let (data, model) = (split.shape()?, self.preprocess.shape());
+        (data != model)
+            .then(|| format!("the images of the data are {data}, the model takes {model}: they are brought to that"))
+    }
+
     /// Names of the classes, from the file's labels; empty when it has none.
     #[must_use]
     pub fn labels(&self) -> &[String] {

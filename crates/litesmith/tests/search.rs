@@ -32,6 +32,7 @@ fn trained(dataset: &Dataset) -> Model {
 fn options(out: &Path, goal: Goal) -> SearchOptions {
     SearchOptions {
         goal,
+        model_name: "digits.tflite".into(),
         out: out.to_path_buf(),
         resume: false,
         seed: 1,
@@ -111,14 +112,24 @@ fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
 
     // Another goal of the same search finds its answer among what is there.
     let error = search(&model, &dataset, &options(&out, Goal::Budget(20_000)), &mut Silent).unwrap_err().to_string();
-    assert!(error.contains("the folder holds a search"), "{error}");
+    assert!(error.starts_with(&format!("{}: the folder holds a search", out.display())), "{error}");
     let resumed_options = SearchOptions { resume: true, ..options(&out, Goal::Budget(20_000)) };
     let resumed = search(&model, &dataset, &resumed_options, &mut Silent).unwrap();
     assert_eq!(resumed.points[..whole.points.len()], whole.points);
-    assert!(resumed.reached && resumed.points[resumed.best].bytes <= 20_000);
+    let best = &resumed.points[resumed.best];
+    assert!(resumed.reached && best.bytes <= 20_000);
+    assert_eq!(std::fs::read(out.join("best.tflite")).unwrap(), std::fs::read(out.join(&best.file)).unwrap());
+    // So it does where that is the model given, which no recipe made.
+    let resumed = SearchOptions { resume: true, ..options(&out, Goal::Floor(1.0)) };
+    let resumed = search(&model, &dataset, &resumed, &mut Silent).unwrap();
+    let (best, recipe) = (&resumed.points[resumed.best], out.join("best.toml"));
+    assert_eq!(std::fs::read(out.join("best.tflite")).unwrap(), std::fs::read(out.join(&best.file)).unwrap());
+    let its_own = std::fs::read(out.join(best.file.replace(".tflite", ".toml")));
+    assert_eq!(std::fs::read(&recipe).ok(), its_own.ok());
+    search(&model, &dataset, &resumed_options, &mut Silent).unwrap();
     let quantized = load_model(&out.join("best.tflite")).unwrap().model;
     let error = search(&quantized, &dataset, &resumed_options, &mut Silent).unwrap_err().to_string();
-    assert!(error.contains("it is quantized already"), "{error}");
+    assert!(error.contains("digits.tflite: it is quantized already"), "{error}");
     let other = SearchOptions { resume: true, seed: 2, ..options(&out, Goal::Budget(20_000)) };
     let error = search(&model, &dataset, &other, &mut Silent).unwrap_err().to_string();
     assert!(error.contains("it is a search of"), "{error}");

@@ -86,6 +86,7 @@ fn look(args: &CompressArgs, output: &Output) -> Result<Verdict> {
     let dataset = open_data(data, args.skip_bad, output)?;
     let options = SearchOptions {
         goal,
+        model_name: path.display().to_string(),
         out: args.out.clone(),
         resume: args.resume,
         seed: args.seed.unwrap_or(1),
@@ -95,8 +96,7 @@ fn look(args: &CompressArgs, output: &Output) -> Result<Verdict> {
         session: SessionOptions { threads: output.threads, ..SessionOptions::default() },
         cancel: cancel_on_interrupt()?,
     };
-    let report =
-        search(&model, &dataset, &options, &mut output.progress()).map_err(|error| error.at(path.display()))?;
+    let report = search(&model, &dataset, &options, &mut output.progress())?;
     let best = &report.points[report.best];
     if output.json {
         output.print_json(&serde_json::json!({
@@ -123,7 +123,13 @@ fn look(args: &CompressArgs, output: &Output) -> Result<Verdict> {
         output.say("the search is not at its end; the same command with --resume goes on");
     }
     if !report.reached {
-        output.warn(&format!("not reached: {goal}; the nearest is saved"));
+        let file = args.out.join("best.tflite");
+        output.warn(&format!(
+            "not reached: {goal}; saved is the nearest found, {} of {}: {}",
+            format::percent(best.accuracy),
+            format::bytes(best.bytes),
+            file.display()
+        ));
     }
     Ok(match report.ended {
         SearchEnded::Cancelled => Verdict::Interrupted,

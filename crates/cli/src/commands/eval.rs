@@ -24,6 +24,9 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
     let session = session_options(&args.runtime, output);
     let mut predictor =
         Predictor::for_split(&model, session.clone(), split).map_err(|error| error.at(args.model.display()))?;
+    if let Some(mismatch) = predictor.mismatch(split) {
+        output.warn(&mismatch);
+    }
     let mut reference = match &args.against {
         Some(path) => {
             let model = load_model(path, output)?;

@@ -1,6 +1,7 @@
 //! The command line, run as a user runs it.
 
 mod common;
+mod compress;
 mod errors;
 mod pipeline;
 mod readme;

@@ -69,6 +69,7 @@ pub fn debug_quantized(
     let (mut quantized_session, mut quantized_predictor) = side(quantized, &names.quantized)?;
     let (mut float_session, mut float_predictor) = side(float, &names.float)?;
     quantized_predictor.agree_on_normalization(&mut float_predictor)?;
+    let mismatch = quantized_predictor.mismatch(split);
     for session in [&mut quantized_session, &mut float_session] {
         session.resize_batch(1)?;
     }
@@ -122,6 +123,7 @@ pub fn debug_quantized(
         layers(&pairing, &watched, &float_graph, &quantized_graph).into_iter().unzip();
     report.layers = layers;
     report.rank();
+    report.notes.extend(mismatch);
     add_notes(&mut report);
     if classes > 1 && !has_classes {
         report.notes.push(format!(

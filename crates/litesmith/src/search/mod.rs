@@ -37,6 +37,8 @@ const KEPT: usize = 4;
 pub struct SearchOptions {
     /// What is looked for.
     pub goal: Goal,
+    /// What messages call the model given: its file.
+    pub model_name: String,
     /// Folder for what is found: made when missing.
     pub out: PathBuf,
     /// Whether what an earlier search with the same options left in the folder is taken up.
@@ -98,7 +100,7 @@ pub fn search(
 ) -> Result<SearchReport> {
     let clock = Stopwatch::start();
     if model.main()?.tensors.iter().any(|tensor| tensor.quantization.is_some()) {
-        return Err(Error::invalid("model", "it is quantized already")
+        return Err(Error::invalid(&options.model_name, "it is quantized already")
             .with_hint("give the float32 model that it was made from: what the search tries begins with floats"));
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -112,7 +114,8 @@ pub fn search(
         steps,
         ..Recipe::default()
     };
-    let data = train_split(&recipe(Vec::new()), &run, model)?;
+    let of_model = |error: Error| error.at(&options.model_name);
+    let data = train_split(&recipe(Vec::new()), &run, model).map_err(of_model)?;
     let Some(validation) = data.validation else {
         return Err(Error::invalid("validation", "there are no samples to choose by")
             .with_hint("give a share of the training samples, as --validation 0.1"));
@@ -122,7 +125,11 @@ pub fn search(
     let job = Job { options, validation: &validation, clock: &clock };
     if saved.points.is_empty() {
         progress.note("the model given");
-        let point = job.measure("given", &original, 0.0, progress)?;
+        let predictor = Predictor::for_split(model, options.session.clone(), &validation).map_err(of_model)?;
+        if let Some(mismatch) = predictor.mismatch(&validation) {
+            progress.note(&format!("warning: {mismatch}"));
+        }
+        let point = job.measure("given", &original, 0.0, progress).map_err(of_model)?;
         saved.add(point, &original, None)?;
     }
     let float = saved.points[0].accuracy;

@@ -124,8 +124,6 @@ impl Saved {
     /// A new search, or the one that the folder holds.
     pub(super) fn open(options: &SearchOptions, original: &[u8], dataset: &Dataset) -> Result<Self> {
         let folder = options.out.clone();
-        let io = |error| Error::io(folder.display(), error);
-        std::fs::create_dir_all(folder.join("points")).map_err(io)?;
         let origin = Origin {
             data: dataset.name.clone(),
             model_bytes: original.len() as u64,
@@ -152,7 +150,12 @@ impl Saved {
                 list.found
             }
         };
-        Ok(Self { folder, goal: options.goal, origin, found })
+        let this = Self { folder, goal: options.goal, origin, found };
+        // The goal may be another one than when the folder was left.
+        if !this.found.points.is_empty() {
+            this.keep(this.found.best(&this.goal))?;
+        }
+        Ok(this)
     }
 
     /// Whether the candidate was tried.
@@ -163,6 +166,8 @@ impl Saved {
     /// Saves a model and how it was made, and the list with it.
     pub(super) fn add(&mut self, mut point: Point, bytes: &[u8], recipe: Option<&str>) -> Result<()> {
         let words = point.name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let points = self.folder.join("points");
+        std::fs::create_dir_all(&points).map_err(|error| Error::io(points.display(), error))?;
         let stem = format!("points/{:03}-{}", self.found.points.len(), words.collect::<Vec<_>>().join("-"));
         point.file = format!("{stem}.tflite");
         files::save(&self.folder.join(&point.file), bytes, Existing::Replace)?;
@@ -172,12 +177,24 @@ impl Saved {
         self.found.points.push(point);
         let best = self.found.best(&self.goal);
         if best + 1 == self.found.points.len() {
-            files::save(&self.folder.join("best.tflite"), bytes, Existing::Replace)?;
-            if let Some(recipe) = recipe {
-                files::save(&self.folder.join("best.toml"), recipe.as_bytes(), Existing::Replace)?;
-            }
+            self.keep(best)?;
         }
         self.write()
+    }
+
+    /// Makes a point the best: its file, and its recipe where it has one.
+    fn keep(&self, best: usize) -> Result<()> {
+        let from = self.folder.join(&self.found.points[best].file);
+        let save = |name: &str, bytes: &[u8]| files::save(&self.folder.join(name), bytes, Existing::Replace);
+        save("best.tflite", &files::load(&from, u64::MAX)?)?;
+        let (from, to) = (from.with_extension("toml"), self.folder.join("best.toml"));
+        if from.exists() {
+            save("best.toml", &files::load(&from, 1 << 26)?)
+        } else if to.exists() {
+            std::fs::remove_file(&to).map_err(|error| Error::io(to.display(), error))
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes that a candidate could not be made.

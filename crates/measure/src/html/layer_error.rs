@@ -18,7 +18,8 @@ const DRAWN: usize = 30;
 /// them. The same report gives the same bytes.
 #[must_use]
 pub fn layer_error_html(report: &LayerErrorReport) -> String {
-    let title = format!("{} against {}", report.quantized, report.float);
+    // The commands below have the whole paths.
+    let title = format!("{} against {}", file_name(&report.quantized), file_name(&report.float));
     document(&title, "Made by Litesmith. Everything shown is in this file; it loads nothing.", |m| {
         let sections = sections(report);
         m.el("header", &[], |m| {
@@ -30,6 +31,11 @@ pub fn layer_error_html(report: &LayerErrorReport) -> String {
         });
         m.el("main", &[], |m| sections.iter().for_each(|section| section.write(m)));
     })
+}
+
+/// A path without its folders.
+fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 /// With a capital and a full stop.
@@ -102,7 +108,7 @@ fn along(m: &mut Markup, report: &LayerErrorReport) {
         ends_high: true,
         format: |value| format!("{value:.1} dB"),
     };
-    m.el("figure", &[("class", "panel")], |m| {
+    m.el("figure", &[("class", "panel beside")], |m| {
         chart.write(m);
         m.leaf(
             "figcaption",
@@ -162,7 +168,7 @@ fn table(m: &mut Markup, report: &LayerErrorReport) {
          float values over that of the grid.",
     );
     scrolling(m, "Tensors", |m| {
-        m.el("table", &[], |m| {
+        m.el("table", &[("class", "dense")], |m| {
             let columns =
                 ["tensor", "op", "#", "own, dB", "SNR, dB", "cosine", "max", "mean", "at the ends", "beyond", "used"];
             header_row(m, 2, &columns);
@@ -222,7 +228,7 @@ fn layers(m: &mut Markup, report: &LayerErrorReport) {
 fn one_layer(m: &mut Markup, rank: usize, layer: &LayerError) {
     m.el("h3", &[], |m| {
         m.text(&format!("{}. ", rank + 1));
-        m.name(&layer.name);
+        m.el("span", &[("title", &layer.name)], |m| m.name(&shortened(&layer.name, 60)));
         m.text(" ");
         m.leaf("code", &[], &layer.op);
     });

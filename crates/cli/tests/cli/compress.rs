@@ -1,0 +1,84 @@
+//! `compress` where it cannot do what it is asked.
+
+use crate::common::{Workplace, root};
+
+/// With `f32.tflite`, hardly trained.
+fn trained() -> Workplace {
+    let place = Workplace::with_digits();
+    std::fs::copy(root().join("recipes/mnist-3.7kB/arch.toml"), place.path("arch.toml")).unwrap();
+    place.run("train --arch arch.toml --data idx:digits --epochs 2 -o f32.tflite -q").ends_with(0);
+    place
+}
+
+#[test]
+fn a_search_gives_up_when_nothing_reaches_the_floor_and_saves_the_nearest() {
+    let place = trained();
+    let floor = "compress f32.tflite --data idx:digits --floor 100% --epochs 1 -o search";
+    let ran = place.run(&format!("{floor} --json")).ends_with(1);
+    let (json, said) = (ran.json(), ran.stderr());
+    assert_eq!((&json["reached"], &json["ended"]), (&false.into(), &"finished".into()), "{json}");
+    assert!(
+        said.contains("warning: not reached: the smallest of at least 100.00 %; saved is the nearest found"),
+        "{said}"
+    );
+    assert!(said.contains("search/best.tflite"), "{said}");
+    // It gave up: not every share of the channels was tried.
+    let tried = json["models"].as_u64().unwrap();
+    assert!((9..26).contains(&tried), "{tried} models");
+    // The nearest is the one of the best accuracy, and of those the smallest.
+    let list: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(place.path("search/search.json")).unwrap()).unwrap();
+    let key =
+        |point: &serde_json::Value| (point["correct"].as_u64().unwrap(), u64::MAX - point["bytes"].as_u64().unwrap());
+    let best = list["points"].as_array().unwrap().iter().max_by_key(|point| key(point)).unwrap();
+    assert_eq!(best["name"], json["best"]["name"], "{list}");
+    let saved = std::fs::read(place.path("search/best.tflite")).unwrap();
+    assert!(saved == std::fs::read(place.path("search").join(best["file"].as_str().unwrap())).unwrap());
+    // The folder is named before the model, which is not at fault.
+    let again = place.run(floor).ends_with(2).stderr();
+    assert!(again.starts_with("error: search: the folder holds a search"), "{again}");
+}
+
+#[test]
+fn what_a_search_cannot_begin_with_is_said_and_leaves_nothing_behind() {
+    let place = trained();
+    place.image_folder("shades");
+    place.run("quantize f32.tflite --calibrate idx:digits -o int8.tflite -q").ends_with(0);
+    for (model, data, expected) in [
+        ("int8.tflite", "idx:digits", "int8.tflite: it is quantized already"),
+        ("f32.tflite", "images:shades", "f32.tflite: model: it gives 10 scores for an image, the data has 2 classes"),
+    ] {
+        let said = place.run(&format!("compress {model} --data {data} --floor 90% -o search")).ends_with(2).stderr();
+        assert!(said.contains(expected), "{said}");
+        assert!(!place.path("search").exists(), "{model}");
+    }
+}
+
+/// Images of another size are brought to the model's, which is worth a word: it may be the wrong data.
+#[test]
+fn images_of_another_size_are_told_of() {
+    let place = trained();
+    place.run("quantize f32.tflite --calibrate idx:digits -o int8.tflite -q").ends_with(0);
+    std::fs::write(place.path("other.toml"), {
+        let text = std::fs::read_to_string(place.path("arch.toml")).unwrap();
+        text.replace("[28, 28, 1]", "[32, 32, 3]")
+    })
+    .unwrap();
+    place.run("train --arch other.toml --data idx:digits --epochs 1 -o other.tflite -q").ends_with(0);
+    let expected = "the images of the data are 28x28x1, the model takes 32x32x3: they are brought to that";
+    let quantized = place.run("quantize other.tflite --calibrate idx:digits -o other8.tflite").ends_with(0);
+    for (command, status) in [
+        ("eval other.tflite --data idx:digits", 0),
+        ("compress other.tflite --data idx:digits --floor 100% --time-limit 0.001 -o search", 1),
+    ] {
+        let said = place.run(command).ends_with(status).stderr();
+        assert!(said.contains(&format!("warning: {expected}")), "{command}: {said}");
+    }
+    assert!(quantized.stderr().contains(&format!("warning: {expected}")), "{}", quantized.stderr());
+    let debug = place.run("debug other8.tflite --against other.tflite --data idx:digits --samples 10").ends_with(0);
+    assert!(debug.stdout().contains(&format!("note: {expected}")), "{}", debug.stdout());
+    for command in ["eval f32.tflite --data idx:digits", "debug int8.tflite --against f32.tflite --data idx:digits"] {
+        let ran = place.run(command).ends_with(0);
+        assert!(!(ran.stdout() + &ran.stderr()).contains("brought"), "{command}");
+    }
+}
