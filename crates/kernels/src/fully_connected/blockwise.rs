@@ -85,7 +85,8 @@ impl BlockwiseFullyConnected {
         if let Some(bias) = spec.bias.filter(|bias| bias.len() != out_features) {
             return fail(format!("bias has {} elements for {out_features} output channels", bias.len()));
         }
-        let is_xnnpack = spec.numerics == Numerics::Litert && spec.delegated && block_size % XNNPACK_BLOCK == 0;
+        let is_xnnpack =
+            spec.numerics == Numerics::Litert && spec.delegated && block_size.is_multiple_of(XNNPACK_BLOCK);
         let scale = |channel: usize, block: usize| {
             let scale = spec.scales[channel * blocks + block];
             if is_xnnpack { bf16::from_f32(scale).to_f32() } else { scale }
@@ -289,7 +290,7 @@ mod tests {
                         magnitude += weight.abs();
                     }
                     // Inputs from -0.75 to 1.25 are rounded to steps of 2 / 255.
-                    let expected = expected.clamp(low.into(), high.into());
+                    let expected = expected.clamp(low, high);
                     let allowed = magnitude * 1.01 / 255.0;
                     assert!((f64::from(y) - expected).abs() < allowed, "{spec:?} {index}: {y} for {expected}");
                 }
