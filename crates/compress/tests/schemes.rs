@@ -176,7 +176,7 @@ fn blocks_are_for_int4_weights_of_fully_connected_only() {
     let (quantized, report) = run(&models[0], &options(Granularity::Blockwise64));
     let graph = quantized.main().unwrap();
     let blocks: Vec<_> = graph.tensors.iter().filter_map(|tensor| tensor.quantization.as_ref()?.block_size).collect();
-    assert_eq!(blocks, [64, 64], "1600 and 128 inputs");
+    assert_eq!(blocks, [64, 64], "3136 and 128 inputs");
     assert_eq!(report.warnings.len(), 1, "{:?}", report.warnings);
     assert!(report.warnings[0].contains("CONV_2D") && report.warnings[0].contains("FULLY_CONNECTED only"));
     // lenet-5: a convolution, and rows of 400 and 120.
@@ -188,11 +188,11 @@ fn blocks_are_for_int4_weights_of_fully_connected_only() {
     assert!(report.warnings[1].contains("blocks of 32 do not divide its 400 inputs"), "{:?}", report.warnings);
 
     // A rule may ask for them where the rest of the model cannot.
-    let rules = with_rules(Scheme::Int8, &["op:FULLY_CONNECTED=dynamic,w4,blockwise-128"]);
+    let rules = with_rules(Scheme::Int8, &["op:FULLY_CONNECTED=dynamic,w4,blockwise-64"]);
     let (quantized, report) = run(&models[0], &rules);
     let tensors = &quantized.main().unwrap().tensors;
     assert!(
-        tensors.iter().any(|tensor| tensor.quantization.as_ref().is_some_and(|found| found.block_size == Some(128)))
+        tensors.iter().any(|tensor| tensor.quantization.as_ref().is_some_and(|found| found.block_size == Some(64)))
     );
     assert_eq!(report.warnings, Vec::<String>::new());
     for scheme in [Scheme::Int8, Scheme::Int16x8, Scheme::WeightOnly] {
