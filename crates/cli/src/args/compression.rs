@@ -255,8 +255,6 @@ fn selector(text: &str) -> Result<litesmith::compress::Selector, String> {
   litesmith quantize digits.tflite --calibrate mnist --keep-float node:0 -o mixed.tflite
   litesmith quantize digits.tflite --io uint8 --calibrate mnist --mean 0 --std 255 -o u8.tflite
   litesmith quantize digits.tflite --type dynamic -o digits-dynamic.tflite
-  litesmith quantize digits.tflite --type dynamic --weights int4 --granularity blockwise-32 \\
-    -o digits-blocks.tflite
 
 docs/QUANTIZATION.md says what each type stores and how to choose.")]
 pub(crate) struct QuantizeArgs {
