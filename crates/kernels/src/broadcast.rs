@@ -72,7 +72,7 @@ impl Broadcast {
     }
 
     /// Calls `visit(row, offset of a, offset of b)` for each of `rows` in order.
-    pub fn for_rows(&self, rows: Range<usize>, visit: impl FnMut(usize, usize, usize)) {
+    pub(crate) fn for_rows(&self, rows: Range<usize>, visit: impl FnMut(usize, usize, usize)) {
         self.walk.for_rows(rows, visit);
     }
 }
@@ -82,8 +82,8 @@ pub(crate) trait Value: bytemuck::Pod + Send + Sync {}
 
 impl<T: bytemuck::Pod + Send + Sync> Value for T {}
 
-/// y = f(a, b) on the planned shapes, split over the pool; a single long row is split as well. Without code for AVX-512, see
-/// [`multiversion`].
+/// y = f(a, b) on the planned shapes, split over the pool; a single long row is split as well. Compiled once, for what no model
+/// spends its time in.
 ///
 /// # Panics
 /// If a length is not the planned one.
@@ -95,10 +95,10 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
     y: &mut [Y],
     f: impl Fn(A, B) -> Y + Sync,
 ) {
-    zip_by(ctx, plan, a, b, y, Function { f, rows: zip_rows }, &Nothing);
+    zip_rows_by(ctx, plan, a, b, y, &Function { f, rows: zip_rows }, &Nothing);
 }
 
-/// The same with code for AVX-512, for what many models do much of; and `finish` is called on each piece of `y` when it is
+/// The same with code for each instruction set, for what many models do much of; and `finish` is called on each piece of `y` when it is
 /// computed.
 ///
 /// # Panics
@@ -112,23 +112,26 @@ pub(crate) fn zip_wide<A: Value, B: Value, Y: Value>(
     f: impl Fn(A, B) -> Y + Sync,
     finish: &dyn Finish,
 ) {
-    zip_by(ctx, plan, a, b, y, Function { f, rows: zip_rows_wide }, finish);
+    zip_rows_by(ctx, plan, a, b, y, &Function { f, rows: zip_rows_wide }, finish);
 }
 
-fn zip_by<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y + Sync>(
+/// The same by a loop over rows.
+///
+/// # Panics
+/// If a length is not the planned one.
+pub(crate) fn zip_rows_by<A: Value, B: Value, Y: Value>(
     ctx: Context,
     plan: &Broadcast,
     a: &[A],
     b: &[B],
     y: &mut [Y],
-    function: Function<A, B, Y, F>,
+    function: &dyn Rows,
     finish: &dyn Finish,
 ) {
     assert_eq!([a.len(), b.len(), y.len()], plan.lens(), "operands and result have the planned shapes");
-    let [(inner_a, a), (inner_b, b)] =
-        [((plan.walk.inner.a, size_of::<A>()), cast_slice(a)), ((plan.walk.inner.b, size_of::<B>()), cast_slice(b))];
-    let operands = [(inner_a, a), (inner_b, b)].map(|((step, size), data)| Operand { data, size, step, row: 0 });
-    let call = Call { ctx, plan, operands, size: size_of::<Y>(), function: &function, finish };
+    let a = Operand { data: cast_slice(a), size: size_of::<A>(), step: plan.walk.inner.a, row: 0 };
+    let b = Operand { data: cast_slice(b), size: size_of::<B>(), step: plan.walk.inner.b, row: 0 };
+    let call = Call { ctx, plan, operands: [a, b], size: size_of::<Y>(), function, finish };
     call.run(cast_slice_mut(y));
 }
 
@@ -146,14 +149,14 @@ impl Finish for Nothing {
 
 /// An operand as bytes. Everything but the innermost loop knows no element type, so that it is compiled once.
 #[derive(Clone, Copy)]
-struct Operand<'a> {
-    data: &'a [u8],
+pub(crate) struct Operand<'a> {
+    pub(crate) data: &'a [u8],
     /// Bytes of an element.
     size: usize,
     /// Elements to the next in a row: 0 or 1.
     step: usize,
     /// Elements to the next row.
-    row: usize,
+    pub(crate) row: usize,
 }
 
 impl<'a> Operand<'a> {
@@ -179,7 +182,7 @@ impl<'a> Operand<'a> {
 }
 
 /// y = f(a, b) on rows of `len` elements that lie one after the other, of operands with a step of 1.
-trait Rows: Sync {
+pub(crate) trait Rows: Sync {
     fn rows(&self, isa: Isa, operands: [Operand<'_>; 2], y: &mut [u8], len: usize);
 }
 
@@ -197,18 +200,22 @@ impl<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y + Sync> Rows for Function<A,
     }
 }
 
-multiversion! {
-    to avx2;
-    /// Rows of `len` elements; `a_row` and `b_row` lead to the operands' next.
-    fn zip_rows<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
-        a: &[A], a_row: usize, b: &[B], b_row: usize, y: &mut [Y], len: usize, f: &F,
-    ) {
-        each_row(a, a_row, b, b_row, y, len, f);
-    }
+/// Rows of `len` elements; `a_row` and `b_row` lead to the operands' next.
+fn zip_rows<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
+    _: Isa,
+    a: &[A],
+    a_row: usize,
+    b: &[B],
+    b_row: usize,
+    y: &mut [Y],
+    len: usize,
+    f: &F,
+) {
+    each_row(a, a_row, b, b_row, y, len, f);
 }
 
 multiversion! {
-    /// The same for AVX-512 as well.
+    /// The same for each instruction set.
     fn zip_rows_wide<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
         a: &[A], a_row: usize, b: &[B], b_row: usize, y: &mut [Y], len: usize, f: &F,
     ) {

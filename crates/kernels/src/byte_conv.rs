@@ -10,7 +10,7 @@ use crate::integer_conv::{Bias, Weights};
 use crate::padded_rows::{Bytes, Columns, PaddedRows, flipped};
 use crate::pool::share;
 use crate::requantize::OutputStage;
-use crate::{Context, Quantized, Unsupported};
+use crate::{Context, Unsupported};
 use bytemuck::Pod;
 
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
@@ -49,14 +49,14 @@ struct Direct {
 }
 
 impl ByteConv {
-    /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and activations of `T`
-    /// (`i8` or `u8`) whose zero point is `zero_point`. Without a `stage`, [`Self::run_sums`] runs it.
-    pub(crate) fn new<T: Quantized>(
+    /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and `activations`. Without a
+    /// `stage`, [`Self::run_sums`] runs it.
+    pub(crate) fn new(
         geometry: Conv2dGeometry,
         weights: Weights<'_>,
         weight_zero_point: i32,
         bias: Bias<'_>,
-        zero_point: i32,
+        activations: Activations,
         stage: Option<&OutputStage>,
     ) -> Result<Self, Unsupported> {
         const KERNEL: &str = "conv_2d";
@@ -90,7 +90,6 @@ impl ByteConv {
             Weights::I8(_) => -weight_zero_point,
             Weights::U8(_) => 128 - weight_zero_point,
         };
-        let activations = Activations { zero_point, signed: T::MIN < 0 };
         let bias = bias.narrow(out_channels);
         let weights = (0..groups)
             .map(|group| {
@@ -102,7 +101,7 @@ impl ByteConv {
                 Packed::pack(per_group, segments.len(), segment_len, activations, weight_offset, bias, at)
             })
             .collect();
-        let requantize = stage.and_then(|stage| Requantize::new(stage, per_group, T::MIN == 0));
+        let requantize = stage.and_then(|stage| Requantize::new(stage, per_group, !activations.signed));
         Ok(Self { geometry, activations, weights, requantize, segments, padded })
     }
 
@@ -139,23 +138,23 @@ impl ByteConv {
     }
 
     /// Runs; `stage` is the one it was planned for, and `then` is applied to what it makes. `input` and `output` are NHWC.
-    pub(crate) fn run<T: Quantized>(
+    pub(crate) fn run(
         &self,
         ctx: Context<'_>,
         stage: &OutputStage,
-        input: &[T],
-        output: &mut [T],
+        input: &[u8],
+        output: &mut [u8],
         scratch: &mut [u8],
         then: Option<&ByteTable>,
     ) {
-        let store = |block: &SumBlock<'_>, out: &mut [T], stride: usize| {
+        let store = |block: &SumBlock<'_>, out: &mut [u8], stride: usize| {
             for (sums, out) in block.rows().zip(out.chunks_mut(stride)) {
-                stage.store(ctx.isa, sums, block.channel, &mut out[..block.columns]);
+                self.activations.store(stage, ctx.isa, sums, block.channel, &mut out[..block.columns]);
             }
         };
-        let run = Run { conv: self, ctx, requantize: self.requantize.as_deref(), store, then };
+        let run = Run { conv: self, ctx, requantize: self.requantize.as_deref(), store: &store, then };
         let zero = self.activations.zero_point;
-        self.split(&run, bytemuck::cast_slice(input), output, scratch, |_| zero);
+        self.split(&run, input, output, scratch, &|_| zero);
     }
 
     /// Runs on int8 activations of which image `i` has the zero point `zero_point(i)`, planned as 0 and without bias.
@@ -170,17 +169,17 @@ impl ByteConv {
         zero_point: impl Fn(usize) -> i32 + Sync,
         store: impl Fn(&SumBlock<'_>, &mut [O], usize) + Sync,
     ) {
-        let run = Run { conv: self, ctx, requantize: None, store, then: None };
-        self.split(&run, bytemuck::cast_slice(input), output, scratch, zero_point);
+        let run = Run { conv: self, ctx, requantize: None, store: &store, then: None };
+        self.split(&run, bytemuck::cast_slice(input), output, scratch, &zero_point);
     }
 
-    fn split<O: Pod + Send, S: Fn(&SumBlock<'_>, &mut [O], usize) + Sync>(
+    fn split<O: Pod + Send>(
         &self,
-        run: &Run<'_, S>,
+        run: &Run<'_, O>,
         input: &[u8],
         output: &mut [O],
         scratch: &mut [u8],
-        zero_point: impl Fn(usize) -> i32 + Sync,
+        zero_point: &(dyn Fn(usize) -> i32 + Sync),
     ) {
         let ctx = run.ctx;
         let Conv2dGeometry { batch, height, width, in_channels, out_channels, .. } = self.geometry;
@@ -195,9 +194,10 @@ impl ByteConv {
             let bytes = |image| Bytes { zero: zero_point(image) as u8, flip };
             let (x_step, y_step) = (width.stride * in_channels, height.stride * padded.row_len());
             let origins = Origins { width: width.output, x_step, y_step };
-            padded.run(ctx, batch, input, 1, bytes, output, out_channels, scratch, |first, band, output| {
+            let pixels = |first: usize, band: &[u8], output: &mut [O]| {
                 run.pixels(band, output, first, 0, &origins, &mut []);
-            });
+            };
+            padded.run(ctx, batch, input, 1, &bytes, output, out_channels, scratch, &pixels);
             return;
         }
         // Pixels one after another are one row.
@@ -265,17 +265,17 @@ impl SumBlock<'_> {
 }
 
 /// What the tasks of a run share.
-struct Run<'a, S> {
+struct Run<'a, O> {
     conv: &'a ByteConv,
     ctx: Context<'a>,
     requantize: Option<&'a [Requantize]>,
-    store: S,
+    store: &'a (dyn Fn(&SumBlock<'_>, &mut [O], usize) + Sync),
     then: Option<&'a ByteTable>,
 }
 
-impl<S> Run<'_, S> {
+impl<O: Pod> Run<'_, O> {
     /// What is left to do on finished outputs, while they are in the first cache.
-    fn finish<O: Pod>(&self, output: &mut [O]) {
+    fn finish(&self, output: &mut [O]) {
         if let Some(table) = self.then {
             table.apply(self.ctx.isa, bytemuck::cast_slice_mut(output));
         }
@@ -288,7 +288,7 @@ impl<S> Run<'_, S> {
 
     /// Output pixels from `pixel` on, as many as `output` holds; the first is number `first` of `origins`. With `scratch`,
     /// rows are pixels that are flipped there where that is needed.
-    fn pixels<O: Pod>(
+    fn pixels(
         &self,
         input: &[u8],
         output: &mut [O],
@@ -296,9 +296,7 @@ impl<S> Run<'_, S> {
         first: usize,
         origins: &Origins,
         scratch: &mut [u8],
-    ) where
-        S: Fn(&SumBlock<'_>, &mut [O], usize),
-    {
+    ) {
         let Conv2dGeometry { in_channels, out_channels, groups, .. } = self.conv.geometry;
         let (depth, per_group) = (in_channels / groups, out_channels / groups);
         let mut sums_buffer;
@@ -341,10 +339,7 @@ impl<S> Run<'_, S> {
     }
 
     /// The channels of the only pixel from `channel` on, as many as `output` holds.
-    fn columns<O: Pod>(&self, input: &[u8], output: &mut [O], channel: usize, scratch: &mut [u8])
-    where
-        S: Fn(&SumBlock<'_>, &mut [O], usize),
-    {
+    fn columns(&self, input: &[u8], output: &mut [O], channel: usize, scratch: &mut [u8]) {
         let (mut input, mut activations) = (input, self.conv.activations);
         if self.flip() != 0 && !flips_one_row(self.ctx.isa) {
             flipped(self.ctx.isa, input, 1, self.flip(), scratch);
@@ -357,7 +352,7 @@ impl<S> Run<'_, S> {
 
     /// Channels from `first` of a group on; row `i`, which is pixel `pixel + i`, begins at `i * stride` of `output`. `sums` has
     /// room for [`COLUMNS_MAX`] of each row where they do not become bytes at once.
-    fn multiply<O: Pod>(
+    fn multiply(
         &self,
         input: &[u8],
         activations: Activations,
@@ -369,9 +364,7 @@ impl<S> Run<'_, S> {
         output: &mut [O],
         stride: usize,
         sums: &mut [i32],
-    ) where
-        S: Fn(&SumBlock<'_>, &mut [O], usize),
-    {
+    ) {
         let ByteConv { weights, segments, geometry, .. } = self.conv;
         let weights = &weights[group];
         let per_call = Packed::panels_per_call(rows.len(), self.requantize.is_none());

@@ -55,14 +55,18 @@ impl Comparison {
         of_a: impl Fn(T) -> K + Sync,
         of_b: impl Fn(T) -> K + Sync,
     ) {
-        match self {
-            Self::Equal => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) == of_b(b))),
-            Self::NotEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) != of_b(b))),
-            Self::Less => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) < of_b(b))),
-            Self::LessEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) <= of_b(b))),
-            Self::Greater => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) > of_b(b))),
-            Self::GreaterEqual => broadcast::zip(ctx, plan, a, b, y, |a, b| u8::from(of_a(a) >= of_b(b))),
-        }
+        // One loop for all relations: a model spends no time in them.
+        broadcast::zip(ctx, plan, a, b, y, |a, b| {
+            let (a, b) = (of_a(a), of_b(b));
+            u8::from(match self {
+                Self::Equal => a == b,
+                Self::NotEqual => a != b,
+                Self::Less => a < b,
+                Self::LessEqual => a <= b,
+                Self::Greater => a > b,
+                Self::GreaterEqual => a >= b,
+            })
+        });
     }
 }
 

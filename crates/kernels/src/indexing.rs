@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use bytemuck::Pod;
-
 use crate::{Context, Unsupported};
 
 /// An index that names no element.
@@ -24,12 +22,48 @@ impl fmt::Display for OutOfRange {
 
 impl std::error::Error for OutOfRange {}
 
-/// An integer type that indices come in.
-pub trait Index: Pod + Into<i64> + Send + Sync {}
+/// Indices of any integer type. Told apart where they are read, so that what is done with them is compiled once.
+#[derive(Debug, Clone, Copy)]
+pub enum Indices<'a> {
+    /// int16.
+    I16(&'a [i16]),
+    /// int32.
+    I32(&'a [i32]),
+    /// int64.
+    I64(&'a [i64]),
+}
 
-impl Index for i16 {}
-impl Index for i32 {}
-impl Index for i64 {}
+impl Indices<'_> {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::I16(indices) => indices.len(),
+            Self::I32(indices) => indices.len(),
+            Self::I64(indices) => indices.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Index number `at`.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, at: usize) -> i64 {
+        match self {
+            Self::I16(indices) => indices[at].into(),
+            Self::I32(indices) => indices[at].into(),
+            Self::I64(indices) => indices[at],
+        }
+    }
+}
 
 /// Sizes of the axes that one row of indices names, as flat places.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,11 +72,12 @@ struct Named {
 }
 
 impl Named {
-    /// The place that `row` names among all.
-    fn place<I: Index>(&self, row: &[I]) -> Result<usize, OutOfRange> {
+    /// The place that row number `row` of the indices names among all.
+    #[inline]
+    fn place(&self, indices: Indices<'_>, row: usize) -> Result<usize, OutOfRange> {
         let mut place = 0;
-        for (&index, &size) in row.iter().zip(&self.sizes) {
-            let index = index.into();
+        for (axis, &size) in self.sizes.iter().enumerate() {
+            let index = indices.get(row * self.sizes.len() + axis);
             let inside = usize::try_from(index).ok().filter(|&index| index < size);
             place = place * size + inside.ok_or(OutOfRange { index, size })?;
         }
@@ -90,13 +125,12 @@ impl Gather {
     ///
     /// # Panics
     /// If a length is not the planned one.
-    pub fn run<I: Index>(&self, context: Context<'_>, x: &[u8], indices: &[I], y: &mut [u8]) -> Result<(), OutOfRange> {
+    pub fn run(&self, context: Context<'_>, x: &[u8], indices: Indices<'_>, y: &mut [u8]) -> Result<(), OutOfRange> {
         let (width, slice) = (self.named.sizes.len(), self.slice);
         assert_eq!(x.len(), self.batch * self.outer * self.entries * slice, "the value has the planned shape");
         assert_eq!(y.len(), self.batch * self.outer * self.rows * slice, "the result has the planned shape");
         assert_eq!(indices.len(), self.batch * self.rows * width, "the indices have the planned shape");
-        let row = |row: usize| &indices[row * width..][..width];
-        (0..self.batch * self.rows).try_for_each(|index| self.named.place(row(index)).map(|_| ()))?;
+        (0..self.batch * self.rows).try_for_each(|row| self.named.place(indices, row).map(|_| ()))?;
         if y.is_empty() {
             return Ok(());
         }
@@ -106,7 +140,7 @@ impl Gather {
             for (result, y) in (task * chunk..).zip(y.chunks_exact_mut(slice)) {
                 let (outer, at) = (result / self.rows, result % self.rows);
                 // They were all inside their axes.
-                let place = self.named.place(row(outer / self.outer * self.rows + at)).unwrap_or(0);
+                let place = self.named.place(indices, outer / self.outer * self.rows + at).unwrap_or(0);
                 copy(&x[(outer * self.entries + place) * slice..][..slice], y);
             }
         });
@@ -134,7 +168,7 @@ pub struct Scatter {
 }
 
 impl Scatter {
-    /// Plans a result of `named x slice` elements.
+    /// Plans a result of `named x slice bytes`.
     ///
     /// # Errors
     /// Sizes whose product overflows.
@@ -144,46 +178,47 @@ impl Scatter {
         Ok(Self { named: Named { sizes: named.to_vec() }, entries, slice })
     }
 
-    /// y = zeros, to which each slice of the updates is added where its row of the indices says, one after the other.
+    /// y = zeros, to which each slice of the updates is added where its row of the indices says, one after the other, as bytes:
+    /// `add(y, update)` adds elements.
     ///
     /// # Errors
     /// An index outside its axis.
     ///
     /// # Panics
     /// If the result has not the planned size, or the updates no slice for each row.
-    pub fn run<T: Pod, I: Index>(
+    pub fn run(
         &self,
-        indices: &[I],
-        updates: &[T],
-        y: &mut [T],
-        add: impl Fn(T, T) -> T,
+        indices: Indices<'_>,
+        updates: &[u8],
+        y: &mut [u8],
+        add: fn(&mut [u8], &[u8]),
     ) -> Result<(), OutOfRange> {
         assert_eq!(y.len(), self.entries * self.slice, "the result has the planned shape");
-        y.fill(T::zeroed());
+        y.fill(0);
         if self.slice == 0 {
             return Ok(());
         }
-        let width = self.named.sizes.len();
         for (row, update) in updates.chunks_exact(self.slice).enumerate() {
-            let place = self.named.place(&indices[row * width..][..width])?;
-            y[place * self.slice..][..self.slice].iter_mut().zip(update).for_each(|(y, &update)| *y = add(*y, update));
+            let place = self.named.place(indices, row)?;
+            add(&mut y[place * self.slice..][..self.slice], update);
         }
         Ok(())
     }
 }
 
 /// Along the middle axis of `outer x depth x inner` results, `on` where the index (`outer x inner` of them) is and `off`
-/// elsewhere. An index outside 0 to `depth` is nowhere.
+/// elsewhere, elements as bytes. An index outside 0 to `depth` is nowhere.
 ///
 /// # Panics
 /// If a length is another.
-pub fn one_hot<T: Copy, I: Index>(indices: &[I], inner: usize, depth: usize, on: T, off: T, y: &mut [T]) {
-    assert_eq!(y.len(), indices.len() * depth, "a result for each index and place");
-    y.fill(off);
-    for (at, &index) in indices.iter().enumerate() {
-        let place = usize::try_from(index.into()).ok().filter(|&index| index < depth);
+pub fn one_hot(indices: Indices<'_>, inner: usize, depth: usize, on: &[u8], off: &[u8], y: &mut [u8]) {
+    let element = on.len();
+    assert_eq!(y.len(), indices.len() * depth * element, "a result for each index and place");
+    y.chunks_exact_mut(element.max(1)).for_each(|y| y.copy_from_slice(off));
+    for at in 0..indices.len() {
+        let place = usize::try_from(indices.get(at)).ok().filter(|&index| index < depth);
         if let Some(place) = place {
-            y[(at / inner * depth + place) * inner + at % inner] = on;
+            y[((at / inner * depth + place) * inner + at % inner) * element..][..element].copy_from_slice(on);
         }
     }
 }
@@ -227,15 +262,15 @@ impl DynamicUpdateSlice {
     ///
     /// # Panics
     /// If a length is not the planned one.
-    pub fn run<I: Index>(&self, x: &[u8], update: &[u8], starts: &[I], y: &mut [u8]) {
+    pub fn run(&self, x: &[u8], update: &[u8], starts: Indices<'_>, y: &mut [u8]) {
         assert_eq!(starts.len(), self.operand.len(), "a start for each axis");
         y.copy_from_slice(x);
         if update.is_empty() {
             return;
         }
         let most = self.operand.iter().zip(&self.update).map(|(size, update)| size - update);
-        let start = |(&start, most): (&I, usize)| usize::try_from(start.into().max(0)).unwrap_or(usize::MAX).min(most);
-        let starts = starts.iter().zip(most).map(start);
+        let start = |(at, most)| usize::try_from(starts.get(at).max(0)).unwrap_or(usize::MAX).min(most);
+        let starts = most.enumerate().map(start);
         let first: usize = starts.zip(&self.strides).map(|(start, stride)| start * stride).sum();
         for (row, update) in update.chunks_exact(self.run).enumerate() {
             let (mut rest, mut place) = (row, first);
@@ -263,7 +298,7 @@ mod tests {
         for threads in [1, 3] {
             let pool = Pool::new(threads);
             let mut y = vec![0; batch * outer * rows * slice];
-            gather.run(Context { pool: &pool, isa: Isa::Scalar }, &x, &pairs, &mut y).unwrap();
+            gather.run(Context { pool: &pool, isa: Isa::Scalar }, &x, Indices::I32(&pairs), &mut y).unwrap();
             for (at, &value) in y.iter().enumerate() {
                 let (row, outer) = (at / slice % rows, at / slice / rows);
                 let index = indices[outer / 4 * rows + row] as usize;
@@ -271,24 +306,26 @@ mod tests {
             }
             let mut wrong = pairs.clone();
             wrong[1001] = 10;
-            let error = gather.run(Context { pool: &pool, isa: Isa::Scalar }, &x, &wrong, &mut y).unwrap_err();
+            let error =
+                gather.run(Context { pool: &pool, isa: Isa::Scalar }, &x, Indices::I32(&wrong), &mut y).unwrap_err();
             assert_eq!(error, OutOfRange { index: 10, size: 10 });
         }
     }
 
     #[test]
     fn updates_of_one_place_are_added() {
-        let mut y = [9_i32; 6];
+        let mut y = [9; 6];
+        let add = |y: &mut [u8], update: &[u8]| y.iter_mut().zip(update).for_each(|(y, update)| *y += update);
         let scatter = Scatter::new(&[3], 2).unwrap();
-        scatter.run(&[2_i32, 0, 2], &[1, 2, 3, 4, 5, 6], &mut y, i32::wrapping_add).unwrap();
+        scatter.run(Indices::I32(&[2, 0, 2]), &[1, 2, 3, 4, 5, 6], &mut y, add).unwrap();
         assert_eq!(y, [3, 4, 0, 0, 6, 8]);
-        assert!(scatter.run(&[-1_i32], &[1, 2], &mut y, i32::wrapping_add).is_err());
+        assert!(scatter.run(Indices::I32(&[-1]), &[1, 2], &mut y, add).is_err());
     }
 
     #[test]
     fn an_index_outside_is_hot_nowhere() {
         let mut y = [0; 12];
-        one_hot(&[1_i32, -1, 0, 3], 2, 3, 1, 0, &mut y);
+        one_hot(Indices::I16(&[1, -1, 0, 3]), 2, 3, &[1], &[0], &mut y);
         assert_eq!(y, [0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
     }
 
@@ -297,12 +334,12 @@ mod tests {
         let x: Vec<u8> = (0..24).collect();
         let plan = DynamicUpdateSlice::new(&[2, 3, 4], &[1, 2, 4], 1).unwrap();
         let mut y = [0; 24];
-        plan.run(&x, &[99; 8], &[-5_i64, 7, 3], &mut y);
+        plan.run(&x, &[99; 8], Indices::I64(&[-5, 7, 3]), &mut y);
         let expected: Vec<u8> = (0..24).map(|at| if (4..12).contains(&at) { 99 } else { at }).collect();
         assert_eq!(y.as_slice(), expected);
         let plan = DynamicUpdateSlice::new(&[3, 4], &[2, 2], 1).unwrap();
         let mut y = [0; 12];
-        plan.run(&x[..12], &[90, 91, 92, 93], &[1, 1], &mut y);
+        plan.run(&x[..12], &[90, 91, 92, 93], Indices::I64(&[1, 1]), &mut y);
         assert_eq!(y, [0, 1, 2, 3, 4, 90, 91, 7, 8, 92, 93, 11]);
         assert!(DynamicUpdateSlice::new(&[3, 4], &[4, 2], 1).is_err());
     }

@@ -93,16 +93,11 @@ impl IntegerUnary {
     /// # Panics
     /// If the lengths differ.
     pub fn forward<T: Integer>(self, ctx: Context, x: &[T], y: &mut [T]) {
-        let sign = |x: T| match x.cmp(&T::ZERO) {
-            std::cmp::Ordering::Less => T::saturate(-1),
-            std::cmp::Ordering::Equal => T::ZERO,
-            std::cmp::Ordering::Greater => T::saturate(1),
-        };
-        match self {
-            Self::Abs => map(ctx, x, y, |x: T| if x < T::ZERO { T::ZERO.sub(x) } else { x }),
-            Self::Neg => map(ctx, x, y, |x: T| T::ZERO.sub(x)),
-            Self::Sign => map(ctx, x, y, sign),
-        }
+        map(ctx, x, y, |x: T| match self {
+            Self::Abs if x >= T::ZERO => x,
+            Self::Abs | Self::Neg => T::ZERO.sub(x),
+            Self::Sign => T::saturate(i8::from(x > T::ZERO) - i8::from(x < T::ZERO)),
+        });
     }
 }
 
@@ -160,17 +155,16 @@ impl Binary {
             Activation::Relu6 => (T::ZERO, T::saturate(6)),
         };
         let clamp = move |x: T| x.max(min).min(max);
-        match self {
-            Self::Add => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.add(b))),
-            Self::Sub => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.sub(b))),
-            Self::Mul => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.mul(b))),
-            Self::Div => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| clamp(a.div(b))),
-            Self::Maximum => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.max(b)),
-            Self::Minimum => broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.min(b)),
-            Self::SquaredDifference => {
-                broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| a.sub(b).mul(a.sub(b)));
-            }
-        }
+        // One loop for all ops: a model spends no time in them.
+        broadcast::zip(ctx, plan, a, b, y, |a: T, b: T| match self {
+            Self::Add => clamp(a.add(b)),
+            Self::Sub => clamp(a.sub(b)),
+            Self::Mul => clamp(a.mul(b)),
+            Self::Div => clamp(a.div(b)),
+            Self::Maximum => a.max(b),
+            Self::Minimum => a.min(b),
+            Self::SquaredDifference => a.sub(b).mul(a.sub(b)),
+        });
     }
 }
 

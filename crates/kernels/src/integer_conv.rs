@@ -5,6 +5,8 @@ use crate::conv_2d::{Conv2dGeometry, Window};
 use crate::integer_gemm::{MR, NR, PackedWeights, SLACK};
 use crate::numerics::Quantized;
 use crate::{Context, Pool, Unsupported};
+use bytemuck::{Pod, cast_slice_mut};
+use std::ops::Range;
 
 /// Widened images that are worked on at once fit in this many bytes, so that they stay in the cache between widening
 /// and multiplying.
@@ -274,65 +276,86 @@ impl IntegerConv {
 
     /// Computes all accumulators. `zero_point(image)` is subtracted from the input; `store(pixel, channel, sums, out)`
     /// turns the sums of the output channels from `channel` on into `out`; pixels count over the whole batch.
-    pub(crate) fn run<T: Quantized, O: Send>(
+    pub(crate) fn run<T: Quantized, O: Pod>(
         &self,
         ctx: Context<'_>,
         input: &[T],
         output: &mut [O],
         scratch: &mut [i16],
-        zero_point: impl Fn(usize) -> i32 + Sync,
-        store: impl Fn(usize, usize, Sums<'_>, &mut [O]) + Sync,
+        zero_point: &(dyn Fn(usize) -> i32 + Sync),
+        store: &Store<'_, O>,
     ) {
-        let Conv2dGeometry { batch, height, width, in_channels, out_channels, .. } = self.geometry;
-        assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
-        assert_eq!(input.len(), self.geometry.input_len(), "input elements");
-        assert_eq!(output.len(), self.geometry.output_len(), "output elements");
         let layout = self.images();
-        let images = layout.group();
-        let (image_in, image_wide) = (height.input * width.input * in_channels, layout.image_len());
+        let Conv2dGeometry { height, width, in_channels, .. } = self.geometry;
+        assert_eq!(input.len(), self.geometry.input_len(), "input elements");
+        let image = height.input * width.input * in_channels;
+        let widen = |images: Range<usize>, wide: &mut [i16]| {
+            let input = &input[images.start * image..images.end * image];
+            layout.widen(ctx.pool, input, wide, &|image| zero_point(images.start + image));
+        };
+        let store = |pixel: usize, channel: usize, sums: Sums<'_>, out: &mut [u8]| {
+            store(pixel, channel, sums, cast_slice_mut(out));
+        };
+        self.run_bytes(ctx, &widen, cast_slice_mut(output), size_of::<O>(), scratch, &store);
+    }
+
+    /// The same for outputs of `size` bytes, where `widen(images, wide)` widens the input.
+    fn run_bytes(
+        &self,
+        ctx: Context<'_>,
+        widen: &dyn Fn(Range<usize>, &mut [i16]),
+        output: &mut [u8],
+        size: usize,
+        scratch: &mut [i16],
+        store: &Store<'_, u8>,
+    ) {
+        let Conv2dGeometry { batch, height, width, out_channels, .. } = self.geometry;
+        assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
+        assert_eq!(output.len(), self.geometry.output_len() * size, "output elements");
+        let layout = self.images();
+        let (images, image_wide) = (layout.group(), layout.image_len());
         let pixels = height.output * width.output;
         if output.is_empty() {
             return;
         }
         for first in (0..batch).step_by(images) {
             let images = images.min(batch - first);
-            let input = &input[first * image_in..(first + images) * image_in];
             let wide = &mut scratch[..images * image_wide + SLACK];
-            layout.widen(ctx.pool, input, wide, &|image| zero_point(first + image));
+            widen(first..first + images, wide);
             let wide = &*wide;
-            let first_pixel = first * pixels;
-            let output = &mut output[first_pixel * out_channels..(first_pixel + images * pixels) * out_channels];
+            let (first_pixel, pixel_bytes) = (first * pixels, out_channels * size);
+            let output = &mut output[first_pixel * pixel_bytes..(first_pixel + images * pixels) * pixel_bytes];
             if images * pixels == 1 {
                 let task = NR * self.weights[0].panels().div_ceil(2 * ctx.pool.threads()).max(1);
                 let task = if self.weights.len() == 1 { task } else { out_channels };
-                split(ctx.pool, output, task, |index, out| {
-                    self.multiply(ctx, wide, 0, first_pixel, index * task, out_channels, out, &store);
+                split(ctx.pool, output, task * size, |index, out| {
+                    self.multiply(ctx, wide, 0, first_pixel, index * task, out, size, store);
                 });
             } else {
-                split(ctx.pool, output, PIXELS_PER_TASK * out_channels, |index, out| {
+                split(ctx.pool, output, PIXELS_PER_TASK * pixel_bytes, |index, out| {
                     let pixel = index * PIXELS_PER_TASK;
-                    self.multiply(ctx, wide, pixel, first_pixel, 0, out_channels, out, &store);
+                    self.multiply(ctx, wide, pixel, first_pixel, 0, out, size, store);
                 });
             }
         }
     }
 
     /// Multiplies output pixels from `pixel` on, channels from `channel` on, as many as `out` holds.
-    fn multiply<O: Send>(
+    fn multiply(
         &self,
         ctx: Context<'_>,
         wide: &[i16],
         pixel: usize,
         first_pixel: usize,
         channel: usize,
-        out_channels: usize,
-        out: &mut [O],
-        store: &(impl Fn(usize, usize, Sums<'_>, &mut [O]) + Sync),
+        out: &mut [u8],
+        size: usize,
+        store: &Store<'_, u8>,
     ) {
-        let Conv2dGeometry { in_channels, groups, .. } = self.geometry;
+        let Conv2dGeometry { in_channels, out_channels, groups, .. } = self.geometry;
         let (per_group, depth) = (out_channels / groups, in_channels / groups);
-        let row_out = out.len().min(out_channels - channel);
-        let pixels = out.len() / row_out;
+        let row_out = (out.len() / size).min(out_channels - channel);
+        let pixels = out.len() / size / row_out;
         let images = self.images();
         let row_of = |at: usize| images.origin(at);
         for tile in (0..pixels).step_by(MR) {
@@ -349,7 +372,10 @@ impl IntegerConv {
                     if first - channel >= row_out {
                         break;
                     }
-                    let at = |row: usize| (tile + row) * row_out + first - channel;
+                    let place = |row: usize| {
+                        let at = (tile + row) * row_out + first - channel;
+                        at * size..(at + len) * size
+                    };
                     if let (Some(bias), false) = (&self.wide_bias, self.fits) {
                         let mut sums = [[0i64; NR]; MR];
                         for sums in &mut sums[..used] {
@@ -358,7 +384,7 @@ impl IntegerConv {
                         weights.multiply_wide(ctx.isa, wide, &rows, used, &self.segments, panel, &mut sums);
                         for (row, sums) in sums.iter().enumerate().take(used) {
                             let pixel = first_pixel + pixel + tile + row;
-                            store(pixel, first, Sums::Wide(&sums[..len]), &mut out[at(row)..at(row) + len]);
+                            store(pixel, first, Sums::Wide(&sums[..len]), &mut out[place(row)]);
                         }
                     } else {
                         let mut sums = [[0i32; NR]; MR];
@@ -370,7 +396,7 @@ impl IntegerConv {
                             let pixel = first_pixel + pixel + tile + row;
                             let sums = &sums[..len];
                             let sums = if self.fits { Sums::Fitting(sums) } else { Sums::Narrow(sums) };
-                            store(pixel, first, sums, &mut out[at(row)..at(row) + len]);
+                            store(pixel, first, sums, &mut out[place(row)]);
                         }
                     }
                 }
@@ -378,6 +404,9 @@ impl IntegerConv {
         }
     }
 }
+
+/// What turns sums into outputs: given the pixel, the first channel, the sums and the outputs.
+type Store<'a, O> = dyn Fn(usize, usize, Sums<'_>, &mut [O]) + Sync + 'a;
 
 /// Accumulators of neighbouring output channels, bias included.
 #[derive(Clone, Copy)]

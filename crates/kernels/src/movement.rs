@@ -2,6 +2,8 @@
 
 use std::ops::{AddAssign, Range};
 
+use bytemuck::{Pod, bytes_of, cast_slice, cast_slice_mut, pod_read_unaligned};
+
 use crate::shape::{Dim, Walk, len, strides};
 use crate::{Pool, Unsupported};
 
@@ -158,37 +160,58 @@ impl Pad {
     ///
     /// # Panics
     /// If a length is not the planned one.
-    pub fn forward<T: Copy + Send + Sync>(&self, pool: &Pool, x: &[T], value: T, y: &mut [T]) {
-        assert_eq!([x.len(), y.len()], self.lens, "operand and result have the planned shapes");
-        let [x_len, y_len] = self.slice;
+    pub fn forward<T: Pod>(&self, pool: &Pool, x: &[T], value: T, y: &mut [T]) {
+        self.forward_bytes(pool, cast_slice(x), bytes_of(&value), cast_slice_mut(y));
+    }
+
+    /// The same, as bytes: those of one element are `value`.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn forward_bytes(&self, pool: &Pool, x: &[u8], value: &[u8], y: &mut [u8]) {
+        // By words where elements are of them, as runs are short.
+        match value.len() {
+            4 => self.forward_units::<u32>(pool, cast_slice(x), &[pod_read_unaligned(value)], cast_slice_mut(y)),
+            8 => self.forward_units(pool, cast_slice(x), &pod_read_unaligned::<[u32; 2]>(value), cast_slice_mut(y)),
+            _ => self.forward_units(pool, x, value, y),
+        }
+    }
+
+    /// The same by units, of which an element has as many as `value`.
+    fn forward_units<U: Pod + Eq + Send + Sync>(&self, pool: &Pool, x: &[U], value: &[U], y: &mut [U]) {
+        let units = value.len();
+        assert_eq!([x.len(), y.len()], self.lens.map(|len| len * units), "operand and result have the planned shapes");
+        let [x_len, y_len] = self.slice.map(|len| len * units);
         if x.is_empty() || y_len == 0 {
-            y.fill(value);
+            fill(y, value);
             return;
         }
-        let slices = pool.share(self.slices, y_len * size_of::<T>(), TASK_BYTES);
+        let slices = pool.share(self.slices, y_len * size_of::<U>(), TASK_BYTES);
         pool.chunks_mut(y, slices * y_len, |index, y| {
             for (at, y) in y.chunks_exact_mut(y_len).enumerate() {
                 let slice = index * slices + at;
                 if self.filled.contains(&slice) {
                     self.forward_slice(&x[(slice - self.filled.start) * x_len..][..x_len], value, y);
                 } else {
-                    y.fill(value);
+                    fill(y, value);
                 }
             }
         });
     }
 
-    fn forward_slice<T: Copy>(&self, x: &[T], value: T, y: &mut [T]) {
-        let size = self.walk.inner.size;
+    fn forward_slice<U: Copy + Eq>(&self, x: &[U], value: &[U], y: &mut [U]) {
+        let units = value.len();
+        let size = self.walk.inner.size * units;
         // What lies before each run of the operand, the run, and in the end what lies behind the last.
         let mut done = 0;
         self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
-            let (border, run) = y[done..self.offset + y_at + size].split_at_mut(self.offset + y_at - done);
-            border.fill(value);
-            copy_run(&x[x_at..][..size], run);
-            done = self.offset + y_at + size;
+            let start = (self.offset + y_at) * units;
+            let (border, run) = y[done..start + size].split_at_mut(start - done);
+            fill(border, value);
+            copy_run(&x[x_at * units..][..size], run);
+            done = start + size;
         });
-        y[done..].fill(value);
+        fill(&mut y[done..], value);
     }
 
     /// Gradient of the operand: `dy` without its border.
@@ -207,6 +230,16 @@ impl Pad {
                 copy_run(&dy[self.offset + y_at..][..size], &mut dx[x_at..][..size]);
             });
         }
+    }
+}
+
+/// Repeats an element of these units.
+#[inline]
+fn fill<U: Copy + Eq>(y: &mut [U], value: &[U]) {
+    match *value {
+        [unit] => y.fill(unit),
+        [first, second] if first == second => y.fill(first),
+        _ => y.chunks_exact_mut(value.len().max(1)).for_each(|y| y.copy_from_slice(value)),
     }
 }
 

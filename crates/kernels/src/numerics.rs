@@ -63,15 +63,15 @@ impl QuantParams {
 /// The bounds of `activation` in quantized units as the builtin kernels compute them: `zero_point + round(bound / scale)`
 /// with halves away from zero, cut to the type (LiteRT `kernels/kernel_util.cc`, `CalculateActivationRangeQuantized`).
 pub(crate) fn builtin_range<T: Quantized>(activation: Activation, output: QuantParams) -> (i32, i32) {
-    clamped_range::<T>(activation.range(), output)
+    clamped_range((T::MIN, T::MAX), activation.range(), output)
 }
 
-/// The bounds `range` in quantized units, as [`builtin_range`].
-pub(crate) fn clamped_range<T: Quantized>((low, high): (f64, f64), output: QuantParams) -> (i32, i32) {
+/// The bounds `low` and `high` in quantized units of a type from `least` to `most`, as [`builtin_range`].
+pub(crate) fn clamped_range((least, most): (i32, i32), (low, high): (f64, f64), output: QuantParams) -> (i32, i32) {
     let quantize =
         |bound: f64| i64::from(output.zero_point).saturating_add((bound as f32 / output.scale).round() as i64);
-    let min = if low.is_finite() { quantize(low).max(T::MIN.into()) as i32 } else { T::MIN };
-    let max = if high.is_finite() { quantize(high).min(T::MAX.into()) as i32 } else { T::MAX };
+    let min = if low.is_finite() { quantize(low).max(least.into()) as i32 } else { least };
+    let max = if high.is_finite() { quantize(high).min(most.into()) as i32 } else { most };
     (min, max)
 }
 

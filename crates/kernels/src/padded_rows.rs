@@ -5,6 +5,7 @@ use crate::conv_2d::Window;
 use crate::dispatch::multiversion;
 use crate::pool::share;
 use crate::{Context, Isa};
+use bytemuck::{Pod, cast_slice_mut};
 
 /// Bytes of a band that stay in the first cache beside weights and output.
 const BAND_BYTES: usize = 24 << 10;
@@ -46,6 +47,9 @@ pub(crate) struct Bytes {
     /// Xor-ed to every byte.
     pub(crate) flip: u8,
 }
+
+/// What is done with some rows: the number of the first output, the padded rows, the outputs.
+type Task<'a, T> = dyn Fn(usize, &[u8], &mut [T]) + Sync + 'a;
 
 impl PaddedRows {
     /// Plans bands for a window over images of `channels`, of which an output pixel costs `products` multiplications; `worth`
@@ -123,21 +127,39 @@ impl PaddedRows {
     /// Calls `task(first pixel, band, output)` for every band with its part of `output`, whose pixels have `out_channels`. Pixels of
     /// `input` have `channels / repeat`; each is written `repeat` times. `bytes(image)`
     /// says how.
-    pub(crate) fn run<T: Send>(
+    pub(crate) fn run<T: Pod>(
         &self,
         ctx: Context<'_>,
         batch: usize,
         input: &[u8],
         repeat: usize,
-        bytes: impl Fn(usize) -> Bytes + Sync,
+        bytes: &(dyn Fn(usize) -> Bytes + Sync),
         output: &mut [T],
         out_channels: usize,
         scratch: &mut [u8],
-        task: impl Fn(usize, &[u8], &mut [T]) + Sync,
+        task: &Task<'_, T>,
+    ) {
+        let (pixel, output) = (out_channels * size_of::<T>(), cast_slice_mut(output));
+        let task = |first: usize, band: &[u8], output: &mut [u8]| task(first, band, cast_slice_mut(output));
+        self.run_bytes(ctx, batch, input, repeat, bytes, output, pixel, scratch, &task);
+    }
+
+    /// The same, where pixels of the output have `pixel` bytes.
+    fn run_bytes(
+        &self,
+        ctx: Context<'_>,
+        batch: usize,
+        input: &[u8],
+        repeat: usize,
+        bytes: &(dyn Fn(usize) -> Bytes + Sync),
+        output: &mut [u8],
+        pixel: usize,
+        scratch: &mut [u8],
+        task: &Task<'_, u8>,
     ) {
         let rows = self.rows_for(ctx.pool.threads(), batch, scratch.len());
         let bands = self.height.output.div_ceil(rows);
-        let part = rows * self.width.output * out_channels;
+        let part = rows * self.width.output * pixel;
         let image = self.height.input * self.width.input * self.channels / repeat;
         ctx.pool.chunks_mut_with_scratch(output, part, scratch, self.band_len(rows), |index, output, band| {
             let (at, first) = (index / bands, index % bands * rows);

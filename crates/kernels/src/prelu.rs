@@ -95,6 +95,6 @@ impl<T: Quantized, A: Quantized> QuantizedPrelu<T, A> {
             let (factor, scale) = if x < 0 { (alpha.widen() - alpha_zero, below) } else { (1, above) };
             T::narrow(scale.round_twice(x.wrapping_mul(factor)).wrapping_add(to).clamp(T::MIN, T::MAX))
         };
-        broadcast::zip(ctx, &self.broadcast, input, alpha, output, f);
+        broadcast::zip_wide(ctx, &self.broadcast, input, alpha, output, f, &broadcast::Nothing);
     }
 }

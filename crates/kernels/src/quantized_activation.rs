@@ -65,10 +65,10 @@ enum Table<T> {
 }
 
 impl<T: Quantized> Table<T> {
-    fn new(entries: Box<[T]>) -> Self {
+    fn new(entries: &[i32]) -> Self {
         match T::BITS {
-            8 => Self::Bytes(ByteTable::new(|x| entries[usize::from(x)].widen() as u8)),
-            _ => Self::Words(entries),
+            8 => Self::Bytes(ByteTable::new(|x| entries[usize::from(x)] as u8)),
+            _ => Self::Words(entries.iter().map(|&entry| T::narrow(entry)).collect()),
         }
     }
 }
@@ -89,9 +89,10 @@ impl<T: Quantized> QuantizedActivation<T> {
         if T::BITS == 16 && (input.zero_point, output.zero_point) != (0, 0) {
             return Err(Unsupported::new(KERNEL, "int16 with a zero point other than 0"));
         }
-        let ends = Ends { input, output };
-        let one = |table| Self { table: Table::new(table), smallest: None };
-        let not_negative = |table| Self { table: Table::new(table), smallest: Some(T::narrow(input.zero_point)) };
+        let ends = Ends { input, output, bits: T::BITS, min: T::MIN, max: T::MAX };
+        let one = |table: Vec<i32>| Self { table: Table::new(&table), smallest: None };
+        let not_negative =
+            |table: Vec<i32>| Self { table: Table::new(&table), smallest: Some(T::narrow(input.zero_point)) };
         let kind = (T::BITS, T::MIN < 0);
         let missing = || Err(Unsupported::new(KERNEL, format!("{function:?} of {}", std::any::type_name::<T>())));
         match function {
@@ -184,33 +185,41 @@ impl<T: Quantized> QuantizedActivation<T> {
     }
 }
 
+/// Input and output, and the range of their type. A value, so that tables are made by the same code for all types.
 #[derive(Clone, Copy)]
 struct Ends {
     input: QuantParams,
     output: QuantParams,
+    bits: u32,
+    min: i32,
+    max: i32,
 }
 
-/// `function` of every value, clamped to the type.
-fn tabulate<T: Quantized>(function: impl Fn(i32) -> i32) -> Box<[T]> {
-    let clamped = |x: i32| T::narrow(function(x).clamp(T::MIN, T::MAX));
-    (0..1i32 << T::BITS).map(|bits| clamped(T::narrow(bits).widen())).collect()
+impl Ends {
+    /// `function` of every value, clamped to the type, in the order of their bits.
+    fn tabulate(self, function: impl Fn(i32) -> i32) -> Vec<i32> {
+        let Self { bits, min, max, .. } = self;
+        // Bits beyond the largest value are those of the negative ones.
+        let value = |x: i32| if x > max { x - (1 << bits) } else { x };
+        (0..1 << bits).map(|x| function(value(x)).clamp(min, max)).collect()
+    }
 }
 
 /// LiteRT `internal/common.h`, `LUTPopulateInt8`: f32, halves away from zero before the zero point is added.
-fn builtin_table<T: Quantized>(ends: Ends, function: impl Fn(f32) -> f32) -> Box<[T]> {
-    let Ends { input, output } = ends;
+fn builtin_table(ends: Ends, function: impl Fn(f32) -> f32) -> Vec<i32> {
+    let Ends { input, output, .. } = ends;
     let inverse = 1.0 / output.scale;
-    tabulate(|x| {
+    ends.tabulate(|x| {
         let value = function(input.scale * (x - input.zero_point) as f32);
         ((value * inverse).round() + output.zero_point as f32) as i32
     })
 }
 
 /// XNNPACK `reference/unary-elementwise.cc`: f32, the zero point added before rounding halves to even.
-fn xnnpack_table<T: Quantized>(ends: Ends, function: impl Fn(f32) -> f32) -> Box<[T]> {
-    let Ends { input, output } = ends;
+fn xnnpack_table(ends: Ends, function: impl Fn(f32) -> f32) -> Vec<i32> {
+    let Ends { input, output, .. } = ends;
     let inverse = 1.0 / output.scale;
-    tabulate(|x| {
+    ends.tabulate(|x| {
         let value = function((x as f32 - input.zero_point as f32) * input.scale);
         (value * inverse + output.zero_point as f32).round_ties_even() as i32
     })
@@ -229,43 +238,43 @@ fn expf(x: f32) -> f32 {
 }
 
 /// LiteRT's table of a function: of all values for 8 bits, of 513 with interpolation for 16.
-fn by_table<T: Quantized>(ends: Ends, function: impl Fn(f32) -> f32) -> Box<[T]> {
-    if T::BITS == 8 {
+fn by_table(ends: Ends, function: impl Fn(f32) -> f32) -> Vec<i32> {
+    if ends.bits == 8 {
         return builtin_table(ends, function);
     }
     let table = table_16(ends.input.scale, 0, ends.output.scale, 0, function);
-    tabulate(|x| lookup_16(&table, x as i16).into())
+    ends.tabulate(|x| lookup_16(&table, x as i16).into())
 }
 
 /// LiteRT `kernels/elementwise.cc`, `AbsEvalQuantized`.
-fn abs<T: Quantized>(ends: Ends) -> Box<[T]> {
-    let Ends { input, output } = ends;
+fn abs(ends: Ends) -> Vec<i32> {
+    let Ends { input, output, .. } = ends;
     let scale = FixedPoint::new((input.scale / output.scale).into());
     let rescales = input.scale != output.scale;
-    tabulate(|x| {
+    ends.tabulate(|x| {
         let magnitude = (x - input.zero_point).abs();
         (if rescales { scale.round_twice(magnitude) } else { magnitude }).wrapping_add(output.zero_point)
     })
 }
 
 /// LiteRT `kernels/elementwise.cc`, `SqrtEvalQuantized`: f32, the quotient cut towards zero.
-fn sqrt<T: Quantized>(ends: Ends) -> Box<[T]> {
-    let Ends { input, output } = ends;
-    tabulate(|x| {
+fn sqrt(ends: Ends) -> Vec<i32> {
+    let Ends { input, output, .. } = ends;
+    ends.tabulate(|x| {
         let root = (input.scale * (x - input.zero_point) as f32).max(0.0).sqrt();
         ((root / output.scale) as i32).wrapping_add(output.zero_point)
     })
 }
 
 /// LiteRT `kernels/elementwise.cc`, `RsqrtEvalQuantizedInt8`.
-fn rsqrt<T: Quantized>(ends: Ends) -> Box<[T]> {
+fn rsqrt(ends: Ends) -> Vec<i32> {
     const SHIFT: i32 = 20;
-    let Ends { input, output } = ends;
+    let Ends { input, output, .. } = ends;
     let scale = FixedPoint::new(1.0 / f64::from(input.scale.sqrt() * output.scale));
-    tabulate(|x| {
+    ends.tabulate(|x| {
         let x = x - input.zero_point;
         if x <= 0 {
-            return T::MAX;
+            return ends.max;
         }
         let FixedPoint { multiplier, shift } = inverse_sqrt(x);
         let root = FixedPoint { multiplier, shift: shift + SHIFT }.round_twice(1);
@@ -308,24 +317,24 @@ fn inverse_sqrt(x: i32) -> FixedPoint {
 }
 
 /// LiteRT `reference/reference_ops.h`, `ReluX`, in both modes.
-fn relu<T: Quantized>(ends: Ends, range: (f64, f64), activation: Activation) -> Result<Box<[T]>, Unsupported> {
-    let Ends { input, output } = ends;
+fn relu(ends: Ends, range: (f64, f64), activation: Activation) -> Result<Vec<i32>, Unsupported> {
+    let Ends { input, output, .. } = ends;
     crate::numerics::check_activation(KERNEL, activation)?;
     // The ratio is taken in f32.
     let scale = FixedPoint::new((input.scale / output.scale).into());
-    let (min, max) = clamped_range::<T>(range, output);
-    Ok(tabulate(|x| output.zero_point.wrapping_add(scale.round_twice(x - input.zero_point)).max(min).min(max)))
+    let (min, max) = clamped_range((ends.min, ends.max), range, output);
+    Ok(ends.tabulate(|x| output.zero_point.wrapping_add(scale.round_twice(x - input.zero_point)).max(min).min(max)))
 }
 
-fn leaky_relu<T: Quantized>(ends: Ends, alpha: f32, numerics: Numerics) -> Result<Box<[T]>, Unsupported> {
-    let Ends { input, output } = ends;
+fn leaky_relu(ends: Ends, alpha: f32, numerics: Numerics) -> Result<Vec<i32>, Unsupported> {
+    let Ends { input, output, .. } = ends;
     if !alpha.is_finite() {
         return Err(Unsupported::new(KERNEL, format!("LEAKY_RELU with alpha {alpha}")));
     }
     let above = input.scale / output.scale;
     let below = above * alpha;
     let delegated = numerics == Numerics::Litert
-        && T::BITS == 8
+        && ends.bits == 8
         && alpha.is_normal()
         && (1.0 / 256.0..=128.0).contains(&above)
         && (-127.996_09..=128.0).contains(&below)
@@ -334,7 +343,7 @@ fn leaky_relu<T: Quantized>(ends: Ends, alpha: f32, numerics: Numerics) -> Resul
         // XNNPACK `qs8-vlrelu`: multipliers in 1/256, one rounding with halves upwards.
         let fixed = |scale: f32| (256.0 * scale).round_ties_even() as i32;
         let (above, below) = (fixed(above), fixed(below));
-        return Ok(tabulate(|x| {
+        return Ok(ends.tabulate(|x| {
             let x = x - input.zero_point;
             ((x * if x > 0 { above } else { below } + 128) >> 8) + output.zero_point
         }));
@@ -343,7 +352,7 @@ fn leaky_relu<T: Quantized>(ends: Ends, alpha: f32, numerics: Numerics) -> Resul
     let above = FixedPoint::new(above.into());
     let below = FixedPoint::new((input.scale * alpha / output.scale).abs().into());
     let sign = if alpha < 0.0 { -1 } else { 1 };
-    Ok(tabulate(|x| {
+    Ok(ends.tabulate(|x| {
         let x = x - input.zero_point;
         let scaled = if x >= 0 { above.round_twice(x) } else { sign * below.round_twice(x) };
         scaled.wrapping_add(output.zero_point)
@@ -351,8 +360,8 @@ fn leaky_relu<T: Quantized>(ends: Ends, alpha: f32, numerics: Numerics) -> Resul
 }
 
 /// LiteRT `reference/hard_swish.h`, in both modes: 16-bit fixed point.
-fn hard_swish<T: Quantized>(ends: Ends) -> Result<Box<[T]>, Unsupported> {
-    let Ends { input, output } = ends;
+fn hard_swish(ends: Ends) -> Result<Vec<i32>, Unsupported> {
+    let Ends { input, output, .. } = ends;
     let fixed = |ratio: f32| {
         let FixedPoint { multiplier, shift } = FixedPoint::new(ratio.into());
         let cut = if multiplier >= i32::MAX - (1 << 15) { 0x7fff } else { (multiplier + (1 << 15)) >> 16 };
@@ -374,7 +383,7 @@ fn hard_swish<T: Quantized>(ends: Ends) -> Result<Box<[T]>, Unsupported> {
         let nudge = if a * b >= 0 { 1 << 14 } else { 1 - (1 << 14) };
         saturate((a * b + nudge) / (1 << 15))
     };
-    Ok(tabulate(|x| {
+    Ok(ends.tabulate(|x| {
         let fine = (x - input.zero_point) << 7;
         let on_output_scale = product(fine, output_multiplier);
         let mut relu = fine;
@@ -395,8 +404,8 @@ fn hard_swish<T: Quantized>(ends: Ends) -> Result<Box<[T]>, Unsupported> {
 
 /// LiteRT `reference/integer_ops/logistic.h` and `tanh.h` for int16: interpolated in a table of `logistic(i / 24)`. For an
 /// input scale of 1/4096 (tanh: or 1/2048) the optimized builtin uses 16-bit fixed point instead.
-fn logistic_16<T: Quantized>(ends: Ends, is_tanh: bool, numerics: Numerics) -> Result<Box<[T]>, Unsupported> {
-    let Ends { input, output } = ends;
+fn logistic_16(ends: Ends, is_tanh: bool, numerics: Numerics) -> Result<Vec<i32>, Unsupported> {
+    let Ends { input, output, .. } = ends;
     if output.scale != 1.0 / 32_768.0 {
         let reason = format!("int16 output scale {}, expected 1/32768", output.scale);
         return Err(Unsupported::new(KERNEL, reason));
@@ -407,7 +416,7 @@ fn logistic_16<T: Quantized>(ends: Ends, is_tanh: bool, numerics: Numerics) -> R
     let left = 12 + power as i32;
     let power_of_two = exact && (left == 0 || is_tanh && left == 1);
     if power_of_two && numerics == Numerics::Litert {
-        return Ok(tabulate(|x| {
+        return Ok(ends.tabulate(|x| {
             let x = saturating_shift_left::<16>(x, left as u32);
             if is_tanh { tanh::<16>(x, 3) } else { logistic::<16>(x, 3) }
         }));
@@ -424,7 +433,7 @@ fn logistic_16<T: Quantized>(ends: Ends, is_tanh: bool, numerics: Numerics) -> R
     };
     let fraction_bits = if is_tanh { 8 } else { 9 };
     let round = if shift > 0 { 1i32 << (shift - 1) } else { 0 };
-    Ok(tabulate(|x| {
+    Ok(ends.tabulate(|x| {
         let x = x.wrapping_mul(multiplier).wrapping_add(round) >> shift;
         let magnitude = x.unsigned_abs();
         let at = (magnitude >> fraction_bits) as usize;

@@ -2,21 +2,17 @@
 //! type.
 
 use crate::binary::Binary;
-use crate::broadcast::Broadcast;
+use crate::broadcast::{self, Broadcast, Operand, Rows};
 use crate::dispatch::multiversion;
 use crate::fixed_point::one_over_one_plus;
-use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::requantize::{
     FixedPoint, doubling_high_product, round_even_small, rounding_shift_right, shift_right_modulo,
 };
-use crate::{Activation, Context, Unsupported};
+use crate::{Activation, Context, Isa, Unsupported};
 use std::marker::PhantomData;
 
 const KERNEL: &str = "binary";
-/// Elements that are worth a thread.
-const TASK: usize = 4 << 10;
-
 /// Elements of LiteRT's vector loop for int16 ADD.
 const VECTOR: usize = 16;
 
@@ -27,9 +23,7 @@ pub struct QuantizedBinary<T> {
     formula: Formula,
     /// What computes whole vectors of [`VECTOR`] elements, if it is something else.
     vectors: Option<Formula>,
-    output_zero_point: i32,
-    min: i32,
-    max: i32,
+    ends: Ends,
     element: PhantomData<T>,
 }
 
@@ -125,7 +119,8 @@ impl<T: Quantized> QuantizedBinary<T> {
             }
             _ => None,
         };
-        Ok(Self { broadcast, formula, vectors, output_zero_point: output.zero_point, min, max, element: PhantomData })
+        let ends = Ends { zero_point: output.zero_point, min, max };
+        Ok(Self { broadcast, formula, vectors, ends, element: PhantomData })
     }
 
     /// Plans ADD or SUB of int16 where all scales are powers of two, and one operand's that of the result; `None` where they
@@ -166,9 +161,7 @@ impl<T: Quantized> QuantizedBinary<T> {
             // From 17 on nothing is left of an int16.
             formula: Formula::ShiftedSum { shifts: shifts.map(|shift| shift.min(17) as u32), sign },
             vectors: None,
-            output_zero_point: 0,
-            min,
-            max,
+            ends: Ends { zero_point: 0, min, max },
             element: PhantomData,
         }))
     }
@@ -187,9 +180,8 @@ impl<T: Quantized> QuantizedBinary<T> {
     pub fn pairs(&self, a: &[u8; 256], b: &[u8; 256]) -> [u8; 256] {
         assert_eq!(T::BITS, 8, "bits of the element");
         let mut output = [0; 256];
-        let ends = Ends { zero_point: self.output_zero_point, min: self.min, max: self.max };
         let values: &mut [T] = bytemuck::cast_slice_mut(&mut output);
-        combine(crate::Isa::Scalar, self.formula, ends, bytemuck::cast_slice(a), bytemuck::cast_slice(b), values);
+        combine_rare(self.formula, self.ends, bytemuck::cast_slice(a), bytemuck::cast_slice(b), values);
         output
     }
 
@@ -198,33 +190,24 @@ impl<T: Quantized> QuantizedBinary<T> {
     /// # Panics
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, a: &[T], b: &[T], output: &mut [T]) {
-        assert_eq!(
-            [a.len(), b.len(), output.len()],
-            self.broadcast.lens(),
-            "operands and result have the planned shapes"
-        );
-        let (row, step_a, step_b) = self.broadcast.inner();
-        if output.is_empty() {
-            return;
-        }
-        let rows_per_task = ctx.pool.share(output.len() / row, row, TASK);
-        let ends = Ends { zero_point: self.output_zero_point, min: self.min, max: self.max };
         if let Some(vectors) = self.vectors {
+            assert!(a.len() == output.len() && b.len() == output.len(), "operands and result have one shape");
             let whole = output.len() / VECTOR * VECTOR;
-            combine(ctx.isa, vectors, ends, &a[..whole], &b[..whole], &mut output[..whole]);
-            combine(ctx.isa, self.formula, ends, &a[whole..], &b[whole..], &mut output[whole..]);
+            combine(ctx.isa, vectors, self.ends, &a[..whole], &b[..whole], &mut output[..whole]);
+            combine(ctx.isa, self.formula, self.ends, &a[whole..], &b[whole..], &mut output[whole..]);
             return;
         }
-        split(ctx.pool, output, rows_per_task * row, |task, output| {
-            let first = task * rows_per_task;
-            let rows = first..first + output.len() / row;
-            self.broadcast.for_rows(rows, |at, a_at, b_at| {
-                let output = &mut output[(at - first) * row..][..row];
-                let (a, b) = (&a[a_at..], &b[b_at..]);
-                let (a, b) = (&a[..(row - 1) * step_a + 1], &b[..(row - 1) * step_b + 1]);
-                combine(ctx.isa, self.formula, ends, a, b, output);
-            });
-        });
+        broadcast::zip_rows_by(ctx, &self.broadcast, a, b, output, self, &broadcast::Nothing);
+    }
+}
+
+impl<T: Quantized> Rows for QuantizedBinary<T> {
+    fn rows(&self, isa: Isa, [a, b]: [Operand<'_>; 2], y: &mut [u8], len: usize) {
+        let (values_a, values_b) = (bytemuck::cast_slice(a.data), bytemuck::cast_slice(b.data));
+        for (row, y) in bytemuck::cast_slice_mut(y).chunks_exact_mut(len).enumerate() {
+            let (a, b) = (&values_a[row * a.row..][..len], &values_b[row * b.row..][..len]);
+            combine::<T>(isa, self.formula, self.ends, a, b, y);
+        }
     }
 }
 
@@ -297,85 +280,74 @@ struct Ends {
     max: i32,
 }
 
-multiversion! {
-    /// One row; an operand of one element is used for all.
-    fn combine<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
-        let Ends { zero_point, min, max } = ends;
-        match formula {
-            Formula::Sum { bias, a: a_multiplier, b: b_multiplier, shift } => {
-                each(a, b, output, |a, b| {
-                    let sum = bias.wrapping_add(a.wrapping_mul(a_multiplier)).wrapping_add(b.wrapping_mul(b_multiplier));
-                    ((sum >> shift) + zero_point).clamp(min, max)
-                });
+impl Formula {
+    /// The result for one pair of values.
+    #[inline(always)]
+    fn apply(self, Ends { zero_point, min, max }: Ends, a: i32, b: i32) -> i32 {
+        match self {
+            Self::Sum { bias, a: a_multiplier, b: b_multiplier, shift } => {
+                let sum = bias.wrapping_add(a.wrapping_mul(a_multiplier)).wrapping_add(b.wrapping_mul(b_multiplier));
+                ((sum >> shift) + zero_point).clamp(min, max)
             }
-            Formula::Product { zero_points: [za, zb], scale } => {
+            Self::Product { zero_points: [za, zb], scale } => {
                 let (low, high) = ((min - zero_point) as f32, (max - zero_point) as f32);
-                each(a, b, output, |a, b| {
-                    let scaled = ((a - za) * (b - zb)) as f32 * scale;
-                    round_even_small(scaled.max(low).min(high)) + zero_point
-                });
+                let scaled = ((a - za) * (b - zb)) as f32 * scale;
+                round_even_small(scaled.max(low).min(high)) + zero_point
             }
-            Formula::FixedSum { zero_points: [za, zb], left_shift, scales: [scale_a, scale_b], sign, output: scale } => {
-                each(a, b, output, |a, b| {
-                    let a = scale_a.round_twice((a - za) << left_shift);
-                    let b = scale_b.round_twice((b - zb) << left_shift);
-                    (scale.round_twice(a.wrapping_add(b * sign)).wrapping_add(zero_point)).clamp(min, max)
-                });
+            Self::FixedSum { zero_points: [za, zb], left_shift, scales: [scale_a, scale_b], sign, output: scale } => {
+                let a = scale_a.round_twice((a - za) << left_shift);
+                let b = scale_b.round_twice((b - zb) << left_shift);
+                (scale.round_twice(a.wrapping_add(b * sign)).wrapping_add(zero_point)).clamp(min, max)
             }
-            Formula::FusedSum { shifts: [shift_a, shift_b], multipliers: [a_multiplier, b_multiplier], output: scale } => {
+            Self::FusedSum { shifts: [shift_a, shift_b], multipliers: [a_multiplier, b_multiplier], output: scale } => {
                 let shift = |x: i32, by: i32| if by >= 0 { x << by.min(31) } else { x >> (-by).min(31) };
-                each(a, b, output, |a, b| {
-                    let a = doubling_high_product(shift(a, shift_a), a_multiplier);
-                    let b = doubling_high_product(shift(b, shift_b), b_multiplier);
-                    scale.round_twice(a.wrapping_add(b)).wrapping_add(zero_point).clamp(min, max)
-                });
+                let a = doubling_high_product(shift(a, shift_a), a_multiplier);
+                let b = doubling_high_product(shift(b, shift_b), b_multiplier);
+                scale.round_twice(a.wrapping_add(b)).wrapping_add(zero_point).clamp(min, max)
             }
-            Formula::ShiftedSum { shifts, sign } => {
-                each(a, b, output, |a, b| {
-                    let [a, b] = [(a, shifts[0]), (b, shifts[1])].map(|(x, shift)| rounding_shift_right(x, shift));
-                    (a + b * sign).clamp(min, max)
-                });
+            Self::ShiftedSum { shifts, sign } => {
+                let [a, b] = [(a, shifts[0]), (b, shifts[1])].map(|(x, shift)| rounding_shift_right(x, shift));
+                (a + b * sign).clamp(min, max)
             }
-            Formula::Quotient { zero_points: [za, zb], output: scale } => {
-                each(a, b, output, |a, b| {
-                    quotient(a - za, b - zb, scale).wrapping_add(zero_point).clamp(min, max)
-                });
+            Self::Quotient { zero_points: [za, zb], output: scale } => {
+                quotient(a - za, b - zb, scale).wrapping_add(zero_point).clamp(min, max)
             }
-            Formula::FixedSquare { zero_points: [za, zb], left_shift, scales: [scale_a, scale_b], output: scale } => {
-                each(a, b, output, |a, b| {
-                    let a = scale_a.round_twice((a - za) << left_shift);
-                    let b = scale_b.round_twice((b - zb) << left_shift);
-                    let difference = a.wrapping_sub(b);
-                    scale.round_twice(difference.wrapping_mul(difference)).wrapping_add(zero_point).clamp(min, max)
-                });
+            Self::FixedSquare { zero_points: [za, zb], left_shift, scales: [scale_a, scale_b], output: scale } => {
+                let a = scale_a.round_twice((a - za) << left_shift);
+                let b = scale_b.round_twice((b - zb) << left_shift);
+                let difference = a.wrapping_sub(b);
+                scale.round_twice(difference.wrapping_mul(difference)).wrapping_add(zero_point).clamp(min, max)
             }
-            Formula::FixedProduct { zero_points: [za, zb], output: scale } => {
-                each(a, b, output, |a, b| {
-                    scale.round_twice((a - za).wrapping_mul(b - zb)).wrapping_add(zero_point).clamp(min, max)
-                });
+            Self::FixedProduct { zero_points: [za, zb], output: scale } => {
+                scale.round_twice((a - za).wrapping_mul(b - zb)).wrapping_add(zero_point).clamp(min, max)
             }
         }
     }
 }
 
+multiversion! {
+    /// One row. What models spend time in has a loop of its own.
+    fn combine<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
+        match (formula, T::BITS) {
+            (Formula::Sum { .. }, 8) => each(formula, ends, a, b, output),
+            (Formula::Product { .. }, 8) => each(formula, ends, a, b, output),
+            (Formula::FixedSum { .. }, 16) => each(formula, ends, a, b, output),
+            (Formula::FusedSum { .. }, 16) => each(formula, ends, a, b, output),
+            (Formula::FixedProduct { .. }, 16) => each(formula, ends, a, b, output),
+            _ => combine_rare(formula, ends, a, b, output),
+        }
+    }
+}
+
+/// One row, by any formula.
+#[inline(never)]
+fn combine_rare<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
+    each(formula, ends, a, b, output);
+}
+
 #[inline(always)]
-fn each<T: Quantized>(a: &[T], b: &[T], output: &mut [T], formula: impl Fn(i32, i32) -> i32) {
-    match (a, b) {
-        (&[a], &[b]) => output.fill(T::narrow(formula(a.widen(), b.widen()))),
-        (a, &[b]) => {
-            for (out, a) in output.iter_mut().zip(a) {
-                *out = T::narrow(formula(a.widen(), b.widen()));
-            }
-        }
-        (&[a], b) => {
-            for (out, b) in output.iter_mut().zip(b) {
-                *out = T::narrow(formula(a.widen(), b.widen()));
-            }
-        }
-        (a, b) => {
-            for ((out, a), b) in output.iter_mut().zip(a).zip(b) {
-                *out = T::narrow(formula(a.widen(), b.widen()));
-            }
-        }
+fn each<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
+    for ((out, a), b) in output.iter_mut().zip(a).zip(b) {
+        *out = T::narrow(formula.apply(ends, a.widen(), b.widen()));
     }
 }

@@ -42,7 +42,9 @@ impl Plan {
             return;
         }
         let out_len = if step == 0 { 1 } else { size };
-        self.walk.for_rows(0..self.walk.rows, |_, from, to| row(&input[from..][..size], &mut output[to..][..out_len]));
+        let visit: &mut dyn FnMut(usize, usize, usize) =
+            &mut |_, from, to| row(&input[from..][..size], &mut output[to..][..out_len]);
+        self.walk.for_rows(0..self.walk.rows, visit);
     }
 }
 
@@ -231,17 +233,10 @@ impl<T: Quantized> QuantizedExtremum<T> {
     /// If a buffer has another size than planned.
     pub fn run(&self, _ctx: Context<'_>, input: &[T], output: &mut [T]) {
         assert_eq!([input.len(), output.len()], self.lens(), "operand and result have the planned shapes");
-        if self.largest {
-            self.fold(input, output, T::MIN, Ord::max);
-        } else {
-            self.fold(input, output, T::MAX, Ord::min);
-        }
-    }
-
-    fn fold(&self, input: &[T], output: &mut [T], first: i32, better: impl Fn(T, T) -> T) {
-        output.fill(T::narrow(first));
+        let better = |a: T, b: T| if self.largest { a.max(b) } else { a.min(b) };
+        output.fill(T::narrow(if self.largest { T::MIN } else { T::MAX }));
         self.plan.for_rows(input, output, |row, output| match output {
-            [out] => *out = row.iter().copied().fold(*out, &better),
+            [out] => *out = row.iter().copied().fold(*out, better),
             output => output.iter_mut().zip(row).for_each(|(out, &value)| *out = better(*out, value)),
         });
     }

@@ -330,7 +330,11 @@ impl Rearrange {
             let (x, y) = (cast_slice(&x[from..]), cast_slice_mut(&mut y[to.start..]));
             return transpose_bytes(isa, [rows, offsets.count()], x, stride, y, to.stride);
         }
-        transpose(isa, [rows, offsets.count()], &x[from..], stride, &mut y[to.start..], to.stride);
+        let (x, y) = (&x[from..], &mut y[to.start..]);
+        if size_of::<U>() == 4 {
+            return transpose_words(isa, [rows, offsets.count()], cast_slice(x), stride, cast_slice_mut(y), to.stride);
+        }
+        transpose([rows, offsets.count()], x, stride, y, to.stride);
     }
 
     /// For each byte of the output, the byte of the input.
@@ -358,10 +362,10 @@ struct Place {
 /// Rows and columns that are read and written together.
 const TILE: usize = 8;
 
-/// [`transpose`] of `N` columns: as planes of an image become its channels.
+/// [`transpose_words`] of `N` columns: as planes of an image become its channels.
 #[inline(always)]
-fn interleave<U: Pod, const N: usize>(rows: usize, x: &[U], x_stride: usize, y: &mut [U], y_stride: usize) {
-    let planes: [&[U]; N] = std::array::from_fn(|plane| &x[plane * x_stride..][..rows]);
+fn interleave<const N: usize>(rows: usize, x: &[u32], x_stride: usize, y: &mut [u32], y_stride: usize) {
+    let planes: [&[u32]; N] = std::array::from_fn(|plane| &x[plane * x_stride..][..rows]);
     for (row, y) in y.chunks_mut(y_stride).take(rows).enumerate() {
         y[..N].copy_from_slice(&planes.map(|plane| plane[row]));
     }
@@ -412,28 +416,43 @@ multiversion! {
     }
 }
 
+/// `y[row * y_stride + column] = x[column * x_stride + row]` for all rows and columns of `size`, a tile at a time, so that lines of the
+/// cache are used while they are there.
+fn transpose<U: Pod>(size: [usize; 2], x: &[U], x_stride: usize, y: &mut [U], y_stride: usize) {
+    let [rows, columns] = size;
+    for first_row in (0..rows).step_by(TILE) {
+        for first in (0..columns).step_by(TILE) {
+            for row in first_row..rows.min(first_row + TILE) {
+                for column in first..columns.min(first + TILE) {
+                    y[row * y_stride + column] = x[column * x_stride + row];
+                }
+            }
+        }
+    }
+}
+
 multiversion! {
-    /// `y[row * y_stride + column] = x[column * x_stride + row]` for all rows and columns of `size`.
-    fn transpose<U: Pod>(size: [usize; 2], x: &[U], x_stride: usize, y: &mut [U], y_stride: usize) {
+    /// [`transpose`] of floats and other elements of 4 bytes: a tile stays in registers.
+    fn transpose_words<>(size: [usize; 2], x: &[u32], x_stride: usize, y: &mut [u32], y_stride: usize) {
         let [rows, columns] = size;
         match columns {
-            2 => return interleave::<U, 2>(rows, x, x_stride, y, y_stride),
-            3 => return interleave::<U, 3>(rows, x, x_stride, y, y_stride),
-            4 => return interleave::<U, 4>(rows, x, x_stride, y, y_stride),
+            2 => return interleave::<2>(rows, x, x_stride, y, y_stride),
+            3 => return interleave::<3>(rows, x, x_stride, y, y_stride),
+            4 => return interleave::<4>(rows, x, x_stride, y, y_stride),
             _ => {}
         }
         let (whole_rows, whole_columns) = (rows - rows % TILE, columns - columns % TILE);
         // As many columns as fill a line of the cache of each row, so that it is written once.
-        let line = (64 / size_of::<U>()).max(TILE);
+        let line = 64 / size_of::<u32>();
         for first in (0..whole_columns).step_by(line) {
             for row in (0..whole_rows).step_by(TILE) {
                 for column in (first..whole_columns.min(first + line)).step_by(TILE) {
-                    let tile: [[U; TILE]; TILE] = std::array::from_fn(|index| {
+                    let tile: [[u32; TILE]; TILE] = std::array::from_fn(|index| {
                         let x = &x[(column + index) * x_stride + row..][..TILE];
                         std::array::from_fn(|index| x[index])
                     });
                     for index in 0..TILE {
-                        let turned: [U; TILE] = std::array::from_fn(|column| tile[column][index]);
+                        let turned: [u32; TILE] = std::array::from_fn(|column| tile[column][index]);
                         y[(row + index) * y_stride + column..][..TILE].copy_from_slice(&turned);
                     }
                 }

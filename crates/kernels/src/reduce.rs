@@ -69,7 +69,7 @@ impl Reduce {
             Reduction::Min => T::INFINITY,
         });
         let Dim { size, b: step, .. } = self.walk.inner;
-        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+        let visit: &mut dyn FnMut(usize, usize, usize) = &mut |_, x_at, y_at| {
             let (x, y) = (&x[x_at..][..size], &mut y[y_at..]);
             match (reduction, step) {
                 (Reduction::Sum | Reduction::Mean, 0) => sum_row(ctx.isa, x, y),
@@ -79,7 +79,8 @@ impl Reduce {
                 (Reduction::Min, 0) => min_row(ctx.isa, x, y),
                 (Reduction::Min, _) => min_rows(ctx.isa, x, y),
             }
-        });
+        };
+        self.walk.for_rows(0..self.walk.rows, visit);
         if reduction == Reduction::Mean {
             let scale = T::ONE / T::from_f64(self.input_len as f64 / self.output_len as f64);
             scale_all(ctx.isa, y, scale);

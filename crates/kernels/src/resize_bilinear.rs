@@ -141,6 +141,7 @@ impl<W: Copy + Send + Sync> Grid<W> {
 }
 
 multiversion! {
+    to avx2;
     fn resize_row<T: Copy, W: Copy, F: Fn([T; 4], W, W) -> T>(
         rows: [&[T]; 2],
         columns: &[Tap<W>],
@@ -278,22 +279,29 @@ impl QuantizedResizeBilinear {
     /// If a length is not the planned one.
     pub fn run<T: Quantized>(&self, context: Context<'_>, x: &[T], y: &mut [T]) {
         match &self.0 {
-            Arithmetic::ElevenBits(grid) => grid.run(context, x, y, |corners: [T; 4], right: i32, down: i32| {
-                let [a, b, c, d] = corners.map(T::widen);
-                let (top, bottom) = ((a << 11) + (b - a) * right, (c << 11) + (d - c) * right);
-                T::narrow(((top << 11) + (bottom - top) * down + (1 << 21)) >> 22)
-            }),
-            Arithmetic::TenBits(grid) => grid.run(context, x, y, |corners: [T; 4], right: i32, down: i32| {
-                let [a, b, c, d] = corners.map(|value| i64::from(value.widen()));
-                let (right, down) = (i64::from(right), i64::from(down));
-                let (left, up) = (1024 - right, 1024 - down);
-                let sum = a * up * left + c * down * left + b * up * right + d * down * right;
-                let half = if sum > 0 { 1 << 19 } else { -(1 << 19) };
-                T::narrow(((sum + half) / (1 << 20)) as i32)
-            }),
-            Arithmetic::Float(grid) => grid.run(context, x, y, |corners: [T; 4], right: f32, down: f32| {
-                T::narrow((sum(corners.map(|value| value.widen() as f32), right, down) + 0.5) as i32)
-            }),
+            Arithmetic::ElevenBits(grid) if T::BITS == 8 => {
+                grid.run(context, x, y, |corners: [T; 4], right: i32, down: i32| {
+                    let [a, b, c, d] = corners.map(T::widen);
+                    let (top, bottom) = ((a << 11) + (b - a) * right, (c << 11) + (d - c) * right);
+                    T::narrow(((top << 11) + (bottom - top) * down + (1 << 21)) >> 22)
+                })
+            }
+            Arithmetic::TenBits(grid) if T::MIN < 0 => {
+                grid.run(context, x, y, |corners: [T; 4], right: i32, down: i32| {
+                    let [a, b, c, d] = corners.map(|value| i64::from(value.widen()));
+                    let (right, down) = (i64::from(right), i64::from(down));
+                    let (left, up) = (1024 - right, 1024 - down);
+                    let sum = a * up * left + c * down * left + b * up * right + d * down * right;
+                    let half = if sum > 0 { 1 << 19 } else { -(1 << 19) };
+                    T::narrow(((sum + half) / (1 << 20)) as i32)
+                })
+            }
+            Arithmetic::Float(grid) if T::MIN == 0 => {
+                grid.run(context, x, y, |corners: [T; 4], right: f32, down: f32| {
+                    T::narrow((sum(corners.map(|value| value.widen() as f32), right, down) + 0.5) as i32)
+                })
+            }
+            other => panic!("{other:?} was planned for another type"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::shape::{len, strides};
 use crate::{Context, Unsupported};
-use bytemuck::Pod;
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
 
 const KERNEL: &str = "select";
 /// Elements of one task, about.
@@ -55,16 +55,34 @@ impl Select {
     ///
     /// # Panics
     /// If a length is not the planned one.
-    pub fn run<T: Pod + Send + Sync>(&self, ctx: Context<'_>, condition: &[u8], x: &[T], y: &[T], output: &mut [T]) {
-        assert_eq!([condition.len(), x.len(), y.len()], self.lens, "operands have the planned shapes");
+    pub fn run<T: Pod>(&self, ctx: Context<'_>, condition: &[u8], x: &[T], y: &[T], output: &mut [T]) {
+        let (x, y, output) = (cast_slice(x), cast_slice(y), cast_slice_mut(output));
+        self.run_bytes(ctx, condition, x, y, output, size_of::<T>(), |condition, x, y, steps, output| {
+            select_row::<T>(condition, cast_slice(x), cast_slice(y), steps, cast_slice_mut(output));
+        });
+    }
+
+    /// The same of elements of `size` bytes, whose rows `select` selects.
+    fn run_bytes(
+        &self,
+        ctx: Context<'_>,
+        condition: &[u8],
+        x: &[u8],
+        y: &[u8],
+        output: &mut [u8],
+        size: usize,
+        select: SelectRow,
+    ) {
+        let lens = [condition.len(), x.len() / size, y.len() / size];
+        assert_eq!(lens, self.lens, "operands have the planned shapes");
         let (row, steps) = self.inner;
         if output.is_empty() {
             return;
         }
-        assert_eq!(output.len() % row, 0, "the result has the planned shape");
+        assert_eq!(output.len() % (row * size), 0, "the result has the planned shape");
         let rows_per_task = TASK.div_ceil(row);
-        ctx.pool.chunks_mut(output, rows_per_task * row, |task, output| {
-            for (at, output) in output.chunks_exact_mut(row).enumerate() {
+        ctx.pool.chunks_mut(output, rows_per_task * row * size, |task, output| {
+            for (at, output) in output.chunks_exact_mut(row * size).enumerate() {
                 let mut offsets = [0; 3];
                 let mut rest = task * rows_per_task + at;
                 for (size, steps) in self.outer.iter().rev() {
@@ -72,11 +90,15 @@ impl Select {
                     rest /= size;
                     offsets.iter_mut().zip(steps).for_each(|(offset, step)| *offset += index * step);
                 }
-                select_row(&condition[offsets[0]..], &x[offsets[1]..], &y[offsets[2]..], steps, output);
+                let (x, y) = (&x[offsets[1] * size..], &y[offsets[2] * size..]);
+                select(&condition[offsets[0]..], x, y, steps, output);
             }
         });
     }
 }
+
+/// [`select_row`] of bytes.
+type SelectRow = fn(&[u8], &[u8], &[u8], [usize; 3], &mut [u8]);
 
 /// One row; a step of 0 repeats the first element.
 fn select_row<T: Pod>(condition: &[u8], x: &[T], y: &[T], [step_c, step_x, step_y]: [usize; 3], output: &mut [T]) {

@@ -33,30 +33,26 @@ impl AlongAxis {
         self.outer * self.size * self.inner
     }
 
-    /// For each place beside the axis, the position of the first element that no later one is `better` than.
+    /// For each place beside the axis, calls `visit(place, position)` with the position of the first element that no later one is
+    /// above, or below unless `largest`.
     ///
     /// # Panics
-    /// If a buffer has another size than planned.
-    pub fn position<T: Copy, P: TryFrom<usize> + Default>(
-        &self,
-        input: &[T],
-        output: &mut [P],
-        better: impl Fn(T, T) -> bool,
-    ) {
-        assert_eq!([input.len(), output.len()], [self.input_len(), self.outer * self.inner], "the planned shapes");
+    /// If the input has another size than planned.
+    pub fn position<T: Copy + PartialOrd>(&self, input: &[T], largest: bool, visit: &mut dyn FnMut(usize, usize)) {
+        assert_eq!(input.len(), self.input_len(), "the planned shape");
         if input.is_empty() {
             return;
         }
-        for (image, output) in input.chunks_exact(self.size * self.inner).zip(output.chunks_exact_mut(self.inner)) {
-            for (at, out) in output.iter_mut().enumerate() {
+        for (outer, image) in input.chunks_exact(self.size * self.inner).enumerate() {
+            for at in 0..self.inner {
                 let mut best = (0, image[at]);
                 for position in 1..self.size {
                     let value = image[position * self.inner + at];
-                    if better(value, best.1) {
+                    if if largest { value > best.1 } else { value < best.1 } {
                         best = (position, value);
                     }
                 }
-                *out = P::try_from(best.0).unwrap_or_default();
+                visit(outer * self.inner + at, best.0);
             }
         }
     }
@@ -192,8 +188,8 @@ mod tests {
     #[test]
     fn the_first_of_equals_wins_and_nan_comes_last() {
         let along = AlongAxis::new("arg_max", &[2, 3], 1).unwrap();
-        let mut at = [9_i32; 2];
-        along.position(&[1, 5, 5, 7, 2, 7], &mut at, |a, b| a > b);
+        let mut at = [9; 2];
+        along.position(&[1, 5, 5, 7, 2, 7], true, &mut |place, position| at[place] = position);
         assert_eq!(at, [1, 0]);
         let (mut values, mut positions) = ([0.0_f32; 3], [0; 3]);
         let row = [2.0_f32, f32::NAN, 5.0, 2.0];

@@ -70,7 +70,8 @@ impl Walk {
         }
     }
 
-    /// Calls `visit(row, offset of a, offset of b)` for each position of the outer dimensions in `rows`.
+    /// Calls `visit(row, offset of a, offset of b)` for each position of the outer dimensions in `rows`; as a `dyn FnMut` where the
+    /// call is little beside what it does.
     #[inline]
     pub(crate) fn for_rows(&self, rows: std::ops::Range<usize>, mut visit: impl FnMut(usize, usize, usize)) {
         let dims = &self.dims[..self.rank];

@@ -216,7 +216,7 @@ impl<S: Quantized> QuantizedSvdf<S> {
                 }
             }
         };
-        self.features.run(ctx, input, products, typed_scratch(wide), |_| self.input_zero_point, store);
+        self.features.run(ctx, input, products, typed_scratch(wide), &|_| self.input_zero_point, &store);
         let state = &mut state[..batch * filters * memory];
         shift(state);
         for ((product, state), time) in

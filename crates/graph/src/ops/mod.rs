@@ -151,13 +151,32 @@ macro_rules! op_table {
             pub fn quantization(&self) -> OpQuantization {
                 match self { $(Self::$variant(_) => $quantization),* }
             }
+        }
 
-            fn spec(&self) -> &dyn OpSpec {
-                match self { $(Self::$variant(op) => op),* }
+        // By a match for each, as a table of functions for each op takes several times as much.
+        impl OpSpec for Op {
+            fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+                match self { $(Self::$variant(op) => op.infer(inputs)),* }
             }
 
-            fn spec_mut(&mut self) -> &mut dyn OpSpec {
-                match self { $(Self::$variant(op) => op),* }
+            fn output_dtype(&self, first_input: DType) -> DType {
+                match self { $(Self::$variant(op) => op.output_dtype(first_input)),* }
+            }
+
+            fn typed_by(&self) -> usize {
+                match self { $(Self::$variant(op) => op.typed_by()),* }
+            }
+
+            fn fused_activation(&mut self) -> Option<&mut Activation> {
+                match self { $(Self::$variant(op) => op.fused_activation()),* }
+            }
+
+            fn parameter(&self, index: usize) -> Parameter {
+                match self { $(Self::$variant(op) => op.parameter(index)),* }
+            }
+
+            fn macs(&self, inputs: &Inputs<'_>, output: &[usize]) -> u64 {
+                match self { $(Self::$variant(op) => op.macs(inputs, output)),* }
             }
         }
 
@@ -476,7 +495,7 @@ impl Op {
     /// [`Error::Malformed`] when the inputs do not fit the op, [`Error::Unsupported`] when the shape depends on values
     /// that are computed, [`Error::Limit`] when a result has more than [`RANK_MAX`] axes or too many elements.
     pub fn infer_shapes(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Vec<usize>>> {
-        let shapes = self.spec().infer(&Inputs::new(self, inputs.to_vec()))?;
+        let shapes = OpSpec::infer(self, &Inputs::new(self, inputs.to_vec()))?;
         for shape in &shapes {
             if shape.len() > RANK_MAX {
                 let message = format!("the result has {} axes, at most {RANK_MAX} can be", shape.len());
@@ -491,18 +510,18 @@ impl Op {
     /// another.
     #[must_use]
     pub fn output_dtype(&self, input: DType) -> DType {
-        self.spec().output_dtype(input)
+        OpSpec::output_dtype(self, input)
     }
 
     /// The input whose element type decides that of the outputs.
     #[must_use]
     pub fn typed_by(&self) -> usize {
-        self.spec().typed_by()
+        OpSpec::typed_by(self)
     }
 
     /// The activation applied to the result, to change; `None` for ops without the attribute.
     pub fn fused_activation_mut(&mut self) -> Option<&mut Activation> {
-        self.spec_mut().fused_activation()
+        OpSpec::fused_activation(self)
     }
 
     /// The activation applied to the result; `None` for ops without the attribute.
@@ -514,7 +533,7 @@ impl Op {
     /// What a float32 constant in place of input `index` is to training.
     #[must_use]
     pub fn parameter(&self, index: usize) -> Parameter {
-        self.spec().parameter(index)
+        OpSpec::parameter(self, index)
     }
 
     /// What one run costs, given its inputs and outputs.
@@ -530,7 +549,7 @@ impl Op {
         }
         cost.activation_bytes += outputs.iter().map(|tensor| bytes(tensor)).sum::<u64>();
         if let Some(output) = outputs.first() {
-            cost.macs = self.spec().macs(&Inputs::new(self, inputs.to_vec()), &output.shape);
+            cost.macs = OpSpec::macs(self, &Inputs::new(self, inputs.to_vec()), &output.shape);
         }
         cost
     }

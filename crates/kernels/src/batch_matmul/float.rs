@@ -120,7 +120,8 @@ impl BatchMatmul {
             let per_task = m.div_ceil(ctx.pool.threads());
             ctx.pool.chunks_mut(&mut output[c * m * n..][..m * n], per_task * n, |task, y| {
                 let a = &left[task * per_task * k..];
-                gemm::rows_blocked(self.isa, &Rows { a, pixels: 0..y.len() / n, ..problem.clone() }, y);
+                let problem = Rows { a, pixels: 0..y.len() / n, ..problem.clone() };
+                gemm::rows_blocked(self.isa, gemm::rows_into, &problem, y);
             });
         });
     }

@@ -77,11 +77,12 @@ impl Batches {
             return;
         }
         let inner = self.walk.inner;
-        self.walk.for_rows(0..self.walk.rows, |row, a, b| {
+        let visit: &mut dyn FnMut(usize, usize, usize) = &mut |row, a, b| {
             for at in 0..inner.size {
                 visit(a + at * inner.a, b + at * inner.b, row * inner.size + at);
             }
-        });
+        };
+        self.walk.for_rows(0..self.walk.rows, visit);
     }
 }
 

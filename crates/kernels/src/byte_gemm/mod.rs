@@ -15,9 +15,9 @@ mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-use crate::Buffer;
 use crate::byte_output::{ByteRange, float_scales};
 use crate::requantize::OutputStage;
+use crate::{Buffer, Quantized};
 use litesmith_simd::Isa;
 
 /// Columns of a panel, the same for every instruction set so that a plan does not depend on it.
@@ -75,6 +75,20 @@ pub(crate) struct Activations {
 }
 
 impl Activations {
+    /// Elements of a type of 8 bits.
+    pub(crate) fn of<T: Quantized>(zero_point: i32) -> Self {
+        Self { zero_point, signed: T::MIN < 0 }
+    }
+
+    /// [`OutputStage::store`] of outputs of the same type, as bytes.
+    pub(crate) fn store(self, stage: &OutputStage, isa: Isa, sums: &[i32], channel: usize, output: &mut [u8]) {
+        if self.signed {
+            stage.store(isa, sums, channel, bytemuck::cast_slice_mut::<u8, i8>(output));
+        } else {
+            stage.store(isa, sums, channel, output);
+        }
+    }
+
     /// What turns a byte of the tensor into one of the kernel, xor-ed.
     pub(crate) fn flip(self, kernel_signed: bool) -> u8 {
         if self.signed == kernel_signed { 0 } else { 0x80 }

@@ -39,7 +39,7 @@ macro_rules! each_tile {
 }
 
 /// Tiles of up to 8 rows and 2 panels: 16 sums, 8 row sums, 2 weights and 2 more of 32 registers; 16 independent sums
-/// hide the latency of `vpdpbusd`. A single panel takes 16 rows, a single row 4 panels.
+/// hide the latency of `vpdpbusd`. A single panel takes 16 rows, a single row 4 panels; with row sums 4 rows are enough.
 ///
 /// # Safety
 /// The CPU has AVX-512 and VNNI; the bounds of the block are checked.
@@ -79,10 +79,10 @@ pub(super) unsafe fn vnni(block: &Block<'_>, output: &mut Output<'_>) {
             each_tile!(block, 8 [1 2 3 4 5 6 7 8], |first, M| vnni_tile::<M, 2, 1, false>(block, first, output))
         }
         (_, 1, true) => {
-            each_tile!(block, 8 [1 2 3 4 5 6 7 8], |first, M| vnni_tile::<M, 1, 1, true>(block, first, output))
+            each_tile!(block, 4 [1 2 3 4], |first, M| vnni_tile::<M, 1, 1, true>(block, first, output))
         }
         (_, _, true) => {
-            each_tile!(block, 8 [1 2 3 4 5 6 7 8], |first, M| vnni_tile::<M, 2, 1, true>(block, first, output))
+            each_tile!(block, 4 [1 2 3 4], |first, M| vnni_tile::<M, 2, 1, true>(block, first, output))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Conv2dGeometry, Window};
 use crate::byte_conv::{ByteConv, SumBlock};
+use crate::byte_gemm::Activations;
 use crate::hybrid::{HybridStage, Order, RowParams, RowQuantizer};
 use crate::integer_conv::{Bias, Weights, scratch_bytes, typed_scratch};
 use crate::numerics::Numerics;
@@ -62,7 +63,7 @@ impl HybridConv2d {
         order: Order,
     ) -> Result<Self, Unsupported> {
         let stage = HybridStage::new("conv_2d", spec, geometry.out_channels, order)?;
-        let conv = ByteConv::new::<i8>(geometry, Weights::I8(spec.weights), 0, Bias::None, 0, None)?;
+        let conv = ByteConv::new(geometry, Weights::I8(spec.weights), 0, Bias::None, Activations::of::<i8>(0), None)?;
         Ok(Self { conv, stage, quantizer })
     }
 

@@ -2,11 +2,13 @@
 
 use super::Conv2dGeometry;
 use crate::byte_conv::ByteConv;
+use crate::byte_gemm::Activations;
 use crate::byte_table::ByteTable;
 use crate::integer_conv::{IntegerConv, Sums, channel_scales, scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::requantize::{FixedPoint, OutputStage, Rounding};
 use crate::{Activation, Context, Isa, Unsupported};
+use bytemuck::{cast_slice, cast_slice_mut};
 use std::marker::PhantomData;
 
 pub use crate::integer_conv::{Bias, Weights};
@@ -206,7 +208,8 @@ impl<T: Quantized> Body<T> {
         let QuantizedSpec { weights, weight_zero_point, bias, input, .. } = *spec;
         // 64-bit sums are the other's.
         let product = if T::BITS == 8 && !matches!(bias, Bias::I64(_)) {
-            let conv = ByteConv::new::<T>(geometry, weights, weight_zero_point, bias, input.zero_point, Some(&stage))?;
+            let activations = Activations::of::<T>(input.zero_point);
+            let conv = ByteConv::new(geometry, weights, weight_zero_point, bias, activations, Some(&stage))?;
             Product::Bytes(conv)
         } else {
             Product::Words(IntegerConv::new(geometry, weights, weight_zero_point, bias)?)
@@ -249,7 +252,7 @@ impl<T: Quantized> Body<T> {
     ) {
         let stage = &self.stage;
         match &self.product {
-            Product::Bytes(conv) => conv.run(ctx, stage, input, output, scratch, then),
+            Product::Bytes(conv) => conv.run(ctx, stage, cast_slice(input), cast_slice_mut(output), scratch, then),
             Product::Words(conv) => {
                 assert!(then.is_none(), "a table of bytes for other outputs");
                 let store = |_: usize, channel: usize, sums: Sums<'_>, out: &mut [T]| match sums {
@@ -257,7 +260,7 @@ impl<T: Quantized> Body<T> {
                     Sums::Wide(sums) => stage.store_wide(ctx.isa, sums, channel, out),
                     Sums::Fitting(sums) => stage.store_wide_32(ctx.isa, sums, channel, out),
                 };
-                conv.run(ctx, input, output, typed_scratch(scratch), |_| self.input_zero_point, store);
+                conv.run(ctx, input, output, typed_scratch(scratch), &|_| self.input_zero_point, &store);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::dispatch::multiversion;
 use crate::integer_conv::Weights;
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
 use crate::requantize::OutputStage;
-use crate::{Buffer, Context, Isa, Quantized, Unsupported};
+use crate::{Buffer, Context, Isa, Unsupported};
 
 /// Channels of a block, the same for every instruction set so that a plan does not depend on it.
 pub(super) const BLOCK: usize = 64;
@@ -147,14 +147,13 @@ impl Output<'_> {
 }
 
 impl ByteDepthwise {
-    /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and activations of `T`
-    /// (`i8` or `u8`) whose zero point is `zero_point`. Without a `stage`, [`Self::run_floats`] runs it.
-    pub(super) fn new<T: Quantized>(
+    /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and `activations`. Without a `stage`, [`Self::run_floats`] runs it.
+    pub(super) fn new(
         geometry: DepthwiseConv2dGeometry,
         weights: Weights<'_>,
         weight_zero_point: i32,
         bias: &[i32],
-        zero_point: i32,
+        activations: Activations,
         stage: Option<&OutputStage>,
     ) -> Result<Self, Unsupported> {
         const KERNEL: &str = "depthwise_conv_2d";
@@ -193,7 +192,6 @@ impl ByteDepthwise {
             Weights::I8(_) => -weight_zero_point,
             Weights::U8(_) => 128 - weight_zero_point,
         };
-        let activations = Activations { zero_point, signed: T::MIN < 0 };
         let slots = blocks * BLOCK;
         let mut buffer = Buffer::new(slots * groups * TAPS);
         let packed = buffer.as_mut_slice::<i8>();
@@ -217,7 +215,10 @@ impl ByteDepthwise {
         }
         let stage = stage.and_then(|stage| {
             let scales = float_scales(stage)?;
-            Some((channel_of.iter().map(|&channel| scales[channel]).collect(), ByteRange::new(stage, T::MIN == 0)))
+            Some((
+                channel_of.iter().map(|&channel| scales[channel]).collect(),
+                ByteRange::new(stage, !activations.signed),
+            ))
         });
         Ok(Self {
             geometry,
@@ -249,12 +250,12 @@ impl ByteDepthwise {
     }
 
     /// Runs; `stage` is the one it was planned for, and `then` is applied to what it makes. `input` and `output` are NHWC.
-    pub(super) fn run<T: Quantized>(
+    pub(super) fn run(
         &self,
         ctx: Context<'_>,
         stage: &OutputStage,
-        input: &[T],
-        output: &mut [T],
+        input: &[u8],
+        output: &mut [u8],
         scratch: &mut [u8],
         then: Option<&ByteTable>,
     ) {
@@ -269,16 +270,15 @@ impl ByteDepthwise {
         let signed = reads_signed(ctx.isa);
         let flip = self.activations.flip(signed);
         let bytes = Bytes { zero: self.activations.zero_point as u8, flip };
-        let input = bytemuck::cast_slice(input);
-        let run = |_: usize, band: &[u8], output: &mut [T]| {
+        let run = |_: usize, band: &[u8], output: &mut [u8]| {
             for (y, output) in output.chunks_exact_mut(width.output * channels).enumerate() {
                 self.line(ctx.isa, stage, &band[y * height.stride * self.padded.row_len()..], output);
                 if let Some(table) = then {
-                    table.apply(ctx.isa, bytemuck::cast_slice_mut(output));
+                    table.apply(ctx.isa, output);
                 }
             }
         };
-        self.padded.run(ctx, batch, input, multiplier, |_| bytes, output, channels, scratch, run);
+        self.padded.run(ctx, batch, input, multiplier, &|_| bytes, output, channels, scratch, &run);
     }
 
     /// Slots of all blocks: how long the arrays of [`Floats`] are.
@@ -331,7 +331,7 @@ impl ByteDepthwise {
                 self.float_line(ctx.isa, &row, run, &floats, output);
             }
         };
-        self.padded.run(ctx, batch, bytemuck::cast_slice(input), multiplier, bytes, output, channels, scratch, run);
+        self.padded.run(ctx, batch, bytemuck::cast_slice(input), multiplier, &bytes, output, channels, scratch, &run);
     }
 
     fn float_line(&self, isa: Isa, row: &Row<'_>, run: usize, floats: &Floats<'_>, output: &mut [f32]) {
@@ -384,12 +384,11 @@ impl ByteDepthwise {
     }
 
     /// A row of output pixels, whose first tap is at the start of `input`.
-    fn line<T: Quantized>(&self, isa: Isa, stage: &OutputStage, input: &[u8], output: &mut [T]) {
+    fn line(&self, isa: Isa, stage: &OutputStage, input: &[u8], output: &mut [u8]) {
         let channels = self.geometry.out_channels();
         let (row, run) = self.row(input, self.planned_bias(isa), output.len());
         if let Some((scales, range)) = &self.stage {
-            let out = bytemuck::cast_slice_mut(output);
-            self.multiply(isa, &row, run, 0, &mut Output::Bytes { out, scales, range: *range });
+            self.multiply(isa, &row, run, 0, &mut Output::Bytes { out: output, scales, range: *range });
             return;
         }
         for (pixel, output) in output.chunks_exact_mut(run).enumerate() {
@@ -402,7 +401,7 @@ impl ByteDepthwise {
                 while done < output.len() {
                     let channel = (block * BLOCK + done) % channels;
                     let end = output.len().min(done + channels - channel);
-                    stage.store(isa, &sums[done..end], channel, &mut output[done..end]);
+                    self.activations.store(stage, isa, &sums[done..end], channel, &mut output[done..end]);
                     done = end;
                 }
             }

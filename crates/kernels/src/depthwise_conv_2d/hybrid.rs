@@ -2,6 +2,7 @@
 
 use super::DepthwiseConv2dGeometry;
 use super::bytes::{ByteDepthwise, Floats};
+use crate::byte_gemm::Activations;
 use crate::hybrid::{HybridSpec, HybridStage, Order, RowParams, RowQuantizer};
 use crate::integer_conv::{Weights, scratch_bytes, typed_scratch};
 use crate::numerics::Numerics;
@@ -34,7 +35,14 @@ impl HybridDepthwiseConv2d {
         };
         let channels = geometry.out_channels();
         let stage = HybridStage::new("depthwise_conv_2d", spec, channels, order)?;
-        let conv = ByteDepthwise::new::<i8>(geometry, Weights::I8(spec.weights), 0, &vec![0; channels], 0, None)?;
+        let conv = ByteDepthwise::new(
+            geometry,
+            Weights::I8(spec.weights),
+            0,
+            &vec![0; channels],
+            Activations::of::<i8>(0),
+            None,
+        )?;
         let by_slot = |values: &[f32]| -> Vec<f32> {
             conv.channels().iter().map(|&channel| values.get(channel).copied().unwrap_or(0.0)).collect()
         };

@@ -4,6 +4,7 @@ use super::DepthwiseConv2dGeometry;
 use super::bytes::ByteDepthwise;
 use super::sums::DepthwiseSums;
 use crate::byte_conv::ByteConv;
+use crate::byte_gemm::Activations;
 use crate::byte_table::ByteTable;
 use crate::conv_2d::Conv2dGeometry;
 use crate::conv_2d::quantized::{Bias, QuantizedSpec};
@@ -11,6 +12,7 @@ use crate::integer_conv::{Weights, channel_scales, scratch_bytes, typed_scratch}
 use crate::numerics::{Numerics, Quantized, builtin_range, xnnpack_range};
 use crate::requantize::{OutputStage, Rounding};
 use crate::{Context, Unsupported};
+use bytemuck::{cast_slice, cast_slice_mut};
 use std::marker::PhantomData;
 
 const KERNEL: &str = "depthwise_conv_2d";
@@ -77,12 +79,12 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
             let conv = one_channel::<T>(geometry, spec, &narrow, &stage)?;
             Product::Conv(Box::new(conv))
         } else if T::BITS == 8 {
-            Product::Bytes(Box::new(ByteDepthwise::new::<T>(
+            Product::Bytes(Box::new(ByteDepthwise::new(
                 geometry,
                 weights,
                 weight_zero_point,
                 &narrow,
-                input.zero_point,
+                Activations::of::<T>(input.zero_point),
                 Some(&stage),
             )?))
         } else {
@@ -135,8 +137,12 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
     ) {
         const BLOCK: usize = 64;
         let (sums, bias) = match &self.product {
-            Product::Bytes(conv) => return conv.run(ctx, &self.stage, input, output, scratch, then),
-            Product::Conv(conv) => return conv.run(ctx, &self.stage, input, output, scratch, then),
+            Product::Bytes(conv) => {
+                return conv.run(ctx, &self.stage, cast_slice(input), cast_slice_mut(output), scratch, then);
+            }
+            Product::Conv(conv) => {
+                return conv.run(ctx, &self.stage, cast_slice(input), cast_slice_mut(output), scratch, then);
+            }
             Product::Words(sums, bias) => (sums, bias),
         };
         assert!(then.is_none(), "a table of bytes for other outputs");
@@ -178,8 +184,8 @@ fn one_channel<T: Quantized>(
         }
     };
     let geometry = Conv2dGeometry { batch, height, width, in_channels: 1, out_channels, groups: 1 };
-    let zero_points = (spec.weight_zero_point, spec.input.zero_point);
-    ByteConv::new::<T>(geometry, weights, zero_points.0, Bias::I32(bias), zero_points.1, Some(stage))
+    let activations = Activations::of::<T>(spec.input.zero_point);
+    ByteConv::new(geometry, weights, spec.weight_zero_point, Bias::I32(bias), activations, Some(stage))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use half::bf16;
 
 use super::FullyConnectedGeometry;
 use crate::byte_conv::{ByteConv, SumBlock};
-use crate::byte_gemm::COLUMNS_MAX;
+use crate::byte_gemm::{Activations, COLUMNS_MAX};
 use crate::dispatch::multiversion;
 use crate::hybrid::{RowParams, RowQuantizer};
 use crate::integer_conv::{Bias, Weights, scratch_bytes, split, typed_scratch};
@@ -101,7 +101,8 @@ impl BlockwiseFullyConnected {
                 weights.extend_from_slice(&row[block * block_size..][..block_size]);
             }
             let weights = Weights::I8(&weights);
-            products.push(ByteConv::new::<i8>(block_geometry.as_conv_2d(), weights, 0, Bias::None, 0, None)?);
+            let activations = Activations::of::<i8>(0);
+            products.push(ByteConv::new(block_geometry.as_conv_2d(), weights, 0, Bias::None, activations, None)?);
             scales.extend((0..out_features).map(|channel| scale(channel, block)));
         }
         let at_once = if is_xnnpack { SUMMED } else { block_size };

@@ -203,7 +203,8 @@ impl FullyConnected {
         let per_task = rows.div_ceil(pool.threads());
         pool.chunks_mut(y, per_task * columns, |task, y| {
             let a = &x[task * per_task * depth..];
-            gemm::rows_blocked(self.isa, &Rows { a, pixels: 0..y.len() / columns, ..problem.clone() }, y);
+            let problem = Rows { a, pixels: 0..y.len() / columns, ..problem.clone() };
+            gemm::rows_blocked(self.isa, gemm::rows_into, &problem, y);
         });
     }
 
@@ -226,7 +227,7 @@ impl FullyConnected {
                 pixels: 0..dx.len() / columns,
                 c_grid: Grid::linear(columns),
             };
-            gemm::rows_blocked(self.isa, &problem, dx);
+            gemm::rows_blocked(self.isa, gemm::rows_of_matrix, &problem, dx);
         });
     }
 

@@ -2,6 +2,7 @@
 
 use super::FullyConnectedGeometry;
 use crate::byte_conv::ByteConv;
+use crate::byte_gemm::Activations;
 use crate::conv_2d::hybrid::{hybrid_scratch_bytes, run_hybrid};
 use crate::hybrid::{HybridSpec, HybridStage, Order, RowQuantizer};
 use crate::integer_conv::{Bias, Weights};
@@ -32,7 +33,14 @@ impl HybridFullyConnected {
             (RowQuantizer::Symmetric, Order::Product)
         };
         let stage = HybridStage::new("fully_connected", spec, geometry.out_features, order)?;
-        let conv = ByteConv::new::<i8>(geometry.as_conv_2d(), Weights::I8(spec.weights), 0, Bias::None, 0, None)?;
+        let conv = ByteConv::new(
+            geometry.as_conv_2d(),
+            Weights::I8(spec.weights),
+            0,
+            Bias::None,
+            Activations::of::<i8>(0),
+            None,
+        )?;
         Ok(Self { conv, stage, quantizer })
     }
 

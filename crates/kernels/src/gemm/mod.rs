@@ -70,8 +70,12 @@ macro_rules! on_isa {
 pub(crate) use on_isa;
 
 on_isa! {
-    /// See [`Rows`]. `c` starts at the first pixel and at column 0.
+    /// See [`Rows`], of panels. `c` starts at the first pixel and at column 0.
     pub(crate) fn rows_into(problem: &Rows, c: &mut Target); in tile
+}
+on_isa! {
+    /// The same of a matrix that is not packed: a function of its own, which programs that only infer do without.
+    pub(crate) fn rows_of_matrix(problem: &Rows, c: &mut Target); in tile
 }
 
 /// [`rows_into`] a slice.
@@ -95,12 +99,13 @@ on_isa! {
 /// Elements of k per pass over the rows: a panel's part stays in the first cache.
 const DEPTH_BLOCK: usize = 256;
 
-/// [`rows`] of a problem with one segment, panel by panel and in blocks of k. Results are the same.
-pub(crate) fn rows_blocked(isa: Isa, problem: &Rows, c: &mut [f32]) {
+/// [`rows_into`] (or [`rows_of_matrix`], as `into`) a slice, of a problem with one segment, panel by panel and in blocks of k. Results
+/// are the same.
+pub(crate) fn rows_blocked(isa: Isa, into: fn(Isa, &Rows, &mut Target), problem: &Rows, c: &mut [f32]) {
     let width = panel_width(lanes(isa));
     let depth = problem.segment_len;
     if depth <= DEPTH_BLOCK {
-        return rows(isa, problem, c);
+        return into(isa, problem, &mut Target::new(c));
     }
     for column in problem.columns.clone().step_by(width) {
         let columns = column..(column + width).min(problem.columns.end);
@@ -117,7 +122,7 @@ pub(crate) fn rows_blocked(isa: Isa, problem: &Rows, c: &mut [f32]) {
                 pixels: problem.pixels.clone(),
                 ..*problem
             };
-            rows(isa, &block, c);
+            into(isa, &block, &mut Target::new(c));
         }
     }
 }

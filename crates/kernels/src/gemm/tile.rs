@@ -200,10 +200,11 @@ pub(crate) fn pack_panels(
 }
 
 /// Compiles the tiles for one instruction set: `[4 2 1]` are the tile heights, the first the one for the bulk,
-/// then those for gathered sums: 3x3 and 5x5 taps of one or three channels divide by 3.
+/// then those for gathered sums: 3x3 and 5x5 taps of one or three channels divide by 3. The last are the steps between pixels
+/// for which gathered sums have code of their own: those of one and of three channels, with stride 1 and 2.
 macro_rules! tiles {
     ($(#[$doc:meta])* $module:ident, $features:path, $vector:path,
-        [$tallest:literal $($height:literal)*], [$gather_tallest:literal $($gather_height:literal)*]) => {
+        [$tallest:literal $($height:literal)*], [$gather_tallest:literal $($gather_height:literal)*], [$($step:literal)*]) => {
         $(#[$doc])*
         pub(crate) mod $module {
             use super::{Outer, Right, Rows, Target, panel_width};
@@ -213,10 +214,20 @@ macro_rules! tiles {
             use vector::{LANES, Vector};
 
             features! {
-                /// See [`Rows`]. `c` starts at the first pixel and at column 0.
+                /// See [`Rows`], of panels. `c` starts at the first pixel and at column 0.
                 pub(crate) fn rows_into(problem: &Rows, c: &mut Target) {
+                    all_columns::<true>(problem, c);
+                }
+
+                /// The same of a matrix that is not packed.
+                pub(crate) fn rows_of_matrix(problem: &Rows, c: &mut Target) {
+                    all_columns::<false>(problem, c);
+                }
+
+                fn all_columns<const PACKED: bool>(problem: &Rows, c: &mut Target) {
+                    debug_assert_eq!(PACKED, matches!(problem.b, Right::Panels(..)), "the right operand");
                     let mut columns = problem.columns.clone();
-                    if problem.pixels.len() == 1 {
+                    if PACKED && problem.pixels.len() == 1 {
                         columns.start = one_pixel::<4>(problem, columns.clone(), c);
                         columns.start = one_pixel::<2>(problem, columns.clone(), c);
                         if columns.is_empty() {
@@ -224,13 +235,13 @@ macro_rules! tiles {
                         }
                     }
                     if problem.keeps_all_panels() {
-                        return pixels(problem, columns, c);
+                        return pixels::<PACKED>(problem, columns, c);
                     }
                     let width = panel_width(LANES);
                     let mut column = columns.start;
                     while column < columns.end {
                         let end = (column + width - column % width).min(columns.end);
-                        pixels(problem, column..end, c);
+                        pixels::<PACKED>(problem, column..end, c);
                         column = end;
                     }
                 }
@@ -288,7 +299,7 @@ macro_rules! tiles {
                 }
 
                 /// All pixels of some columns, a tile's height at a time.
-                fn pixels(problem: &Rows, columns: Range<usize>, c: &mut Target) {
+                fn pixels<const PACKED: bool>(problem: &Rows, columns: Range<usize>, c: &mut Target) {
                     let mut pixel = problem.pixels.start;
                     let mut at = problem.position(pixel);
                     let origin = problem.c_grid.start(at);
@@ -297,11 +308,11 @@ macro_rules! tiles {
                     while pixel < problem.pixels.end {
                         let left = problem.pixels.end - pixel;
                         pixel += if left >= $tallest && takes_tallest {
-                            panels::<$tallest>(problem, columns.clone(), &mut at, origin, &mut ahead, c);
+                            panels::<$tallest, PACKED>(problem, columns.clone(), &mut at, origin, &mut ahead, c);
                             $tallest
                         }
                         $(else if left >= $height {
-                            panels::<$height>(problem, columns.clone(), &mut at, origin, &mut ahead, c);
+                            panels::<$height, PACKED>(problem, columns.clone(), &mut at, origin, &mut ahead, c);
                             $height
                         })*
                         else {
@@ -311,7 +322,7 @@ macro_rules! tiles {
                 }
 
                 /// `HEIGHT` pixels of some columns from `position` on, panel by panel.
-                fn panels<const HEIGHT: usize>(
+                fn panels<const HEIGHT: usize, const PACKED: bool>(
                     problem: &Rows, columns: Range<usize>, position: &mut (usize, usize), origin: usize, ahead: &mut &[f32],
                     c: &mut Target,
                 ) {
@@ -336,11 +347,13 @@ macro_rules! tiles {
                         let valid = (width - column % width).min(columns.end - column);
                         match (valid, valid.div_ceil(LANES)) {
                             (valid, 2) if valid == 2 * LANES => {
-                                tile::<HEIGHT, 2, true>(problem, column, valid, &a_at, &c_at, ahead, c);
+                                tile::<HEIGHT, 2, true, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c);
                             }
-                            (valid, 2) => tile::<HEIGHT, 2, false>(problem, column, valid, &a_at, &c_at, ahead, c),
-                            (LANES, _) => tile::<HEIGHT, 1, true>(problem, column, valid, &a_at, &c_at, ahead, c),
-                            (valid, _) => tile::<HEIGHT, 1, false>(problem, column, valid, &a_at, &c_at, ahead, c),
+                            (valid, 2) => {
+                                tile::<HEIGHT, 2, false, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c);
+                            }
+                            (LANES, _) => tile::<HEIGHT, 1, true, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c),
+                            (valid, _) => tile::<HEIGHT, 1, false, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c),
                         }
                         column += valid;
                     }
@@ -348,7 +361,7 @@ macro_rules! tiles {
 
                 /// `HEIGHT` pixels, whose operands and results start at `a_at` and `c_at`, of one panel.
                 #[inline]
-                fn tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool>(
+                fn tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool, const PACKED: bool>(
                     problem: &Rows, column: usize, valid: usize, a_at: &[usize; HEIGHT], c_at: &[usize; HEIGHT],
                     ahead: &mut &[f32], c: &mut Target,
                 ) {
@@ -386,36 +399,33 @@ macro_rules! tiles {
                         }
                         // The inner loops stand here rather than in functions of their own, as sums that are passed to one that the
                         // compiler does not inline leave the registers.
-                        match problem.b {
+                        if PACKED {
                             // Per k, the vectors of `b` and a broadcast per row; one vector of `ahead` is asked for.
-                            Right::Panels(..) => {
-                                let soon = if ahead.is_empty() { b } else { *ahead };
-                                let (b, _) = b[..len * VECTORS * LANES].as_chunks::<LANES>();
-                                for (k, b) in b.chunks_exact(VECTORS).enumerate().take(len) {
-                                    let mut bs = [vector::splat(0.0); VECTORS];
+                            let soon = if ahead.is_empty() { b } else { *ahead };
+                            let (b, _) = b[..len * VECTORS * LANES].as_chunks::<LANES>();
+                            for (k, b) in b.chunks_exact(VECTORS).enumerate().take(len) {
+                                let mut bs = [vector::splat(0.0); VECTORS];
+                                for v in 0..VECTORS {
+                                    bs[v] = vector::load(&b[v]);
+                                }
+                                if VECTORS > 1 {
+                                    litesmith_simd::prefetch(soon, k * LANES);
+                                }
+                                for i in 0..HEIGHT {
+                                    let a = vector::splat(rows[i][k]);
                                     for v in 0..VECTORS {
-                                        bs[v] = vector::load(&b[v]);
-                                    }
-                                    if VECTORS > 1 {
-                                        litesmith_simd::prefetch(soon, k * LANES);
-                                    }
-                                    for i in 0..HEIGHT {
-                                        let a = vector::splat(rows[i][k]);
-                                        for v in 0..VECTORS {
-                                            sums[i][v] = vector::multiply_add(a, bs[v], sums[i][v]);
-                                        }
+                                        sums[i][v] = vector::multiply_add(a, bs[v], sums[i][v]);
                                     }
                                 }
-                                *ahead = &ahead[(len * LANES).min(ahead.len())..];
                             }
-                            Right::Matrix(_, step) => {
-                                for k in 0..len {
-                                    let bs = load_row::<VECTORS, FULL>(&b[k * step..][..valid]);
-                                    for i in 0..HEIGHT {
-                                        let a = vector::splat(rows[i][k]);
-                                        for v in 0..VECTORS {
-                                            sums[i][v] = vector::multiply_add(a, bs[v], sums[i][v]);
-                                        }
+                            *ahead = &ahead[(len * LANES).min(ahead.len())..];
+                        } else {
+                            for k in 0..len {
+                                let bs = load_row::<VECTORS, FULL>(&b[k * b_step..][..valid]);
+                                for i in 0..HEIGHT {
+                                    let a = vector::splat(rows[i][k]);
+                                    for v in 0..VECTORS {
+                                        sums[i][v] = vector::multiply_add(a, bs[v], sums[i][v]);
                                     }
                                 }
                             }
@@ -467,12 +477,11 @@ macro_rules! tiles {
                     problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut Target,
                 ) {
                     if valid == 2 * LANES {
-                        // The steps of one and of three channels, with stride 1 and 2.
+                        // The bulk of the pixels has code for each step.
                         return match problem.a_grid.pixel_step {
-                            1 => gather_tile::<HEIGHT, 2, true, 1>(problem, a, panel, column, valid, c),
-                            2 => gather_tile::<HEIGHT, 2, true, 2>(problem, a, panel, column, valid, c),
-                            3 => gather_tile::<HEIGHT, 2, true, 3>(problem, a, panel, column, valid, c),
-                            6 => gather_tile::<HEIGHT, 2, true, 6>(problem, a, panel, column, valid, c),
+                            $($step if HEIGHT == $gather_tallest => {
+                                gather_tile::<HEIGHT, 2, true, $step>(problem, a, panel, column, valid, c);
+                            })*
                             _ => gather_tile::<HEIGHT, 2, true, 0>(problem, a, panel, column, valid, c),
                         };
                     }
@@ -713,31 +722,31 @@ macro_rules! baseline {
 pub(crate) use baseline;
 
 tiles! {
-    /// The target's baseline: 4 rows of 8 take 8 of 16 registers of SSE2, and the compiler unrolls.
-    scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, [4 2 1], [3 1]
+    /// The target's baseline: 4 rows of 8 take 8 of 16 registers of SSE2. Few tiles, as hardly a CPU is left that needs them.
+    scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, [4 1], [3 1], []
 }
 #[cfg(target_arch = "x86_64")]
 tiles! {
     /// 6 rows: 12 sums, 2 vectors of the panel and 1 broadcast use 15 of 16 registers.
-    avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, [6 4 2 1], [6 3 1]
+    avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, [6 4 2 1], [6 3 1], [1 2 3 6]
 }
 #[cfg(target_arch = "x86_64")]
 tiles! {
     /// 14 rows: 28 sums, 2 vectors of the panel and 1 broadcast use 31 of 32 registers. Feature maps are often multiples of 7.
-    avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, [14 7 4 2 1], [9 6 3 1]
+    avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, [14 7 4 2 1], [9 6 3 1], [1 2 3 6]
 }
 #[cfg(target_arch = "aarch64")]
 tiles! {
     /// 8 rows: 16 sums hide the latency of two pipes; they, 2 vectors of the panel and the rows use 26 of 32 registers.
-    neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, [8 4 2 1], [6 3 1]
+    neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, [8 4 2 1], [6 3 1], [1 2 3 6]
 }
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 tiles! {
     /// 4 rows: 8 sums, 2 vectors of the panel and 1 broadcast, and engines keep some of 16 registers for themselves.
-    simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, [4 2 1], [3 1]
+    simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, [4 2 1], [3 1], [1 2 3 6]
 }
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 tiles! {
     /// As for simd128.
-    relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, [4 2 1], [3 1]
+    relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, [4 2 1], [3 1], [1 2 3 6]
 }

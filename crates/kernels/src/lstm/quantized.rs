@@ -289,7 +289,7 @@ impl QuantizedLstm {
                     }
                 };
                 let input = &input[first * inputs..][..rows * inputs];
-                self.input.run(ctx, input, products, work.wide, |_| self.input_zero_point, store);
+                self.input.run(ctx, input, products, work.wide, &|_| self.input_zero_point, &store);
                 for step in sequence.steps_of(self.ahead) {
                     let products = &products[step * together * row..][..together * row];
                     self.step(ctx, products, hidden, cell, &mut work);
@@ -310,7 +310,7 @@ impl QuantizedLstm {
                 }
             }
         };
-        self.recurrent.run(ctx, hidden, work.sums, work.wide, |_| self.output_zero_point, store);
+        self.recurrent.run(ctx, hidden, work.sums, work.wide, &|_| self.output_zero_point, &store);
         // Gates of all rows one after the other, as the peepholes run over rows.
         let (row, together) = (self.gates * cells, self.geometry.sequence.together());
         let gate_len = together * cells;
@@ -375,7 +375,7 @@ impl QuantizedLstm {
                 stage.store(ctx.isa, sums, channel, out);
             }
         };
-        conv.run(ctx, plain, hidden, wide, |_| zero_point, store);
+        conv.run(ctx, plain, hidden, wide, &|_| zero_point, &store);
         if self.projection_clip > 0 {
             hidden.iter_mut().for_each(|x| *x = (*x).clamp(-self.projection_clip, self.projection_clip));
         }

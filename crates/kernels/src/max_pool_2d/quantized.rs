@@ -69,6 +69,8 @@ impl<T: Quantized> QuantizedMaxPool2d<T> {
 }
 
 multiversion! {
+    // A vector of AVX2 holds the 32 bytes that are done together.
+    to avx2;
     /// Output row `y`.
     fn pool_row<T: Quantized>(geometry: &Pool2dGeometry, image: &[T], y: usize, bounds: (T, T), output: &mut [T]) {
         for (x, output) in output.chunks_exact_mut(geometry.channels).enumerate() {

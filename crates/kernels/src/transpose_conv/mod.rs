@@ -111,14 +111,9 @@ struct Phases<P> {
     part_len: usize,
 }
 
-impl<P> Phases<P> {
-    /// Plans each phase: `make(geometry, weights)`, the weights being parts of `weights` and `zero`.
-    fn new<W: Copy>(
-        geometry: TransposeConvGeometry,
-        weights: &[W],
-        zero: W,
-        mut make: impl FnMut(Conv2dGeometry, &[W]) -> Result<P, Unsupported>,
-    ) -> Result<Self, Unsupported> {
+impl<W: Copy> Phases<(Conv2dGeometry, Vec<W>)> {
+    /// The convolution and the weights of each phase.
+    fn cut(geometry: TransposeConvGeometry, weights: &[W], zero: W) -> Result<Self, Unsupported> {
         geometry.check()?;
         if weights.len() != geometry.weights_len() {
             let reason = format!("{} weights, expected {} for {geometry:?}", weights.len(), geometry.weights_len());
@@ -149,7 +144,7 @@ impl<P> Phases<P> {
                 }
                 let conv = conv(batch, y.window, x.window);
                 part_len = part_len.max(conv.output_len());
-                phases.push(Phase { y: y.clone(), x: x.clone(), planned: make(conv, &part)? });
+                phases.push(Phase { y: y.clone(), x: x.clone(), planned: (conv, part) });
             }
         }
         let rest = if whole {
@@ -157,9 +152,25 @@ impl<P> Phases<P> {
         } else {
             let one = Window { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
             part_len = part_len.max(out_channels);
-            Some(make(conv(1, one, one), &vec![zero; out_channels * in_channels])?)
+            Some((conv(1, one, one), vec![zero; out_channels * in_channels]))
         };
         Ok(Self { geometry, phases, rest, part_len })
+    }
+}
+
+impl<P> Phases<P> {
+    /// Plans each phase: `make(geometry, weights)`, the weights being parts of `weights` and `zero`.
+    fn new<W: Copy>(
+        geometry: TransposeConvGeometry,
+        weights: &[W],
+        zero: W,
+        mut make: impl FnMut(Conv2dGeometry, &[W]) -> Result<P, Unsupported>,
+    ) -> Result<Self, Unsupported> {
+        let Phases { phases, rest, part_len, .. } = Phases::cut(geometry, weights, zero)?;
+        let mut plan = |(conv, part): (Conv2dGeometry, Vec<W>)| make(conv, &part);
+        let phases = phases.into_iter().map(|Phase { y, x, planned }| Ok(Phase { y, x, planned: plan(planned)? }));
+        let phases = phases.collect::<Result<_, Unsupported>>()?;
+        Ok(Self { geometry, phases, rest: rest.map(plan).transpose()?, part_len })
     }
 
     /// Every planned convolution.

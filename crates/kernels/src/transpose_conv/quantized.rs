@@ -6,6 +6,7 @@ use crate::integer_conv::{scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, Quantized};
 use crate::requantize::Rounding;
 use crate::{Context, Unsupported};
+use bytemuck::cast_slice;
 
 /// A planned integer TRANSPOSE_CONV on activations of type `T` (`i8`, `u8` or `i16`).
 ///
@@ -41,22 +42,16 @@ impl<T: Quantized> QuantizedTransposeConv<T> {
                 Rounding::Reference(spec.fixed_scales(scales, T::MIN == 0))
             }
         };
-        let phases = match spec.weights {
+        let (weights, zero, unsigned) = match spec.weights {
             Weights::I8(weights) => {
-                let zero = i8::try_from(spec.weight_zero_point).unwrap_or(0);
-                Phases::new(geometry, weights, zero, |geometry, part| {
-                    let spec = QuantizedSpec { weights: Weights::I8(part), ..spec };
-                    QuantizedConv2d::with_rounding(geometry, &spec, rounding)
-                })?
+                (cast_slice(weights), i8::try_from(spec.weight_zero_point).unwrap_or(0).cast_unsigned(), false)
             }
-            Weights::U8(weights) => {
-                let zero = u8::try_from(spec.weight_zero_point).unwrap_or(0);
-                Phases::new(geometry, weights, zero, |geometry, part| {
-                    let spec = QuantizedSpec { weights: Weights::U8(part), ..spec };
-                    QuantizedConv2d::with_rounding(geometry, &spec, rounding)
-                })?
-            }
+            Weights::U8(weights) => (weights, u8::try_from(spec.weight_zero_point).unwrap_or(0), true),
         };
+        let phases = Phases::new(geometry, weights, zero, |geometry, part| {
+            let weights = if unsigned { Weights::U8(part) } else { Weights::I8(cast_slice(part)) };
+            QuantizedConv2d::with_rounding(geometry, &QuantizedSpec { weights, ..spec }, rounding)
+        })?;
         let conv_bytes = phases.all().map(QuantizedConv2d::scratch_bytes).max().unwrap_or(0);
         Ok(Self { phases, zero: T::narrow(spec.input.zero_point), conv_bytes })
     }

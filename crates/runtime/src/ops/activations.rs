@@ -132,7 +132,7 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, unary: Unary) -> Result<Ke
         | Unary::Round
         | Unary::Sign => return Err(cx.no_kernel()),
     };
-    let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
+    let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let table = QuantizedActivation::<T>::new(function, input, output, cx.numerics()).map_err(refused)?;
     if let Some(table) = table.byte_table() {
         return Ok(Kernel::look_up(cx.kernel_name(cx.output()?.dtype), table.clone()));

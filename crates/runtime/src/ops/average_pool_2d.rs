@@ -37,7 +37,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &AveragePool2d, geometry: Pool2dGeometry
 
 fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, op: &AveragePool2d, geometry: Pool2dGeometry) -> Result<Kernel> {
     same_quantization(cx.input(0)?, cx.output()?)?;
-    let output = quant_params::<T>(cx.output()?)?;
+    let output = quant_params(cx.output()?)?;
     let activation = fused_activation(op.activation)?;
     let pool = quantized::QuantizedAveragePool2d::<T>::new(geometry, output, activation).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {

@@ -7,7 +7,7 @@ use litesmith_kernels::batch_matmul::{BatchMatmulGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 
-use super::weights::{Operands, plan_hybrid};
+use super::weights::{Operands, made, plan_hybrid};
 use super::{NodeContext, quant_params, refused};
 use crate::kernel::Kernel;
 
@@ -63,15 +63,14 @@ fn hybrid(cx: &NodeContext<'_>, op: &BatchMatmul, geometry: BatchMatmulGeometry)
     let axis = right.shape.len() - if op.adj_y { 2 } else { 1 };
     let operands = Operands { input: 0, weights: 1, bias: 2, axis };
     let asymmetric = op.asymmetric_quantize_inputs;
-    plan_hybrid(cx, operands, Activation::None, asymmetric, move |spec: &HybridSpec<'_>| {
-        HybridBatchMatmul::new(geometry.clone(), spec)
-    })
+    let make = Box::new(move |spec: &HybridSpec<'_>| made(HybridBatchMatmul::new(geometry.clone(), spec)));
+    plan_hybrid(cx, operands, Activation::None, asymmetric, make)
 }
 
 fn integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>, geometry: BatchMatmulGeometry) -> Result<Kernel> {
-    let left = quant_params::<A>(cx.input(0)?)?;
-    let right = quant_params::<B>(cx.input(1)?)?;
-    let output = quant_params::<A>(cx.output()?)?;
+    let left = quant_params(cx.input(0)?)?;
+    let right = quant_params(cx.input(1)?)?;
+    let output = quant_params(cx.output()?)?;
     let product = QuantizedBatchMatmul::<A, B>::new(geometry, left, right, output, cx.numerics()).map_err(refused)?;
     let bytes = product.scratch_bytes();
     let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {

@@ -108,7 +108,7 @@ pub(super) fn plan_sum(
     if !pot_scale_int16 || [a, b, y].iter().any(|tensor| tensor.dtype != DType::I16 || tensor.quantization.is_none()) {
         return plan(cx, op, activation);
     }
-    let params = [quant_params::<i16>(a)?, quant_params::<i16>(b)?, quant_params::<i16>(y)?];
+    let params = [quant_params(a)?, quant_params(b)?, quant_params(y)?];
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];
     match QuantizedBinary::shifted(op, shapes, params, fused_activation(activation)?).map_err(refused)? {
         Some(sum) => Ok(Kernel::new(cx.kernel_name(DType::I16), move |context, mut io| {
@@ -147,7 +147,7 @@ pub(super) fn plan_add_n(cx: &NodeContext<'_>) -> Result<Kernel> {
 fn plan_integer<T: Integer>(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let activation = clamp(activation)?;
     let plan = Broadcast::new(&cx.input(0)?.shape, &cx.input(1)?.shape).map_err(refused)?;
-    Ok(Kernel::new(cx.avx2_name(cx.output()?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.scalar_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         if op == Binary::Div {
             check_divisors(inputs.get(1), T::ZERO)?;
@@ -175,8 +175,8 @@ pub(super) fn check_divisors<T: PartialEq>(divisors: &[T], zero: T) -> Result<()
 
 fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b) = (cx.input(0)?, cx.input(1)?);
-    let inputs = [operand_params::<T>(a)?, operand_params::<T>(b)?];
-    let output = quant_params::<T>(cx.output()?)?;
+    let inputs = [operand_params(a)?, operand_params(b)?];
+    let output = quant_params(cx.output()?)?;
     let activation = fused_activation(activation)?;
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];
     let binary = QuantizedBinary::<T>::new(op, shapes, inputs, output, activation, cx.numerics()).map_err(refused)?;

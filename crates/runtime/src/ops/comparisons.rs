@@ -32,7 +32,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Comparison) -> Result<Kernel> {
 
 fn plan_plain<T: Pod + PartialOrd + Send + Sync>(cx: &NodeContext<'_>, op: Comparison) -> Result<Kernel> {
     let plan = broadcast(cx)?;
-    Ok(Kernel::new(cx.avx2_name(cx.input(0)?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.scalar_name(cx.input(0)?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<u8>();
         op.forward::<T>(context, &plan, inputs.get(0), inputs.get(1), y);
         Ok(())
@@ -41,9 +41,9 @@ fn plan_plain<T: Pod + PartialOrd + Send + Sync>(cx: &NodeContext<'_>, op: Compa
 
 fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Comparison) -> Result<Kernel> {
     let (a, b) = (cx.input(0)?, cx.input(1)?);
-    let parameters = [quant_params::<T>(a)?, quant_params::<T>(b)?];
+    let parameters = [quant_params(a)?, quant_params(b)?];
     let comparison = QuantizedComparison::<T>::new(op, [&a.shape, &b.shape], parameters).map_err(refused)?;
-    Ok(Kernel::new(cx.avx2_name(a.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.scalar_name(a.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<u8>();
         comparison.run(context, inputs.get(0), inputs.get(1), y);
         Ok(())
@@ -61,7 +61,7 @@ pub(super) fn plan_logical(cx: &NodeContext<'_>, both: bool) -> Result<Kernel> {
         return Err(cx.no_kernel());
     }
     let plan = broadcast(cx)?;
-    Ok(Kernel::new(cx.avx2_name(DType::Bool), move |context, mut io| {
+    Ok(Kernel::new(cx.scalar_name(DType::Bool), move |context, mut io| {
         let (inputs, y) = io.split::<u8>();
         let op = if both { logical_and } else { logical_or };
         op(context, &plan, inputs.get(0), inputs.get(1), y);

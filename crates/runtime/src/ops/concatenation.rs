@@ -31,8 +31,8 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Concatenation) -> Result<Kernel> {
 
 fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, shapes: &[&[usize]], axis: usize) -> Result<Kernel> {
     let operands = shapes.len();
-    let inputs = (0..operands).map(|index| quant_params::<T>(cx.input(index)?)).collect::<Result<Vec<_>>>()?;
-    let output = quant_params::<T>(cx.output()?)?;
+    let inputs = (0..operands).map(|index| quant_params(cx.input(index)?)).collect::<Result<Vec<_>>>()?;
+    let output = quant_params(cx.output()?)?;
     let join = QuantizedConcatenation::<T>::new(shapes, axis, &inputs, output).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();

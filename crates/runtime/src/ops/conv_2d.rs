@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use litesmith_graph::{DType, Result, ops::Conv2d};
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
-use litesmith_kernels::conv_2d::quantized::QuantizedConv2d;
+use litesmith_kernels::conv_2d::quantized::{QuantizedConv2d, QuantizedSpec};
 use litesmith_kernels::conv_2d::{Conv2dGeometry, float};
+use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::{Activation, Context};
 
-use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
+use super::weights::{FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
 use crate::kernel::{Inputs, Kernel, Part};
 use crate::rows::{Rows, Span};
@@ -20,9 +21,8 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Kernel> {
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, op, geometry),
         (DType::F32, DType::I8 | DType::I4, DType::F32) => {
-            plan_hybrid(cx, Operands::of(&cx.node.op), op.activation, true, move |spec| {
-                HybridConv2d::new(geometry, spec)
-            })
+            let make = Box::new(move |spec: &HybridSpec<'_>| made(HybridConv2d::new(geometry, spec)));
+            plan_hybrid(cx, Operands::of(&cx.node.op), op.activation, true, make)
         }
         (DType::I8, DType::I8 | DType::I4, DType::I8) => integer::<i8>(cx, op, geometry),
         (DType::U8, DType::U8, DType::U8) => integer::<u8>(cx, op, geometry),
@@ -32,7 +32,8 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Kernel> {
 }
 
 fn integer<T: Quantized>(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Result<Kernel> {
-    plan_integer::<T, _>(cx, Operands::of(&cx.node.op), op.activation, move |spec| QuantizedConv2d::new(geometry, spec))
+    let make = Box::new(move |spec: &QuantizedSpec<'_>| made(QuantizedConv2d::<T>::new(geometry, spec)));
+    plan_integer(cx, Operands::of(&cx.node.op), op.activation, make)
 }
 
 fn geometry(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Conv2dGeometry> {

@@ -12,7 +12,7 @@ use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::{Activation, Context};
 
-use super::weights::{FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer};
+use super::weights::{FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
 use crate::kernel::{Inputs, Kernel, Part};
 use crate::rows::{Rows, Span};
@@ -22,7 +22,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Kernel>
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, op, geometry),
         (DType::F32, DType::I8 | DType::I4, DType::F32) => {
-            let make = move |spec: &HybridSpec<'_>| HybridDepthwiseConv2d::new(geometry, spec);
+            let make = Box::new(move |spec: &HybridSpec<'_>| made(HybridDepthwiseConv2d::new(geometry, spec)));
             plan_hybrid(cx, Operands::of(&cx.node.op), op.activation, true, make)
         }
         (DType::I8, DType::I8 | DType::I4, DType::I8) => integer::<i8>(cx, op, geometry),
@@ -37,8 +37,8 @@ fn integer<T: Quantized>(
     op: &DepthwiseConv2d,
     geometry: DepthwiseConv2dGeometry,
 ) -> Result<Kernel> {
-    let make = move |spec: &QuantizedSpec<'_>| QuantizedDepthwiseConv2d::new(geometry, spec);
-    plan_integer::<T, _>(cx, Operands::of(&cx.node.op), op.activation, make)
+    let make = Box::new(move |spec: &QuantizedSpec<'_>| made(QuantizedDepthwiseConv2d::<T>::new(geometry, spec)));
+    plan_integer(cx, Operands::of(&cx.node.op), op.activation, make)
 }
 
 fn geometry(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<DepthwiseConv2dGeometry> {

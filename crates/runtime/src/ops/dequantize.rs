@@ -28,7 +28,7 @@ fn plan_integer<T: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
     if let Some(quantization) = input.quantization.as_ref().filter(|quantization| quantization.scales.len() > 1) {
         return plan_channels::<T>(cx, quantization);
     }
-    let dequantize = Dequantize::<T>::new(quant_params::<T>(cx.input(0)?)?).map_err(refused)?;
+    let dequantize = Dequantize::<T>::new(quant_params(cx.input(0)?)?).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.input(0)?.dtype), move |context, mut io| {
         let (inputs, y) = io.split();
         dequantize.run(context, inputs.get(0), y);

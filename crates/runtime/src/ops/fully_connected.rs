@@ -10,7 +10,7 @@ use litesmith_kernels::fully_connected::{FullyConnectedGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
 
-use super::weights::{self, FloatBias, FloatWeights, Operands, check_size, plan_hybrid, plan_integer, plan_wide};
+use super::weights::{self, FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer, plan_wide};
 use super::{NodeContext, fused_activation, refused};
 use crate::kernel::Kernel;
 
@@ -22,7 +22,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &FullyConnected) -> Result<Kernel> 
             plan_blockwise(cx, op, geometry)
         }
         (DType::F32, DType::I8 | DType::I4 | DType::I2, DType::F32) => {
-            let make = move |spec: &HybridSpec<'_>| HybridFullyConnected::new(geometry, spec);
+            let make = Box::new(move |spec: &HybridSpec<'_>| made(HybridFullyConnected::new(geometry, spec)));
             plan_hybrid(cx, Operands::of(&cx.node.op), op.activation, op.asymmetric_quantize_inputs, make)
         }
         (DType::I8, DType::I8 | DType::I4 | DType::I2, DType::I8) => integer::<i8>(cx, op, geometry),
@@ -43,12 +43,12 @@ fn integer<T: Quantized>(
     op: &FullyConnected,
     geometry: FullyConnectedGeometry,
 ) -> Result<Kernel> {
-    let make = move |spec: &QuantizedSpec<'_>| QuantizedFullyConnected::new(geometry, spec);
-    plan_integer::<T, _>(cx, Operands::of(&cx.node.op), op.activation, make)
+    let make = Box::new(move |spec: &QuantizedSpec<'_>| made(QuantizedFullyConnected::<T>::new(geometry, spec)));
+    plan_integer(cx, Operands::of(&cx.node.op), op.activation, make)
 }
 
 fn plan_blockwise(cx: &NodeContext<'_>, op: &FullyConnected, geometry: FullyConnectedGeometry) -> Result<Kernel> {
-    let make = move |spec: &BlockwiseSpec<'_>| BlockwiseFullyConnected::new(geometry, spec);
+    let make = move |spec: &BlockwiseSpec<'_>| made(BlockwiseFullyConnected::new(geometry, spec));
     weights::plan_blockwise(cx, Operands::of(&cx.node.op), op.activation, make)
 }
 

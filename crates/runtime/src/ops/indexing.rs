@@ -2,21 +2,33 @@
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Result, Tensor, ops};
-use litesmith_kernels::indexing::{self, Index, OutOfRange};
+use litesmith_kernels::indexing::{self, Indices, OutOfRange};
 
 use super::{NodeContext, rearrange, refused, same_quantization};
-use crate::kernel::Kernel;
+use crate::kernel::{Inputs, Kernel};
 
-/// Plans a kernel for indices of the type of input `$index`: `$plan::<I>($($argument),*)`.
-macro_rules! by_index {
-    ($cx:expr, $index:expr, $plan:ident $(::<$type:ty>)? ($($argument:expr),*)) => {
-        match $cx.input($index)?.dtype {
-            DType::I16 => $plan::<$($type,)? i16>($($argument),*),
-            DType::I32 => $plan::<$($type,)? i32>($($argument),*),
-            DType::I64 => $plan::<$($type,)? i64>($($argument),*),
-            _ => Err($cx.no_kernel()),
+/// The input that holds indices, and their type.
+#[derive(Clone, Copy)]
+struct IndexInput {
+    input: usize,
+    dtype: DType,
+}
+
+impl IndexInput {
+    fn new(cx: &NodeContext<'_>, input: usize) -> Result<Self> {
+        match cx.input(input)?.dtype {
+            dtype @ (DType::I16 | DType::I32 | DType::I64) => Ok(Self { input, dtype }),
+            _ => Err(cx.no_kernel()),
         }
-    };
+    }
+
+    fn get<'a>(&self, inputs: Inputs<'a>) -> Indices<'a> {
+        match self.dtype {
+            DType::I16 => Indices::I16(inputs.get(self.input)),
+            DType::I32 => Indices::I32(inputs.get(self.input)),
+            _ => Indices::I64(inputs.get(self.input)),
+        }
+    }
 }
 
 /// The error of an index outside its axis.
@@ -61,7 +73,7 @@ pub(super) fn plan_gather(cx: &NodeContext<'_>, op: &ops::Gather) -> Result<Kern
         product(&value.shape[axis + 1..]) * element(cx, value)?,
     );
     let gather = gather.map_err(refused)?;
-    by_index!(cx, 1, gather_kernel(cx, gather, 0, 1))
+    gather_kernel(cx, gather, 0, 1)
 }
 
 pub(super) fn plan_gather_nd(cx: &NodeContext<'_>) -> Result<Kernel> {
@@ -71,7 +83,7 @@ pub(super) fn plan_gather_nd(cx: &NodeContext<'_>) -> Result<Kernel> {
     let (named, rest) = value.shape.split_at(*named);
     let slice = product(rest) * element(cx, value)?;
     let gather = indexing::Gather::new(1, 1, named, product(rows), slice).map_err(refused)?;
-    by_index!(cx, 1, gather_kernel(cx, gather, 0, 1))
+    gather_kernel(cx, gather, 0, 1)
 }
 
 pub(super) fn plan_embedding_lookup(cx: &NodeContext<'_>) -> Result<Kernel> {
@@ -87,7 +99,7 @@ pub(super) fn plan_embedding_lookup(cx: &NodeContext<'_>) -> Result<Kernel> {
     if table.dtype == output.dtype {
         same(cx, table)?;
         let gather = indexing::Gather::new(1, 1, &table.shape[..1], rows, row_bits / 8).map_err(refused)?;
-        return by_index!(cx, 0, gather_kernel(cx, gather, 1, 0));
+        return gather_kernel(cx, gather, 1, 0);
     }
     if output.dtype != DType::F32 || lookup.dtype != DType::I32 {
         return Err(cx.no_kernel());
@@ -137,15 +149,11 @@ fn plan_dequantizing(
     }))
 }
 
-fn gather_kernel<I: Index>(
-    cx: &NodeContext<'_>,
-    gather: indexing::Gather,
-    value: usize,
-    indices: usize,
-) -> Result<Kernel> {
+fn gather_kernel(cx: &NodeContext<'_>, gather: indexing::Gather, value: usize, indices: usize) -> Result<Kernel> {
+    let indices = IndexInput::new(cx, indices)?;
     Ok(Kernel::new(cx.copy_name(), move |context, mut io| {
         let (inputs, y) = io.split();
-        gather.run::<I>(context, inputs.get(value), inputs.get(indices), y).map_err(outside)
+        gather.run(context, inputs.get(value), indices.get(inputs), y).map_err(outside)
     }))
 }
 
@@ -156,28 +164,29 @@ pub(super) fn plan_scatter_nd(cx: &NodeContext<'_>) -> Result<Kernel> {
     }
     let (&named, _) = indices.shape.split_last().ok_or_else(|| cx.no_kernel())?;
     let (named, rest) = output.shape.split_at(named);
-    let scatter = indexing::Scatter::new(named, product(rest)).map_err(refused)?;
-    match updates.dtype {
-        DType::F32 => by_index!(cx, 0, scatter_kernel::<f32>(cx, scatter, |a, b| a + b)),
-        DType::F64 => by_index!(cx, 0, scatter_kernel::<f64>(cx, scatter, |a, b| a + b)),
-        DType::I8 | DType::U8 => by_index!(cx, 0, scatter_kernel::<u8>(cx, scatter, u8::wrapping_add)),
-        DType::Bool => by_index!(cx, 0, scatter_kernel::<u8>(cx, scatter, |a, b| u8::from(a | b != 0))),
-        DType::I16 | DType::U16 => by_index!(cx, 0, scatter_kernel::<u16>(cx, scatter, u16::wrapping_add)),
-        DType::I32 | DType::U32 => by_index!(cx, 0, scatter_kernel::<u32>(cx, scatter, u32::wrapping_add)),
-        DType::I64 | DType::U64 => by_index!(cx, 0, scatter_kernel::<u64>(cx, scatter, u64::wrapping_add)),
-        _ => Err(cx.no_kernel()),
-    }
+    let slice = product(rest) * element(cx, output)?;
+    let scatter = indexing::Scatter::new(named, slice).map_err(refused)?;
+    let add: fn(&mut [u8], &[u8]) = match updates.dtype {
+        DType::F32 => |y, x| add::<f32>(y, x, |a, b| a + b),
+        DType::F64 => |y, x| add::<f64>(y, x, |a, b| a + b),
+        DType::I8 | DType::U8 => |y, x| add(y, x, u8::wrapping_add),
+        DType::Bool => |y, x| add(y, x, |a, b| u8::from(a | b != 0)),
+        DType::I16 | DType::U16 => |y, x| add(y, x, u16::wrapping_add),
+        DType::I32 | DType::U32 => |y, x| add(y, x, u32::wrapping_add),
+        DType::I64 | DType::U64 => |y, x| add(y, x, u64::wrapping_add),
+        _ => return Err(cx.no_kernel()),
+    };
+    let indices = IndexInput::new(cx, 0)?;
+    Ok(Kernel::new(cx.kernel_name(output.dtype), move |_, mut io| {
+        let (inputs, y) = io.split();
+        scatter.run(indices.get(inputs), inputs.get(1), y, add).map_err(outside)
+    }))
 }
 
-fn scatter_kernel<T: Pod, I: Index>(
-    cx: &NodeContext<'_>,
-    scatter: indexing::Scatter,
-    add: fn(T, T) -> T,
-) -> Result<Kernel> {
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |_, mut io| {
-        let (inputs, y) = io.split();
-        scatter.run::<T, I>(inputs.get(0), inputs.get(1), y, add).map_err(outside)
-    }))
+/// Adds elements that are given as bytes.
+fn add<T: Pod>(y: &mut [u8], x: &[u8], sum: impl Fn(T, T) -> T) {
+    let (y, x) = (bytemuck::cast_slice_mut::<_, T>(y), bytemuck::cast_slice::<_, T>(x));
+    y.iter_mut().zip(x).for_each(|(y, &x)| *y = sum(*y, x));
 }
 
 pub(super) fn plan_one_hot(cx: &NodeContext<'_>, op: &ops::OneHot) -> Result<Kernel> {
@@ -189,20 +198,12 @@ pub(super) fn plan_one_hot(cx: &NodeContext<'_>, op: &ops::OneHot) -> Result<Ker
     let axis = ops::resolve_axis("ONE_HOT", i64::from(op.axis), output.shape.len())?;
     let inner = product(&indices.shape[axis..]);
     let depth = output.shape[axis];
-    match output.dtype.bits() {
-        8 => by_index!(cx, 0, one_hot_kernel::<u8>(cx, inner, depth)),
-        16 => by_index!(cx, 0, one_hot_kernel::<u16>(cx, inner, depth)),
-        32 => by_index!(cx, 0, one_hot_kernel::<u32>(cx, inner, depth)),
-        64 => by_index!(cx, 0, one_hot_kernel::<u64>(cx, inner, depth)),
-        _ => Err(cx.no_kernel()),
-    }
-}
-
-fn one_hot_kernel<T: Pod, I: Index>(cx: &NodeContext<'_>, inner: usize, depth: usize) -> Result<Kernel> {
+    let (element, places) = (element(cx, output)?, IndexInput::new(cx, 0)?);
     Ok(Kernel::new(cx.copy_name(), move |_, mut io| {
-        let (inputs, y) = io.split::<T>();
-        let value = |index: usize| inputs.get::<T>(index).first().copied().unwrap_or(T::zeroed());
-        indexing::one_hot::<T, I>(inputs.get(0), inner, depth, value(2), value(3), y);
+        let (inputs, y) = io.split::<u8>();
+        if let (Some(on), Some(off)) = (inputs.get(2).get(..element), inputs.get(3).get(..element)) {
+            indexing::one_hot(places.get(inputs), inner, depth, on, off, y);
+        }
         Ok(())
     }))
 }
@@ -234,13 +235,10 @@ pub(super) fn plan_dynamic_update_slice(cx: &NodeContext<'_>) -> Result<Kernel> 
     same(cx, update)?;
     let plan = indexing::DynamicUpdateSlice::new(&operand.shape, &update.shape, element(cx, operand)?);
     let plan = plan.map_err(refused)?;
-    by_index!(cx, 2, update_kernel(cx, plan))
-}
-
-fn update_kernel<I: Index>(cx: &NodeContext<'_>, plan: indexing::DynamicUpdateSlice) -> Result<Kernel> {
+    let starts = IndexInput::new(cx, 2)?;
     Ok(Kernel::new(cx.copy_name(), move |_, mut io| {
         let (inputs, y) = io.split();
-        plan.run::<I>(inputs.get(0), inputs.get(1), inputs.get(2), y);
+        plan.run(inputs.get(0), inputs.get(1), starts.get(inputs), y);
         Ok(())
     }))
 }

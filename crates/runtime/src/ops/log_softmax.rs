@@ -22,7 +22,7 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
 }
 
 fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, width: usize) -> Result<Kernel> {
-    let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
+    let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let softmax = QuantizedLogSoftmax::<T>::new(width, input, output, cx.numerics()).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();

@@ -235,15 +235,15 @@ fn plan_quantized(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Kernel> {
         return Err(Error::malformed("", format!("the cell state has scale {cell_scale}, expected a power of two")));
     }
     let spec = QuantizedLstmSpec {
-        input: quant_params::<i8>(cx.input(0)?)?,
-        output: quant_params::<i8>(cx.input(full.at.output_state)?)?,
-        hidden: quant_params::<i8>(intermediate(4))?,
+        input: quant_params(cx.input(0)?)?,
+        output: quant_params(cx.input(full.at.output_state)?)?,
+        hidden: quant_params(intermediate(4))?,
         cell_exponent: cell_exponent as i32,
         gates: gates(cx, full, |gate| {
             let peephole = peephole_index(cx, full, gate);
             let norm = |norms: usize| -> Result<_> {
                 let norm = scaled(cx, norms + gate, "layer normalization")?;
-                Ok((norm, quant_params::<i16>(intermediate(gate))?.scale))
+                Ok((norm, quant_params(intermediate(gate))?.scale))
             };
             Ok(QuantizedGate {
                 input: scaled(cx, full.at.input_weights + gate, "weights")?,

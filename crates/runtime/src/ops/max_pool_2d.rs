@@ -37,10 +37,10 @@ fn plan_float(cx: &NodeContext<'_>, op: &MaxPool2d, geometry: Pool2dGeometry) ->
 
 fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, op: &MaxPool2d, geometry: Pool2dGeometry) -> Result<Kernel> {
     same_quantization(cx.input(0)?, cx.output()?)?;
-    let output = quant_params::<T>(cx.output()?)?;
+    let output = quant_params(cx.output()?)?;
     let activation = fused_activation(op.activation)?;
     let pool = quantized::QuantizedMaxPool2d::<T>::new(geometry, output, activation, cx.numerics()).map_err(refused)?;
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         pool.run(context, inputs.get(0), y);
         Ok(())

@@ -8,7 +8,7 @@ use litesmith_kernels::conv_2d::Window;
 use litesmith_kernels::dequantize::Channels;
 use litesmith_kernels::elementwise::Unary;
 use litesmith_kernels::integer::IntegerUnary;
-use litesmith_kernels::numerics::{QuantParams, Quantized};
+use litesmith_kernels::numerics::QuantParams;
 use litesmith_kernels::reduce::Reduction;
 use litesmith_kernels::{Activation, Isa, Numerics, Unsupported};
 
@@ -346,8 +346,8 @@ pub(crate) fn channels(tensor: &Tensor) -> Result<Channels> {
 }
 
 /// The one scale, above 0, and zero point of an integer tensor.
-pub(crate) fn quant_params<T: Quantized>(tensor: &Tensor) -> Result<QuantParams> {
-    let params = operand_params::<T>(tensor)?;
+pub(crate) fn quant_params(tensor: &Tensor) -> Result<QuantParams> {
+    let params = operand_params(tensor)?;
     if params.scale == 0.0 {
         return Err(Error::unsupported(format!("tensor \"{}\"", tensor.name), "a scale of 0"));
     }
@@ -355,7 +355,7 @@ pub(crate) fn quant_params<T: Quantized>(tensor: &Tensor) -> Result<QuantParams>
 }
 
 /// The one scale, which may be 0, and zero point of an operand of a product or sum.
-pub(crate) fn operand_params<T: Quantized>(tensor: &Tensor) -> Result<QuantParams> {
+pub(crate) fn operand_params(tensor: &Tensor) -> Result<QuantParams> {
     let found = tensor.quantization.as_ref().and_then(litesmith_graph::Quantization::as_per_tensor);
     let Some((scale, zero_point)) = found else {
         return Err(Error::malformed(
@@ -363,8 +363,14 @@ pub(crate) fn operand_params<T: Quantized>(tensor: &Tensor) -> Result<QuantParam
             format!("{} activations need one scale and zero point", tensor.dtype),
         ));
     };
+    let range = match tensor.dtype {
+        DType::I8 => i8::MIN.into()..=i8::MAX.into(),
+        DType::U8 => u8::MIN.into()..=u8::MAX.into(),
+        DType::I16 => i16::MIN.into()..=i16::MAX.into(),
+        _ => i32::MIN..=i32::MAX,
+    };
     match i32::try_from(zero_point) {
-        Ok(zero_point) if (T::MIN..=T::MAX).contains(&zero_point) => Ok(QuantParams { scale, zero_point }),
+        Ok(zero_point) if range.contains(&zero_point) => Ok(QuantParams { scale, zero_point }),
         _ => Err(Error::malformed(
             format!("tensor \"{}\"", tensor.name),
             format!("zero point {zero_point} outside {}", tensor.dtype),

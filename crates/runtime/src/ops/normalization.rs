@@ -24,11 +24,11 @@ pub(super) fn plan_l2(cx: &NodeContext<'_>) -> Result<Kernel> {
 
 fn l2_integer<T: Quantized>(cx: &NodeContext<'_>, depth: usize, zero_point: i32) -> Result<Kernel> {
     let expected = QuantParams { scale: 1.0 / 128.0, zero_point };
-    let output = quant_params::<T>(cx.output()?)?;
+    let output = quant_params(cx.output()?)?;
     if output != expected {
         return Err(Error::unsupported("", format!("an output of {output:?}, expected {expected:?}")));
     }
-    let zero_point = quant_params::<T>(cx.input(0)?)?.zero_point;
+    let zero_point = quant_params(cx.input(0)?)?.zero_point;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |_, mut io| {
         let (inputs, y) = io.split::<T>();
         l2_normalize_quantized(depth, zero_point, inputs.get(0), y);

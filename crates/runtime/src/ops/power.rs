@@ -25,7 +25,7 @@ fn kernel<T: Pod>(
     check: impl Fn(&[T]) -> Result<()> + Send + 'static,
 ) -> Result<Kernel> {
     let plan = Broadcast::new(&cx.input(0)?.shape, &cx.input(1)?.shape).map_err(refused)?;
-    Ok(Kernel::new(cx.avx2_name(cx.output()?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.scalar_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         check(inputs.get(1))?;
         function(context, &plan, inputs.get(0), inputs.get(1), y);

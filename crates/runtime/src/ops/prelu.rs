@@ -28,9 +28,9 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
 fn plan_integer<T: Quantized, A: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
     let (input, alpha, output) = (cx.input(0)?, cx.input(1)?, cx.output()?);
     let shapes = [input.shape.as_slice(), alpha.shape.as_slice()];
-    let (input, alpha) = (quant_params::<T>(input)?, quant_params::<A>(alpha)?);
-    let prelu = QuantizedPrelu::<T, A>::new(shapes, input, alpha, quant_params::<T>(output)?).map_err(refused)?;
-    Ok(Kernel::new(cx.avx2_name(output.dtype), move |context, mut io| {
+    let (input, alpha) = (quant_params(input)?, quant_params(alpha)?);
+    let prelu = QuantizedPrelu::<T, A>::new(shapes, input, alpha, quant_params(output)?).map_err(refused)?;
+    Ok(Kernel::new(cx.kernel_name(output.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         prelu.run(context, inputs.get(0), inputs.get(1), y);
         Ok(())

@@ -44,7 +44,7 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
 }
 
 fn plan_float<T: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
-    let quantize = Quantize::<T>::new(quant_params::<T>(cx.output()?)?, cx.numerics()).map_err(refused)?;
+    let quantize = Quantize::<T>::new(quant_params(cx.output()?)?, cx.numerics()).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split();
         quantize.run(context, inputs.get(0), y);
@@ -53,7 +53,7 @@ fn plan_float<T: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
 }
 
 fn plan_integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
-    let (input, output) = (quant_params::<A>(cx.input(0)?)?, quant_params::<B>(cx.output()?)?);
+    let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let requantize = Requantize::<A, B>::new(input, output, cx.numerics()).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split();
@@ -64,7 +64,7 @@ fn plan_integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kern
 
 /// From bytes to bytes it is a table.
 fn plan_bytes<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
-    let (input, output) = (quant_params::<A>(cx.input(0)?)?, quant_params::<B>(cx.output()?)?);
+    let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let requantize = Requantize::<A, B>::new(input, output, cx.numerics()).map_err(refused)?;
     let every: [u8; 256] = std::array::from_fn(|x| x as u8);
     let mut entries = [0; 256];

@@ -50,7 +50,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, reduction: Reduction) -> Result<Kernel>
 
 fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, reduction: Reduction, axes: &Axes<'_>) -> Result<Kernel> {
     let (shape, numerics) = (axes.shape, cx.numerics());
-    let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
+    let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let name = cx.kernel_name(cx.output()?.dtype);
     let sum = match reduction {
         Reduction::Mean => QuantizedMean::<T>::new(shape, &axes.axes, input, output, numerics),
@@ -82,47 +82,25 @@ fn plan_integer<T: Pod + Ord + Send + Into<i64>>(
     fold: Fold,
     narrow: fn(i64) -> T,
 ) -> Result<Kernel> {
-    let name = cx.kernel_name(cx.output()?.dtype);
-    Ok(match reduction {
-        Reduction::Sum => Kernel::new(name, move |_, mut io| {
-            let (inputs, y) = io.split::<T>();
-            let add = |sum: T, x: T| narrow(sum.into().wrapping_add(x.into()));
-            fold.run(inputs.get::<T>(0), y, narrow(0), add);
-            Ok(())
-        }),
-        Reduction::Mean => {
-            let [_, len] = fold.lens();
-            let count = i64::try_from(fold.count().max(1)).unwrap_or(i64::MAX);
-            let kernel = Kernel::new(name, move |_, mut io| {
-                let (inputs, y, scratch) = io.split_scratch::<T>();
-                let sums = &mut scratch.as_mut_slice::<i64>()[..len];
-                fold.run(inputs.get::<T>(0), sums, 0, |sum, x: T| sum.wrapping_add(x.into()));
-                y.iter_mut().zip(&*sums).for_each(|(y, &sum)| *y = narrow(sum.wrapping_div(count)));
-                Ok(())
-            });
-            kernel.with_scratch(len.saturating_mul(size_of::<i64>()))
-        }
-        Reduction::Max => stepwise(name, fold, smallest(narrow), T::max),
-        Reduction::Min => stepwise(name, fold, largest(narrow), T::min),
-    })
-}
-
-fn stepwise<T: Pod + Send>(name: String, fold: Fold, first: T, better: fn(T, T) -> T) -> Kernel {
-    Kernel::new(name, move |_, mut io| {
-        let (inputs, y) = io.split::<T>();
-        fold.run(inputs.get::<T>(0), y, first, better);
+    let [_, len] = fold.lens();
+    let count = match reduction {
+        Reduction::Mean => i64::try_from(fold.count().max(1)).unwrap_or(i64::MAX),
+        _ => 1,
+    };
+    let (first, step): (i64, fn(i64, i64) -> i64) = match reduction {
+        Reduction::Sum | Reduction::Mean => (0, i64::wrapping_add),
+        // Of nothing they are the ends of the type.
+        Reduction::Max => (if size_of::<T>() == 4 { i32::MIN.into() } else { i64::MIN }, i64::max),
+        Reduction::Min => (if size_of::<T>() == 4 { i32::MAX.into() } else { i64::MAX }, i64::min),
+    };
+    let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |_, mut io| {
+        let (inputs, y, scratch) = io.split_scratch::<T>();
+        let results = &mut scratch.as_mut_slice::<i64>()[..len];
+        fold.run(inputs.get::<T>(0), results, first, |result, x: T| step(result, x.into()));
+        y.iter_mut().zip(&*results).for_each(|(y, &result)| *y = narrow(result.wrapping_div(count)));
         Ok(())
-    })
-}
-
-/// The smallest number of a type of 32 or 64 bits.
-fn smallest<T>(narrow: fn(i64) -> T) -> T {
-    if size_of::<T>() == 4 { narrow(i32::MIN.into()) } else { narrow(i64::MIN) }
-}
-
-/// The largest number of a type of 32 or 64 bits.
-fn largest<T>(narrow: fn(i64) -> T) -> T {
-    if size_of::<T>() == 4 { narrow(i32::MAX.into()) } else { narrow(i64::MAX) }
+    });
+    Ok(kernel.with_scratch(len.saturating_mul(size_of::<i64>())))
 }
 
 pub(super) fn plan_product(cx: &NodeContext<'_>) -> Result<Kernel> {
@@ -139,7 +117,7 @@ pub(super) fn plan_product(cx: &NodeContext<'_>) -> Result<Kernel> {
 }
 
 fn quantized_product<T: Quantized>(cx: &NodeContext<'_>, axes: &Axes<'_>) -> Result<Kernel> {
-    let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
+    let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let product = QuantizedProduct::<T>::new(axes.shape, &axes.axes, input, output).map_err(refused)?;
     let bytes = product.scratch_bytes();
     let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |_, mut io| {
@@ -151,7 +129,11 @@ fn quantized_product<T: Quantized>(cx: &NodeContext<'_>, axes: &Axes<'_>) -> Res
 }
 
 fn folded<T: Pod + Send>(name: String, fold: Fold, first: T, step: fn(T, T) -> T) -> Result<Kernel> {
-    Ok(stepwise(name, fold, first, step))
+    Ok(Kernel::new(name, move |_, mut io| {
+        let (inputs, y) = io.split::<T>();
+        fold.run(inputs.get::<T>(0), y, first, step);
+        Ok(())
+    }))
 }
 
 /// REDUCE_ANY and REDUCE_ALL. Booleans are bytes of 0 and 1.

@@ -24,7 +24,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &ops::ResizeBilinear) -> Result<Ker
     match (input.dtype, output.dtype) {
         (DType::F32, DType::F32) => {
             let resize = ResizeBilinear::new(geometry, alignment, numerics).map_err(refused)?;
-            Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+            Ok(Kernel::new(cx.avx2_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
                 resize.forward(context, inputs.get(0), y);
                 Ok(())
@@ -44,7 +44,7 @@ fn plan_integer<T: Quantized>(
     numerics: Numerics,
 ) -> Result<Kernel> {
     let resize = QuantizedResizeBilinear::new::<T>(geometry, alignment, numerics).map_err(refused)?;
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         resize.run(context, inputs.get(0), y);
         Ok(())

@@ -30,25 +30,22 @@ pub(super) fn plan_position(cx: &NodeContext<'_>, largest: bool) -> Result<Kerne
 }
 
 fn position<T: Pod + PartialOrd>(cx: &NodeContext<'_>, largest: bool) -> Result<Kernel> {
-    match cx.output()?.dtype {
-        DType::I32 => position_to::<T, i32>(cx, largest),
-        DType::I64 => position_to::<T, i64>(cx, largest),
-        _ => Err(cx.no_kernel()),
-    }
-}
-
-fn position_to<T: Pod + PartialOrd, P: Pod + TryFrom<usize> + Default>(
-    cx: &NodeContext<'_>,
-    largest: bool,
-) -> Result<Kernel> {
+    let wide = match cx.output()?.dtype {
+        DType::I32 => false,
+        DType::I64 => true,
+        _ => return Err(cx.no_kernel()),
+    };
     let along = along_axis(cx)?;
     Ok(Kernel::new(cx.scalar_name(cx.input(0)?.dtype), move |_, mut io| {
-        let (inputs, y) = io.split::<P>();
+        let (inputs, y) = io.split::<u8>();
         let x = inputs.get::<T>(0);
-        if largest {
-            along.position(x, y, |a, b| a > b);
+        // What does not fit is 0.
+        if wide {
+            let y = bytemuck::cast_slice_mut::<_, i64>(y);
+            along.position(x, largest, &mut |place, position| y[place] = i64::try_from(position).unwrap_or(0));
         } else {
-            along.position(x, y, |a, b| a < b);
+            let y = bytemuck::cast_slice_mut::<_, i32>(y);
+            along.position(x, largest, &mut |place, position| y[place] = i32::try_from(position).unwrap_or(0));
         }
         Ok(())
     }))

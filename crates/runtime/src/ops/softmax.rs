@@ -25,7 +25,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Softmax) -> Result<Kernel> {
 }
 
 fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, width: usize, beta: f32) -> Result<Kernel> {
-    let (input, output) = (quant_params::<T>(cx.input(0)?)?, quant_params::<T>(cx.output()?)?);
+    let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let softmax = QuantizedSoftmax::<T>::new(width, beta, input, output, cx.numerics()).map_err(refused)?;
     Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();

@@ -52,13 +52,13 @@ fn plan_quantized<S: Quantized + Element>(cx: &NodeContext<'_>, op: &SvdfOp, geo
     }
     let features = scaled::<i8>(cx, 1, "feature weights")?;
     let time = scaled::<S>(cx, 2, "time weights")?;
-    let state = quant_params::<S>(cx.input(4)?)?;
+    let state = quant_params(cx.input(4)?)?;
     if state.zero_point != 0 {
         return Err(Error::unsupported("", format!("a state with zero point {}", state.zero_point)));
     }
     let spec = QuantizedSvdfSpec {
-        input: quant_params::<i8>(cx.input(0)?)?,
-        output: quant_params::<i8>(cx.output()?)?,
+        input: quant_params(cx.input(0)?)?,
+        output: quant_params(cx.output()?)?,
         state_scale: state.scale,
         features: features.data,
         features_scale: features.scale,

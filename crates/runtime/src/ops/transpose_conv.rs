@@ -8,7 +8,7 @@ use litesmith_kernels::transpose_conv::hybrid::HybridTransposeConv;
 use litesmith_kernels::transpose_conv::quantized::QuantizedTransposeConv;
 use litesmith_kernels::transpose_conv::{TransposeConvGeometry, float};
 
-use super::weights::{FloatBias, Operands, check_size, plan_hybrid, plan_integer};
+use super::weights::{FloatBias, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
 use crate::kernel::Kernel;
 
@@ -19,7 +19,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &TransposeConv) -> Result<Kernel> {
     match (cx.input(2)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, OPERANDS, op.activation, geometry),
         (DType::F32, DType::I8, DType::F32) => {
-            let make = move |spec: &HybridSpec<'_>| HybridTransposeConv::new(geometry, spec);
+            let make = Box::new(move |spec: &HybridSpec<'_>| made(HybridTransposeConv::new(geometry, spec)));
             plan_hybrid(cx, OPERANDS, op.activation, true, make)
         }
         (DType::I8, DType::I8, DType::I8) => integer::<i8>(cx, op, geometry),
@@ -94,6 +94,6 @@ pub(super) fn plan_float(
 }
 
 fn integer<T: Quantized>(cx: &NodeContext<'_>, op: &TransposeConv, geometry: TransposeConvGeometry) -> Result<Kernel> {
-    let make = move |spec: &QuantizedSpec<'_>| QuantizedTransposeConv::new(geometry, spec);
-    plan_integer::<T, _>(cx, OPERANDS, op.activation, make)
+    let make = Box::new(move |spec: &QuantizedSpec<'_>| made(QuantizedTransposeConv::<T>::new(geometry, spec)));
+    plan_integer(cx, OPERANDS, op.activation, make)
 }

@@ -4,11 +4,9 @@
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
-use bytemuck::Pod;
 use half::f16;
 use litesmith_graph::{DType, Error, Op, Quantization, Result, Tensor, ops::Activation, ops::Padding};
 use litesmith_kernels::batch_matmul::hybrid::HybridBatchMatmul;
-use litesmith_kernels::byte_table::ByteTable;
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{Bias, QuantizedConv2d, QuantizedSpec, Weights};
 use litesmith_kernels::depthwise_conv_2d::{hybrid::HybridDepthwiseConv2d, quantized::QuantizedDepthwiseConv2d};
@@ -21,7 +19,7 @@ use litesmith_kernels::transpose_conv::{hybrid::HybridTransposeConv, quantized::
 use litesmith_kernels::{Activation as Fused, Buffer, Context, Numerics, Unsupported};
 
 use super::{NodeContext, fused_activation, image_shape, operand_params, quant_params, refused};
-use crate::kernel::{Inputs, Kernel, Part};
+use crate::kernel::{Inputs, Io, Kernel, Part};
 
 /// Float weights in the order in which a kernel reads them.
 pub(super) enum FloatWeights {
@@ -248,85 +246,88 @@ impl IntegerBias {
     }
 }
 
-/// A planned kernel: its scratch, and how it runs.
-pub(super) trait Planned<I, O>: Send + 'static {
+/// A planned kernel of any types: its scratch, and how it runs.
+pub(super) trait Planned: Send {
     fn scratch_bytes(&self) -> usize;
-    fn run(&self, context: Context<'_>, input: &[I], output: &mut [O], scratch: &mut [u8]);
 
-    /// How it can do the work of others along: a [`Part::Producer`] has a [`Self::run_then`] of its own.
+    /// How it can do the work of others along: a [`Part::Producer`] applies the table that a run is given.
     fn part(&self) -> Part {
         Part::None
     }
 
-    /// The same, then each output byte through a table.
-    fn run_then(
-        &self,
-        context: Context<'_>,
-        input: &[I],
-        output: &mut [O],
-        scratch: &mut [u8],
-        _then: Option<&ByteTable>,
-    ) {
-        self.run(context, input, output, scratch);
-    }
-}
-
-/// Those that produce bytes say so; what holds for them holds for no other.
-macro_rules! producer {
-    (then $element:ident) => {
-        fn part(&self) -> Part {
-            if self.takes_table() { Part::Producer } else { Part::None }
-        }
-
-        fn run_then(
-            &self,
-            context: Context<'_>,
-            input: &[$element],
-            output: &mut [$element],
-            scratch: &mut [u8],
-            then: Option<&ByteTable>,
-        ) {
-            self.run_then(context, input, output, scratch, then);
-        }
-    };
-    () => {};
+    /// Computes the first output from input `input`, in `scratch_bytes` of scratch.
+    fn run(&self, context: Context<'_>, io: Io<'_>, input: usize, scratch_bytes: usize);
 }
 
 macro_rules! planned {
-    ($($type:ident$(<$element:ident>)?: $in:ty => $out:ty $(, $then:ident $of:ident)?;)*) => {$(
-        impl$(<$element: Quantized>)? Planned<$in, $out> for $type$(<$element>)? {
+    ($($type:ident$(<$element:ident>)?, $in:ty;)*) => {$(
+        impl$(<$element: Quantized>)? Planned for $type$(<$element>)? {
             fn scratch_bytes(&self) -> usize {
                 self.scratch_bytes()
             }
 
-            fn run(&self, context: Context<'_>, input: &[$in], output: &mut [$out], scratch: &mut [u8]) {
-                self.run(context, input, output, scratch);
+            fn run(&self, context: Context<'_>, mut io: Io<'_>, input: usize, scratch_bytes: usize) {
+                let (inputs, y, scratch) = io.split_scratch();
+                self.run(context, inputs.get::<$in>(input), y, &mut scratch.as_mut_slice()[..scratch_bytes]);
             }
-
-            producer!($($then $of)?);
         }
     )*};
 }
 
 planned! {
-    QuantizedConv2d<T>: T => T, then T;
-    QuantizedDepthwiseConv2d<T>: T => T, then T;
-    QuantizedFullyConnected<T>: T => T, then T;
-    HybridConv2d: f32 => f32;
-    HybridDepthwiseConv2d: f32 => f32;
-    HybridFullyConnected: f32 => f32;
-    BlockwiseFullyConnected: f32 => f32;
-    QuantizedTransposeConv<T>: T => T;
-    HybridTransposeConv: f32 => f32;
-    HybridBatchMatmul: f32 => f32;
+    HybridConv2d, f32;
+    HybridDepthwiseConv2d, f32;
+    HybridFullyConnected, f32;
+    BlockwiseFullyConnected, f32;
+    QuantizedTransposeConv<T>, T;
+    HybridTransposeConv, f32;
+    HybridBatchMatmul, f32;
+}
+
+/// Those that produce bytes, which a table may replace.
+macro_rules! planned_producers {
+    ($($type:ident)*) => {$(
+        impl<T: Quantized> Planned for $type<T> {
+            fn scratch_bytes(&self) -> usize {
+                self.scratch_bytes()
+            }
+
+            fn part(&self) -> Part {
+                if self.takes_table() { Part::Producer } else { Part::None }
+            }
+
+            fn run(&self, context: Context<'_>, mut io: Io<'_>, input: usize, scratch_bytes: usize) {
+                let then = io.then;
+                let (inputs, y, scratch) = io.split_scratch();
+                self.run_then(context, inputs.get::<T>(input), y, &mut scratch.as_mut_slice()[..scratch_bytes], then);
+            }
+        }
+    )*};
+}
+
+planned_producers!(QuantizedConv2d QuantizedDepthwiseConv2d QuantizedFullyConnected);
+
+/// What makes a kernel from its spec, when the graph is planned or in each run. Behind pointers, so that what calls it is compiled
+/// once for all kernels.
+pub(super) type MakeInteger = Box<dyn Fn(&QuantizedSpec<'_>) -> Made + Send>;
+
+/// The same of a kernel of floats and integer weights.
+pub(super) type MakeHybrid = Box<dyn Fn(&HybridSpec<'_>) -> Made + Send>;
+
+/// A kernel, or why there is none.
+pub(super) type Made = std::result::Result<Box<dyn Planned>, Unsupported>;
+
+/// Any of them.
+pub(super) fn made<P: Planned + 'static>(planned: std::result::Result<P, Unsupported>) -> Made {
+    Ok(Box::new(planned?))
 }
 
 /// Plans an integer op whose kernel `make` makes from its quantization, weights and bias.
-pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
+pub(super) fn plan_integer(
     cx: &NodeContext<'_>,
     operands: Operands,
     activation: Activation,
-    make: impl Fn(&QuantizedSpec<'_>) -> Result<P, Unsupported> + Send + 'static,
+    make: MakeInteger,
 ) -> Result<Kernel> {
     check_size(cx, operands.weights)?;
     let weights = cx.input(operands.weights)?;
@@ -346,10 +347,10 @@ pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
         Weights::I8(&signed)
     };
     let parts = IntegerParts {
-        input: operand_params::<T>(cx.input(operands.input)?)?,
+        input: operand_params(cx.input(operands.input)?)?,
         weight_scales: quantization.scales.clone(),
         weight_zero_point,
-        output: quant_params::<T>(cx.output()?)?,
+        output: quant_params(cx.output()?)?,
         activation: fused_activation(activation)?,
         numerics: cx.numerics(),
         delegated: is_delegated(cx, operands)?,
@@ -360,14 +361,14 @@ pub(super) fn plan_integer<T: Quantized, P: Planned<T, T>>(
     if is_constant(cx, operands)? {
         return Ok(kernel_of(name, planned, operands.input));
     }
-    let kernel = Kernel::new(name, move |context, mut io| {
-        let (inputs, y, scratch) = io.split_scratch();
+    let kernel = Kernel::new(name, move |context, io| {
+        let inputs = io.inputs;
         let weights = match unsigned {
             true => Weights::U8(inputs.get(operands.weights)),
             false => Weights::I8(inputs.get(operands.weights)),
         };
         let planned = make(&parts.spec(weights, bias.of_run(operands.bias, inputs))).map_err(refused)?;
-        planned.run(context, inputs.get(operands.input), y, &mut scratch.as_mut_slice()[..bytes]);
+        planned.run(context, io, operands.input, bytes);
         Ok(())
     });
     Ok(kernel.with_scratch(bytes))
@@ -386,8 +387,8 @@ pub(super) fn plan_wide(
         return Err(Error::unsupported("", "int16 weights with a zero point other than 0"));
     }
     let bias = IntegerBias::new(cx.optional(operands.bias))?;
-    let input = quant_params::<i16>(cx.input(operands.input)?)?;
-    let output = quant_params::<i16>(cx.output()?)?;
+    let input = quant_params(cx.input(operands.input)?)?;
+    let output = quant_params(cx.output()?)?;
     let planned = make(input, &quantization.scales, output, fused_activation(activation)?).map_err(refused)?;
     let elements = cx.optional(operands.bias).map(Tensor::elements).transpose()?;
     planned.check_bias(elements).map_err(refused)?;
@@ -400,12 +401,10 @@ pub(super) fn plan_wide(
 }
 
 /// A kernel that needs nothing but its input.
-fn kernel_of<I: Pod, O: Pod>(name: String, planned: impl Planned<I, O>, input: usize) -> Kernel {
+fn kernel_of(name: String, planned: Box<dyn Planned>, input: usize) -> Kernel {
     let (bytes, part) = (planned.scratch_bytes(), planned.part());
-    let kernel = Kernel::new(name, move |context, mut io| {
-        let then = io.then;
-        let (inputs, y, scratch) = io.split_scratch();
-        planned.run_then(context, inputs.get(input), y, &mut scratch.as_mut_slice()[..bytes], then);
+    let kernel = Kernel::new(name, move |context, io| {
+        planned.run(context, io, input, bytes);
         Ok(())
     });
     kernel.with_scratch(bytes).with_part(part)
@@ -448,12 +447,12 @@ fn is_constant(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
 }
 
 /// Plans a dynamic-range op, floats outside and integer weights, whose kernel `make` makes from its weights and bias.
-pub(super) fn plan_hybrid<P: Planned<f32, f32>>(
+pub(super) fn plan_hybrid(
     cx: &NodeContext<'_>,
     operands: Operands,
     activation: Activation,
     asymmetric_inputs: bool,
-    make: impl Fn(&HybridSpec<'_>) -> Result<P, Unsupported> + Send + 'static,
+    make: MakeHybrid,
 ) -> Result<Kernel> {
     check_size(cx, operands.weights)?;
     let weights = cx.input(operands.weights)?;
@@ -487,11 +486,11 @@ pub(super) fn plan_hybrid<P: Planned<f32, f32>>(
         return Ok(kernel_of(cx.hybrid_name(), planned, operands.input));
     }
     let has_bias = bias.is_some();
-    let kernel = Kernel::new(cx.hybrid_name(), move |context, mut io| {
-        let (inputs, y, scratch) = io.split_scratch();
+    let kernel = Kernel::new(cx.hybrid_name(), move |context, io| {
+        let inputs = io.inputs;
         let bias = has_bias.then(|| inputs.get(operands.bias));
         let planned = make(&parts.spec(inputs.get(operands.weights), bias)).map_err(refused)?;
-        planned.run(context, inputs.get(operands.input), y, &mut scratch.as_mut_slice()[..bytes]);
+        planned.run(context, io, operands.input, bytes);
         Ok(())
     });
     Ok(kernel.with_scratch(bytes))
@@ -503,11 +502,11 @@ pub(super) fn block_size(cx: &NodeContext<'_>, index: usize) -> Result<Option<us
 }
 
 /// Plans a dynamic-range op whose weights have a scale for each block of a row, and whose kernel `make` makes.
-pub(super) fn plan_blockwise<P: Planned<f32, f32>>(
+pub(super) fn plan_blockwise(
     cx: &NodeContext<'_>,
     operands: Operands,
     activation: Activation,
-    make: impl FnOnce(&BlockwiseSpec<'_>) -> Result<P, Unsupported>,
+    make: impl FnOnce(&BlockwiseSpec<'_>) -> Made,
 ) -> Result<Kernel> {
     let weights = cx.input(operands.weights)?;
     let (Some(quantization), Some(block_size)) = (&weights.quantization, block_size(cx, operands.weights)?) else {

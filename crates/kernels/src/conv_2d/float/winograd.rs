@@ -209,7 +209,8 @@ impl Direction {
                     pixels: 0..tiles,
                     c_grid: Grid::linear(outputs),
                 };
-                gemm::rows_blocked(self.isa, &problem, &mut products[position * tiles * outputs..]);
+                let product = &mut products[position * tiles * outputs..];
+                gemm::rows_blocked(self.isa, gemm::rows_into, &problem, product);
             }
             let row_len = 2 * self.result[1] * outputs;
             let y = &mut y[(first - rows.start) * row_len..];

@@ -46,8 +46,9 @@ impl Depthwise<'_> {
     }
 }
 
+/// `[taps by step]` of the filters that have code of their own.
 macro_rules! depthwise {
-    ($module:ident, $features:path, $vector:path, $pixels:literal) => {
+    ($module:ident, $features:path, $vector:path, $pixels:literal, [$($taps:literal by $step:literal)*]) => {
         mod $module {
             use super::{Depthwise, Window};
             use crate::gemm::tile::$module::{load_row, store_row};
@@ -62,10 +63,7 @@ macro_rules! depthwise {
                     let Depthwise { height, width, .. } = *problem;
                     let small = height.dilation == 1 && width.dilation == 1 && height.kernel == width.kernel;
                     match (small && height.stride == width.stride, width.kernel, width.stride) {
-                        (true, 3, 1) => bands::<3, 1>(problem, first_row, y),
-                        (true, 3, 2) => bands::<3, 2>(problem, first_row, y),
-                        (true, 5, 1) => bands::<5, 1>(problem, first_row, y),
-                        (true, 5, 2) => bands::<5, 2>(problem, first_row, y),
+                        $((true, $taps, $step) => bands::<$taps, $step>(problem, first_row, y),)*
                         _ => bands::<0, 0>(problem, first_row, y),
                     }
                 }
@@ -349,17 +347,17 @@ macro_rules! depthwise {
     };
 }
 
-depthwise!(scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, 4);
+depthwise!(scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, 4, []);
 #[cfg(target_arch = "x86_64")]
-depthwise!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, 4);
+depthwise!(avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, 4, [3 by 1 3 by 2 5 by 1 5 by 2]);
 #[cfg(target_arch = "x86_64")]
-depthwise!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, 4);
+depthwise!(avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, 4, [3 by 1 3 by 2 5 by 1 5 by 2]);
 #[cfg(target_arch = "aarch64")]
-depthwise!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, 4);
+depthwise!(neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, 4, [3 by 1 3 by 2 5 by 1 5 by 2]);
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-depthwise!(simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, 4);
+depthwise!(simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, 4, [3 by 1 3 by 2 5 by 1 5 by 2]);
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-depthwise!(relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, 4);
+depthwise!(relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, 4, [3 by 1 3 by 2 5 by 1 5 by 2]);
 
 gemm::on_isa! {
     /// Rows of output pixels from `first_row` on, as many as `y` has.

@@ -75,8 +75,8 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Custom) -> Result<Kernel> {
         let tensor = cx.input(index)?;
         match tensor.dtype {
             DType::F32 => Ok(Form::F32),
-            DType::U8 => Ok(Form::U8(quant_params::<u8>(tensor)?)),
-            DType::I8 => Ok(Form::I8(quant_params::<i8>(tensor)?)),
+            DType::U8 => Ok(Form::U8(quant_params(tensor)?)),
+            DType::I8 => Ok(Form::I8(quant_params(tensor)?)),
             _ => Err(cx.no_kernel()),
         }
     };
