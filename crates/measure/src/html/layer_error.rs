@@ -89,7 +89,9 @@ fn along(m: &mut Markup, report: &LayerErrorReport) {
     let mut ordered: Vec<_> = report.layers.iter().collect();
     ordered.sort_by_key(|layer| layer.position);
     let points = |value: &dyn Fn(&LayerError) -> Option<f64>| {
-        ordered.iter().map(|layer| (layer.position as f64, value(layer))).collect::<Vec<_>>()
+        // At the top already here: the axis is for what is drawn.
+        let shown = |layer: &&LayerError| (layer.position as f64, value(layer).map(|value| value.min(TOP_DB)));
+        ordered.iter().map(shown).collect::<Vec<_>>()
     };
     // Where both are the same, its own shows.
     let series = vec![
