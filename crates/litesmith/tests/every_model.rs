@@ -2,11 +2,11 @@
 //! and run, with each of its signatures. Threads never change a byte. Instruction sets change none of an integer model's, and
 //! of a float model's results no more than [`FLOAT_BOUND`] of their range, nor which is the largest.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use litesmith::{Isa, Session, SessionOptions, load_model};
 use litesmith_graph::{DType, Graph, Model, Op, TensorId};
-use litesmith_testkit::Random;
+use litesmith_testkit::{Random, files_below};
 
 /// Shares of an output's range. One step of an 8-bit quantization is 1/255 of its tensor's range.
 const FLOAT_BOUND: f32 = 1e-4;
@@ -59,18 +59,6 @@ fn graph_kind(graph: &Graph) -> Kind {
         }
     }
     kind
-}
-
-fn models(folder: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            models(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "tflite") {
-            found.push(path);
-        }
-    }
 }
 
 /// Fills an input: floats in 0..1, quantized values of every kind; plain integers, which are often indices, 0 or 1.
@@ -176,8 +164,7 @@ fn every_model_runs() {
     let Some(folder) = std::env::var_os("LITESMITH_MODELS") else {
         return;
     };
-    let mut paths = Vec::new();
-    models(Path::new(&folder), &mut paths);
+    let paths = files_below(Path::new(&folder), "tflite").unwrap();
     assert!(!paths.is_empty(), "no model in the folder LITESMITH_MODELS");
     let mut wrong = Vec::new();
     for path in &paths {

@@ -1,32 +1,20 @@
 //! Looking into every model of the repository, and of the folder `LITESMITH_MODELS`, whether or not it runs here.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use litesmith::inspect_model;
 use litesmith::measure::{inspection_html, inspection_json, inspection_text};
-
-fn models(folder: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            models(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "tflite") {
-            found.push(path);
-        }
-    }
-}
+use litesmith_testkit::files_below;
 
 #[test]
 fn every_model_can_be_looked_into() {
-    let mut all = Vec::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata");
-    models(&root.join("models"), &mut all);
-    models(&root.join("tflite"), &mut all);
+    let models = |folder: &Path| files_below(folder, "tflite").unwrap();
+    let mut all = [models(&root.join("models")), models(&root.join("tflite"))].concat();
     let own = all.len();
     assert!(own > 10, "{own} models");
     if let Some(folder) = std::env::var_os("LITESMITH_MODELS") {
-        models(Path::new(&folder), &mut all);
+        all.extend(models(Path::new(&folder)));
         assert!(all.len() > own, "no model in the folder LITESMITH_MODELS");
     }
     for path in &all {
