@@ -37,7 +37,8 @@ pub struct QuantizationConfig {
     pub adaround: Option<AdaRoundConfig>,
     /// Batch-norm re-estimation, if it is to be done.
     pub batch_norm: Option<BatchNormConfig>,
-    /// Whether biases are corrected; when left out, where the activations are seen anyway.
+    /// Whether biases are corrected; when left out, where the activations are seen anyway. Batch-norm re-estimation does it too, so
+    /// that nothing is left to correct behind it.
     pub bias_correction: Option<bool>,
 }
 
@@ -86,10 +87,11 @@ impl QuantizationConfig {
             || self.corrects_biases()
     }
 
-    /// Whether biases are corrected.
+    /// Whether biases are corrected as a step of its own.
     #[must_use]
     pub fn corrects_biases(&self) -> bool {
-        self.bias_correction.unwrap_or_else(|| self.options(Vec::new()).needs_ranges())
+        // Behind re-estimation the float graph has weights that are right when rounded: its means are no longer those to restore.
+        self.batch_norm.is_none() && self.bias_correction.unwrap_or_else(|| self.options(Vec::new()).needs_ranges())
     }
 
     /// Checks the settings that do not depend on the model.
