@@ -27,7 +27,12 @@ pub(super) fn write(m: &mut Markup, comparison: &Comparison) {
         if several {
             m.el("figure", &[("class", "panel")], |m| size_chart(m, comparison, reference));
         }
-        m.el("div", &[], |m| kinds(m, comparison));
+        let has_kinds = comparison.models.iter().any(|model| !model.kind.explanation().is_empty());
+        if has_kinds {
+            m.el("div", &[], |m| kinds(m, comparison));
+        } else if several && comparison.models.iter().all(|model| model.timing.is_some()) {
+            m.el("figure", &[("class", "panel")], |m| speed_chart(m, comparison, reference));
+        }
     });
 }
 
@@ -151,15 +156,60 @@ fn how_to_read(m: &mut Markup, comparison: &Comparison, reference: &ModelResult)
     });
 }
 
-fn size_chart(m: &mut Markup, comparison: &Comparison, reference: &ModelResult) {
-    let shown = |model: &&ModelResult| model.samples > 0;
-    let point = |model: &ModelResult| Point {
-        x: model.file_bytes.max(1) as f64,
-        y: model.accuracy() * 100.0,
-        name: shorten(&model.name),
-        tip: format!("{}: {} bytes, {}", model.name, count(model.file_bytes), percent(model.accuracy())),
-        class: if std::ptr::eq(model, reference) { "second" } else { "first" },
+/// The points of a chart of `x` against accuracy.
+fn points_of(
+    comparison: &Comparison,
+    reference: &ModelResult,
+    x: impl Fn(&ModelResult) -> Option<(f64, String)>,
+) -> Vec<Point> {
+    let shown = comparison.models.iter().filter(|model| model.samples > 0);
+    shown
+        .filter_map(|model| {
+            let (x, text) = x(model)?;
+            Some(Point {
+                x,
+                y: model.accuracy() * 100.0,
+                name: shorten(&model.name),
+                tip: format!("{}: {text}, {}", model.name, percent(model.accuracy())),
+                class: if std::ptr::eq(model, reference) { "second" } else { "first" },
+            })
+        })
+        .collect()
+}
+
+fn speed_chart(m: &mut Markup, comparison: &Comparison, reference: &ModelResult) {
+    let median = |model: &ModelResult| {
+        let ns = model.timing.as_ref()?.latency_ns_p50.max(1);
+        Some((ns as f64, duration_ns(ns)))
     };
+    let described: Vec<_> = comparison
+        .models
+        .iter()
+        .filter_map(|model| Some(format!("{}: {}, {}", model.name, median(model)?.1, percent(model.accuracy()))))
+        .collect();
+    let chart = ScatterChart {
+        title: "Speed and accuracy of each model",
+        description: &described.join("; "),
+        x_name: "latency p50, logarithmic",
+        y_name: "accuracy, %",
+        x_label: |tick| duration_ns(tick.round() as u64).replace(".0 ", " "),
+        y_limits: (0.0, 100.0),
+        points: points_of(comparison, reference, median),
+        band: None,
+    };
+    m.leaf("h3", &[("style", "margin-top:0")], "Speed against accuracy");
+    chart.write(m);
+    m.leaf(
+        "figcaption",
+        &[],
+        "Up and to the left is better: more accurate and faster. What is smaller is not always faster: weights of four bits \
+         take less room, and the same multiplications.",
+    );
+}
+
+fn size_chart(m: &mut Markup, comparison: &Comparison, reference: &ModelResult) {
+    let size =
+        |model: &ModelResult| Some((model.file_bytes.max(1) as f64, format!("{} bytes", count(model.file_bytes))));
     let [low, high] = wilson_interval_95(reference.correct, reference.samples);
     let band = (reference.samples > 0)
         .then(|| (low * 100.0, high * 100.0, format!("95 % interval of {}", shorten(&reference.name))));
@@ -175,7 +225,7 @@ fn size_chart(m: &mut Markup, comparison: &Comparison, reference: &ModelResult) 
         y_name: "accuracy, %",
         x_label: |tick| bytes(tick.round() as u64).replace(".00", ""),
         y_limits: (0.0, 100.0),
-        points: comparison.models.iter().filter(shown).map(point).collect(),
+        points: points_of(comparison, reference, size),
         band,
     };
     m.leaf("h3", &[("style", "margin-top:0")], "Size against accuracy");
@@ -211,5 +261,5 @@ fn kinds(m: &mut Markup, comparison: &Comparison) {
 
 /// Names are labels in charts; long ones would cover them.
 fn shorten(name: &str) -> String {
-    if name.chars().count() <= 18 { name.into() } else { name.chars().take(17).chain(['…']).collect() }
+    if name.chars().count() <= 22 { name.into() } else { name.chars().take(21).chain(['…']).collect() }
 }

@@ -248,6 +248,24 @@ fn each_part_stands_alone() {
     }
 }
 
+/// A search has no kinds of models to explain: its page has speed there, and names as it gives them.
+#[test]
+fn models_of_no_kind_are_drawn_by_size_and_by_speed() {
+    let mut comparison = demo().comparison.unwrap();
+    for model in &mut comparison.models {
+        (model.kind, model.name) = (ModelKind::Other, format!("25 % pruned, {}", model.name));
+    }
+    let page = |comparison: &Comparison| parse(&Report { comparison: Some(comparison.clone()), ..Report::default() });
+    let html = page(&comparison);
+    assert_eq!(html.matches("<svg").count(), 2);
+    assert!(html.contains("Speed against accuracy") && !html.contains("What the formats are"));
+    assert_eq!(html.matches(">25 % pruned, int16x8</text>").count(), 2);
+    // Not where some were not timed.
+    comparison.models[2].timing = None;
+    assert_eq!(page(&comparison).matches("<svg").count(), 1);
+    assert_eq!(parse(&demo()).matches("Speed against accuracy").count(), 0);
+}
+
 #[test]
 fn curves_of_zero_one_and_broken_epochs() {
     let training = |epochs| Report { training: Some(Training { epochs, ..Training::default() }), ..Report::default() };
