@@ -1,9 +1,11 @@
 //! One loop body, compiled once per instruction set.
 
+#[cfg(target_arch = "x86_64")]
 use crate::Isa;
 
 /// # Panics
 /// If this CPU has no `isa`.
+#[cfg(target_arch = "x86_64")]
 #[inline(never)]
 pub(crate) fn require(isa: Isa) {
     assert!(isa.is_available(), "instruction set {isa} is not available on this CPU");

@@ -125,8 +125,7 @@ impl PaddedRows {
     }
 
     /// Calls `task(first pixel, band, output)` for every band with its part of `output`, whose pixels have `out_channels`. Pixels of
-    /// `input` have `channels / repeat`; each is written `repeat` times. `bytes(image)`
-    /// says how.
+    /// `input` have `channels / repeat`; each is written `repeat` times. `bytes(image)` says how.
     pub(crate) fn run<T: Pod>(
         &self,
         ctx: Context<'_>,

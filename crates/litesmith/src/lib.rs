@@ -81,7 +81,8 @@ pub fn inspect_model(path: &Path) -> Result<tflite::Inspection> {
 /// # Errors
 /// Those of [`tflite::write`] and [`files::save`].
 pub fn save_model(path: &Path, model: &Model, existing: files::Existing) -> Result<u64> {
-    save_model_as(path, model, &tflite::WriteOptions::default(), existing).map(|saved| saved.bytes)
+    // Without packing it to see, which takes longer than to save it.
+    write_model(path, model, &tflite::WriteOptions::default(), existing).map(|bytes| bytes.len() as u64)
 }
 
 /// How large a saved file is.
@@ -115,7 +116,17 @@ pub fn save_model_as(
     options: &tflite::WriteOptions,
     existing: files::Existing,
 ) -> Result<Saved> {
+    let bytes = write_model(path, model, options, existing)?;
+    Ok(Saved { bytes: bytes.len() as u64, packed: tflite::Packed::of(&bytes) })
+}
+
+fn write_model(
+    path: &Path,
+    model: &Model,
+    options: &tflite::WriteOptions,
+    existing: files::Existing,
+) -> Result<Vec<u8>> {
     let bytes = model_bytes(model, options).map_err(|error| error.at(path.display()))?;
     files::save(path, &bytes, existing)?;
-    Ok(Saved { bytes: bytes.len() as u64, packed: tflite::Packed::of(&bytes) })
+    Ok(bytes)
 }

@@ -168,7 +168,8 @@ mod tests {
     use litesmith_graph::ops::FullyConnected;
 
     use super::*;
-    use crate::schema::{buffer, model, subgraph};
+    use crate::handmade::file_of;
+    use crate::schema::buffer;
     use crate::{Limits, Strip, WriteOptions, inspect};
 
     /// What a file says of an int4 tensor of rows of 96, and of the scales.
@@ -249,18 +250,7 @@ mod tests {
             .offset(tensor::QUANTIZATION, quantized);
         let weights = builder.table(fields);
         tensors.extend(std::iter::repeat_n(weights, said.tensors));
-        let tensors = builder.offsets(&tensors);
-        let mut fields = Fields::default();
-        fields.offset(subgraph::TENSORS, tensors);
-        let graph = builder.table(fields);
-        let graphs = builder.offsets(&[graph]);
-        let mut fields = Fields::default();
-        fields
-            .scalar(model::VERSION, crate::schema::VERSION, 0)
-            .offset(model::SUBGRAPHS, graphs)
-            .offset(model::BUFFERS, buffers);
-        let root = builder.table(fields);
-        builder.finish(root, crate::schema::IDENTIFIER).unwrap()
+        file_of(builder, &tensors, buffers)
     }
 
     #[test]

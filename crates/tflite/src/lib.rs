@@ -21,6 +21,8 @@
 mod blockwise;
 mod builtin_operators;
 mod flatbuffer;
+#[cfg(test)]
+mod handmade;
 mod inspect;
 mod metadata;
 mod ops;

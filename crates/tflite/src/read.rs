@@ -441,6 +441,7 @@ pub(crate) fn read_signature(table: &Table<'_>) -> Result<Signature> {
 mod tests {
     use super::*;
     use crate::flatbuffer::{Builder, Fields};
+    use crate::handmade::file_of;
 
     /// A file with one constant `uint8[4]` whose bytes stand behind the tables, at `offset`.
     fn with_external_data(offset: u64, size: u64, quantized_dimension: i32) -> Vec<u8> {
@@ -462,18 +463,7 @@ mod tests {
             .scalar(tensor::BUFFER, 1_u32, 0)
             .offset(tensor::QUANTIZATION, quantized);
         let constant = builder.table(fields);
-        let tensors = builder.offsets(&[constant]);
-        let mut fields = Fields::default();
-        fields.offset(subgraph::TENSORS, tensors);
-        let graph = builder.table(fields);
-        let graphs = builder.offsets(&[graph]);
-        let mut fields = Fields::default();
-        fields
-            .scalar(schema::model::VERSION, schema::VERSION, 0)
-            .offset(schema::model::SUBGRAPHS, graphs)
-            .offset(schema::model::BUFFERS, buffers);
-        let root = builder.table(fields);
-        builder.finish(root, schema::IDENTIFIER).unwrap()
+        file_of(builder, &[constant], buffers)
     }
 
     #[test]

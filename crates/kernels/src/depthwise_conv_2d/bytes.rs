@@ -147,7 +147,8 @@ impl Output<'_> {
 }
 
 impl ByteDepthwise {
-    /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and `activations`. Without a `stage`, [`Self::run_floats`] runs it.
+    /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and `activations`. Without a
+    /// `stage`, [`Self::run_floats`] runs it.
     pub(super) fn new(
         geometry: DepthwiseConv2dGeometry,
         weights: Weights<'_>,

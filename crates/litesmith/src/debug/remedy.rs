@@ -54,8 +54,7 @@ fn weights_of(pairing: &Pairing, graph: &Graph) -> (WeightBits, Granularity) {
     let most =
         |chosen: &dyn Fn(&Tensor) -> bool| stored.iter().filter(|tensor| chosen(tensor)).count() * 2 > stored.len();
     let granularity = |tensor: &Tensor| tensor.quantization.as_ref().and_then(Granularity::of);
-    let blocks =
-        stored.iter().filter_map(|tensor| granularity(tensor).filter(|found| found.block_size().is_some())).next();
+    let blocks = stored.iter().find_map(|tensor| granularity(tensor).filter(|found| found.block_size().is_some()));
     let per_tensor = most(&|tensor| granularity(tensor) == Some(Granularity::PerTensor));
     (
         if most(&|tensor| tensor.dtype == DType::I4) { WeightBits::Int4 } else { WeightBits::Int8 },
