@@ -110,7 +110,7 @@ impl Activation {
 }
 
 multiversion! {
-    fn map_in_place<T: Real, F: Fn(T) -> T>(values: &mut [T], f: F) {
+    pub(crate) fn map_in_place<T: Real, F: Fn(T) -> T>(values: &mut [T], f: F) {
         for value in values {
             *value = f(*value);
         }
@@ -118,7 +118,8 @@ multiversion! {
 }
 
 multiversion! {
-    fn zip_in_place<T: Real, F: Fn(T, T) -> T>(a: &[T], b: &mut [T], f: F) {
+    /// b = f(a, b).
+    pub(crate) fn zip_in_place<T: Real, F: Fn(T, T) -> T>(a: &[T], b: &mut [T], f: F) {
         for (b, &a) in b.iter_mut().zip(a) {
             *b = f(a, *b);
         }

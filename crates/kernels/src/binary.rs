@@ -1,9 +1,9 @@
 //! Ops of two operands with broadcasting: ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE.
 
-use crate::broadcast::{self, Broadcast, Finish};
+use crate::activation::zip_in_place;
+use crate::broadcast::{self, Broadcast};
 use crate::dispatch::multiversion;
-use crate::{Activation, Context, Isa, Real};
-use std::marker::PhantomData;
+use crate::{Activation, Context, Isa, Real, elementwise};
 
 /// An op of two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +62,26 @@ impl Binary {
         }
     }
 
+    /// [`Binary::forward`] of operands of one shape, of which `y` holds the one at `index` and takes the result.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn forward_over<T: Real>(self, ctx: Context, activation: Activation, index: usize, other: &[T], y: &mut [T]) {
+        match (self, index) {
+            (Self::Add, _) => over(ctx, activation, other, y, |a, b| a + b),
+            (Self::Sub, 0) => over(ctx, activation, other, y, |b, a| a - b),
+            (Self::Sub, _) => over(ctx, activation, other, y, |a, b| a - b),
+            (Self::Mul, _) => over(ctx, activation, other, y, |a, b| a * b),
+            (Self::Div, 0) => over(ctx, activation, other, y, |b, a| a / b),
+            (Self::Div, _) => over(ctx, activation, other, y, |a, b| a / b),
+            (Self::Maximum, 0) => over(ctx, activation, other, y, |b, a| if a > b { a } else { b }),
+            (Self::Maximum, _) => over(ctx, activation, other, y, |a, b| if a > b { a } else { b }),
+            (Self::Minimum, 0) => over(ctx, activation, other, y, |b, a| if a < b { a } else { b }),
+            (Self::Minimum, _) => over(ctx, activation, other, y, |a, b| if a < b { a } else { b }),
+            (Self::SquaredDifference, _) => over(ctx, activation, other, y, |a, b| (a - b) * (a - b)),
+        }
+    }
+
     /// Gradient of the first operand, summed over what was broadcast. `dy` is that before the activation. Of equal
     /// operands of MAXIMUM or MINIMUM, the first takes the gradient.
     ///
@@ -111,7 +131,7 @@ impl Binary {
     }
 }
 
-/// The forward pass, with the activation applied to what is still in the cache.
+/// The forward pass. What clamps is applied while a result is in a register, what takes longer when all are computed.
 fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
     ctx: Context,
     plan: &Broadcast,
@@ -121,20 +141,47 @@ fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
     y: &mut [T],
     f: F,
 ) {
-    broadcast::zip_wide(ctx, plan, a, b, y, f, &Activated::<T> { activation, isa: ctx.isa, element: PhantomData });
+    let clamp = Clamp::new(activation);
+    broadcast::zip_wide(ctx, plan, a, b, y, move |a, b| clamp.apply(f(a, b)));
+    tanh(ctx, activation, y);
 }
 
-struct Activated<T> {
-    activation: Activation,
-    isa: Isa,
-    element: PhantomData<fn(T)>,
+/// The same in place: `f` takes the other operand first.
+fn over<T: Real, F: Fn(T, T) -> T + Copy + Sync>(ctx: Context, activation: Activation, other: &[T], y: &mut [T], f: F) {
+    assert_eq!(other.len(), y.len(), "operands of one shape");
+    let clamp = Clamp::new(activation);
+    let chunk = elementwise::chunk_len(ctx, y.len());
+    ctx.pool.chunks_mut(y, chunk, |index, y| {
+        let other = &other[index * chunk..][..y.len()];
+        zip_in_place(ctx.isa, other, y, move |other, y| clamp.apply(f(other, y)));
+    });
+    tanh(ctx, activation, y);
 }
 
-impl<T: Real> Finish for Activated<T> {
-    fn finish(&self, y: &mut [u8]) {
-        let serial = crate::Pool::serial();
-        let ctx = Context { pool: &serial, isa: self.isa };
-        self.activation.apply_in_place::<T>(ctx, bytemuck::cast_slice_mut(y));
+fn tanh<T: Real>(ctx: Context, activation: Activation, y: &mut [T]) {
+    if activation == Activation::Tanh {
+        activation.apply_in_place(ctx, y);
+    }
+}
+
+/// The range of an activation.
+#[derive(Clone, Copy)]
+struct Clamp<T> {
+    low: T,
+    high: T,
+}
+
+impl<T: Real> Clamp<T> {
+    fn new(activation: Activation) -> Self {
+        let (low, high) = activation.range();
+        Self { low: T::from_f64(low), high: T::from_f64(high) }
+    }
+
+    /// NaN stays NaN.
+    #[inline(always)]
+    fn apply(self, x: T) -> T {
+        let x = if x < self.low { self.low } else { x };
+        if x > self.high { self.high } else { x }
     }
 }
 

@@ -95,11 +95,10 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
     y: &mut [Y],
     f: impl Fn(A, B) -> Y + Sync,
 ) {
-    zip_rows_by(ctx, plan, a, b, y, &Function { f, rows: zip_rows }, &Nothing);
+    zip_rows_by(ctx, plan, a, b, y, &Function { f, rows: zip_rows });
 }
 
-/// The same with code for each instruction set, for what many models do much of; and `finish` is called on each piece of `y` when it is
-/// computed.
+/// The same with code for each instruction set, for what many models do much of.
 ///
 /// # Panics
 /// If a length is not the planned one.
@@ -110,9 +109,8 @@ pub(crate) fn zip_wide<A: Value, B: Value, Y: Value>(
     b: &[B],
     y: &mut [Y],
     f: impl Fn(A, B) -> Y + Sync,
-    finish: &dyn Finish,
 ) {
-    zip_rows_by(ctx, plan, a, b, y, &Function { f, rows: zip_rows_wide }, finish);
+    zip_rows_by(ctx, plan, a, b, y, &Function { f, rows: zip_rows_wide });
 }
 
 /// The same by a loop over rows.
@@ -126,25 +124,12 @@ pub(crate) fn zip_rows_by<A: Value, B: Value, Y: Value>(
     b: &[B],
     y: &mut [Y],
     function: &dyn Rows,
-    finish: &dyn Finish,
 ) {
     assert_eq!([a.len(), b.len(), y.len()], plan.lens(), "operands and result have the planned shapes");
     let a = Operand { data: cast_slice(a), size: size_of::<A>(), step: plan.walk.inner.a, row: 0 };
     let b = Operand { data: cast_slice(b), size: size_of::<B>(), step: plan.walk.inner.b, row: 0 };
-    let call = Call { ctx, plan, operands: [a, b], size: size_of::<Y>(), function, finish };
+    let call = Call { ctx, plan, operands: [a, b], size: size_of::<Y>(), function };
     call.run(cast_slice_mut(y));
-}
-
-/// What is done to a piece of the result when it is computed, given as bytes.
-pub(crate) trait Finish: Sync {
-    fn finish(&self, y: &mut [u8]);
-}
-
-/// No more is done.
-pub(crate) struct Nothing;
-
-impl Finish for Nothing {
-    fn finish(&self, _: &mut [u8]) {}
 }
 
 /// An operand as bytes. Everything but the innermost loop knows no element type, so that it is compiled once.
@@ -258,7 +243,6 @@ struct Call<'a> {
     /// Bytes of an element of the result.
     size: usize,
     function: &'a dyn Rows,
-    finish: &'a dyn Finish,
 }
 
 impl Call<'_> {
@@ -273,7 +257,6 @@ impl Call<'_> {
             ctx.pool.chunks_mut(y, chunk * size, |index, y| {
                 let operands = self.operands.map(|operand| operand.from(index * chunk * operand.step));
                 self.rows(operands, y, y.len() / size);
-                self.finish.finish(y);
             });
             return;
         }
@@ -289,7 +272,6 @@ impl Call<'_> {
                 ];
                 self.rows(operands, y, len);
             });
-            self.finish.finish(y);
         });
     }
 

@@ -205,11 +205,23 @@ impl Pad {
         // What lies before each run of the operand, the run, and in the end what lies behind the last.
         let mut done = 0;
         self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
-            let start = (self.offset + y_at) * units;
-            let (border, run) = y[done..start + size].split_at_mut(start - done);
-            fill(border, value);
-            copy_run(&x[x_at * units..][..size], run);
-            done = start + size;
+            let (from, start) = (x_at * units, (self.offset + y_at) * units);
+            let end = start + size;
+            // Short ones by whole vectors, beyond their end: what is written there is overwritten by what follows.
+            let reach = size.next_multiple_of(VECTOR);
+            match (value, x.get(from..from + reach), y.get_mut(done..start + reach)) {
+                (&[unit], Some(x), Some(y)) if start - done <= VECTOR && size <= 16 * VECTOR && y.len() >= VECTOR => {
+                    y[..VECTOR].fill(unit);
+                    let run = y[start - done..].as_chunks_mut::<VECTOR>().0;
+                    run.iter_mut().zip(x.as_chunks::<VECTOR>().0).for_each(|(y, x)| *y = *x);
+                }
+                _ => {
+                    let (border, run) = y[done..end].split_at_mut(start - done);
+                    fill(border, value);
+                    copy_run(&x[from..from + size], run);
+                }
+            }
+            done = end;
         });
         fill(&mut y[done..], value);
     }
@@ -243,10 +255,12 @@ fn fill<U: Copy + Eq>(y: &mut [U], value: &[U]) {
     }
 }
 
+/// Units that are moved at once.
+const VECTOR: usize = 8;
+
 /// Copies a run, a short one without a call.
 #[inline]
 fn copy_run<T: Copy>(x: &[T], y: &mut [T]) {
-    const VECTOR: usize = 8;
     if x.len() > 16 * VECTOR {
         y.copy_from_slice(x);
         return;

@@ -28,7 +28,7 @@ pub fn plan(input: &[usize], alpha: &[usize]) -> Result<Broadcast, Unsupported> 
 /// If a length is not the planned one.
 pub fn forward<T: Real>(ctx: Context, plan: &Broadcast, x: &[T], alpha: &[T], y: &mut [T]) {
     let f = |x: T, alpha: T| if x < T::ZERO { x * alpha } else { x };
-    broadcast::zip_wide(ctx, plan, x, alpha, y, f, &broadcast::Nothing);
+    broadcast::zip_wide(ctx, plan, x, alpha, y, f);
 }
 
 /// The gradient of the input; that of 0 is as of a negative value.
@@ -95,6 +95,6 @@ impl<T: Quantized, A: Quantized> QuantizedPrelu<T, A> {
             let (factor, scale) = if x < 0 { (alpha.widen() - alpha_zero, below) } else { (1, above) };
             T::narrow(scale.round_twice(x.wrapping_mul(factor)).wrapping_add(to).clamp(T::MIN, T::MAX))
         };
-        broadcast::zip_wide(ctx, &self.broadcast, input, alpha, output, f, &broadcast::Nothing);
+        broadcast::zip_wide(ctx, &self.broadcast, input, alpha, output, f);
     }
 }

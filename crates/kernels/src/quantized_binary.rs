@@ -197,7 +197,7 @@ impl<T: Quantized> QuantizedBinary<T> {
             combine(ctx.isa, self.formula, self.ends, &a[whole..], &b[whole..], &mut output[whole..]);
             return;
         }
-        broadcast::zip_rows_by(ctx, &self.broadcast, a, b, output, self, &broadcast::Nothing);
+        broadcast::zip_rows_by(ctx, &self.broadcast, a, b, output, self);
     }
 }
 

@@ -1,5 +1,7 @@
-//! Ops that are functions of one byte, done as one: composed into a table, which the kernel that makes the bytes applies.
+//! Ops that are done along with others.
 //!
+//! An activation that is an op of its own is applied by the float kernel that computes its operand. Functions of one byte are composed
+//! into a table, which the kernel that makes the bytes applies:
 //! `x * logistic(x)` and `x * relu6(x + 3) / 6`, quantized op by op, are such functions of the bytes of `x`, and the table
 //! of 256 results has the rounding of each op in it.
 
@@ -48,6 +50,11 @@ pub(crate) fn fuse(
     let steps = planned.len();
     if planned.iter().any(|step| matches!(step.kernel.part, Part::Function(_) | Part::Pair(_))) {
         fuse_bytes(input, planned, root, next);
+    }
+    if planned.iter().any(|step| step.kernel.activation.is_some()) {
+        let mut uses = outside_uses(input, root, next);
+        count(planned, root, &mut uses);
+        fuse_activations(planned, root, &uses);
     }
     if planned.iter().any(|step| matches!(step.kernel.part, Part::Rows(_))) {
         let mut uses = outside_uses(input, root, next);
@@ -139,24 +146,55 @@ fn compose(input: &PlanInput<'_>, planned: &mut [Planned], root: &[TensorId]) {
     }
 }
 
+/// Lets kernels apply the activation that is the only reader of what they make.
+fn fuse_activations(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
+    let fuse = |producer: &mut Planned, step: &Planned| {
+        let (Some(fused), Some(activation)) = (&producer.kernel.fused, step.kernel.activation) else { return false };
+        let takes = fused.take(activation);
+        if takes {
+            let op = step.kernel.name.split('/').next().unwrap_or_default();
+            producer.kernel.name = format!("{}+{op}", producer.kernel.name);
+        }
+        takes
+    };
+    let is_producer = |step: &Planned| step.kernel.fused.is_some();
+    merge(planned, root, uses, is_producer, |step| step.kernel.activation.is_some(), fuse);
+}
+
 /// Lets kernels apply the table that is the only reader of what they make.
 fn absorb(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
+    let absorb = |producer: &mut Planned, step: &Planned| {
+        let Part::Function(table) = &step.kernel.part else { return false };
+        producer.kernel.then(step.kernel.name.split('/').next().unwrap_or_default(), table.clone());
+        true
+    };
+    let is_producer = |step: &Planned| matches!(step.kernel.part, Part::Producer);
+    merge(planned, root, uses, is_producer, |step| matches!(step.kernel.part, Part::Function(_)), absorb);
+}
+
+/// Leaves out steps whose work is done by the step that makes their operand, which nothing else reads: where `merge` does so.
+fn merge(
+    planned: &mut Vec<Planned>,
+    root: &[TensorId],
+    uses: &[usize],
+    is_producer: impl Fn(&Planned) -> bool,
+    is_reader: impl Fn(&Planned) -> bool,
+    merge: impl Fn(&mut Planned, &Planned) -> bool,
+) {
     let mut producers: Vec<Option<usize>> = vec![None; root.len()];
     let mut kept: Vec<Planned> = Vec::with_capacity(planned.len());
     for step in planned.drain(..) {
-        let of = match (&step.kernel.part, step.inputs.as_slice()) {
-            (Part::Function(table), &[Some(id)]) if uses[root[id.0].0] == 1 => Some((root[id.0], table.clone())),
+        let of = match step.inputs.as_slice() {
+            &[Some(id)] if uses[root[id.0].0] == 1 && is_reader(&step) => producers[root[id.0].0],
             _ => None,
         };
-        let producer = of.and_then(|(of, table)| Some((kept.get_mut(producers[of.0]?)?, table)));
-        if let Some((producer, table)) = producer {
-            let ops = step.kernel.name.split('/').next().unwrap_or_default();
-            producer.kernel.then(ops, table);
+        if let Some(producer) = of.and_then(|of| kept.get_mut(of))
+            && merge(producer, &step)
+        {
             (producer.outputs, producer.computed) = (step.outputs, step.computed);
             continue;
         }
-        if let (Part::Producer, &[output], true) = (&step.kernel.part, step.outputs.as_slice(), step.states.is_empty())
-        {
+        if let (&[output], true) = (step.outputs.as_slice(), step.states.is_empty() && is_producer(&step)) {
             producers[output.0] = Some(kept.len());
         }
         kept.push(step);

@@ -1,11 +1,11 @@
 //! What a planned op looks like to the executor.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytemuck::Pod;
 use litesmith_graph::{Data, Error, Result};
 use litesmith_kernels::byte_table::ByteTable;
-use litesmith_kernels::{Buffer, Context};
+use litesmith_kernels::{Activation, Buffer, Context};
 
 use crate::control::Control;
 use crate::env::Env;
@@ -25,11 +25,39 @@ pub(crate) struct Kernel {
     pub(crate) along: Vec<usize>,
     /// What makes it part of another kernel.
     pub(crate) part: Part,
+    /// The activation that it applies to what it computes.
+    pub(crate) fused: Option<Fused>,
+    /// The activation that it is, if it is nothing else.
+    pub(crate) activation: Option<Activation>,
     /// Inputs over which it can write its output, where nothing else reads them: [`Place::Output`].
     pub(crate) overwrites: &'static [usize],
     /// What its output bytes become, for a [`Part::Producer`].
     then: Option<ByteTable>,
     body: Body,
+}
+
+/// The activation that a float kernel applies: that of its op or, where it has none, that of the op that follows.
+#[derive(Clone, Default)]
+pub(crate) struct Fused(Arc<OnceLock<Activation>>);
+
+impl Fused {
+    /// That of an op.
+    pub(crate) fn new(activation: Activation) -> Self {
+        let cell = OnceLock::new();
+        if activation != Activation::None {
+            let _ = cell.set(activation);
+        }
+        Self(Arc::new(cell))
+    }
+
+    pub(crate) fn get(&self) -> Activation {
+        self.0.get().copied().unwrap_or_default()
+    }
+
+    /// Applies `activation` from now on; false where there is one already.
+    pub(crate) fn take(&self, activation: Activation) -> bool {
+        self.0.set(activation).is_ok()
+    }
 }
 
 /// How a kernel can do the work of others along, or have it done.
@@ -97,6 +125,8 @@ impl Kernel {
             plan_bytes: 0,
             along: Vec::new(),
             part: Part::None,
+            fused: None,
+            activation: None,
             overwrites: &[],
             then: None,
             body,
@@ -121,6 +151,16 @@ impl Kernel {
     /// The same, which does the work of these nodes along.
     pub(crate) fn doing(self, along: Vec<usize>) -> Self {
         Self { along, ..self }
+    }
+
+    /// The same, which applies this activation.
+    pub(crate) fn with_fused(self, fused: &Fused) -> Self {
+        Self { fused: Some(fused.clone()), ..self }
+    }
+
+    /// The same, which is this activation.
+    pub(crate) fn being(self, activation: Option<Activation>) -> Self {
+        Self { activation, ..self }
     }
 
     /// The same as part of others.

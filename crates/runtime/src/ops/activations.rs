@@ -21,16 +21,24 @@ pub(super) fn plan(cx: &NodeContext<'_>, unary: Unary) -> Result<Kernel> {
     match (cx.input(0)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32) => {
             let part = UnaryRows::new(cx, unary)?.map_or(Part::None, |rows| Part::Rows(Arc::new(rows)));
+            let activation = match unary {
+                Unary::Relu => Some(Activation::Relu),
+                Unary::Relu6 => Some(Activation::Relu6),
+                Unary::ReluN1To1 => Some(Activation::ReluN1To1),
+                _ => None,
+            };
             let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
-                if inputs.is_output(0) {
+                if let (true, Some(activation)) = (inputs.is_output(0), activation) {
+                    activation.apply_in_place(context, y);
+                } else if inputs.is_output(0) {
                     in_place(context, y, |context, _, x, y| unary.forward(context, x, y));
                 } else {
                     unary.forward(context, inputs.get(0), y);
                 }
                 Ok(())
             });
-            Ok(kernel.overwriting(&[0]).with_part(part))
+            Ok(kernel.overwriting(&[0]).with_part(part).being(activation))
         }
         (DType::I8, DType::I8) => plan_quantized::<i8>(cx, unary),
         (DType::U8, DType::U8) => plan_quantized::<u8>(cx, unary),

@@ -11,7 +11,7 @@ use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_binary::QuantizedBinary;
 
 use super::{NodeContext, fused_activation, operand_params, quant_params, refused};
-use crate::kernel::{Inputs, Kernel, Part};
+use crate::kernel::{Fused, Inputs, Kernel, Part};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b, y) = (cx.input(0)?, cx.input(1)?, cx.output()?);
@@ -23,20 +23,19 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
     match a.dtype {
         DType::F32 => {
             let plan = Broadcast::new(&a.shape, &b.shape).map_err(refused)?;
-            let activation = fused_activation(activation)?;
-            let pieces = Pieces::new(a, b, |shape| Broadcast::new(shape, shape).map_err(refused))?;
-            let overwrites = pieces.overwrites();
+            let fused = Fused::new(fused_activation(activation)?);
+            let overwrites: &[usize] = if a.shape == b.shape { &[0, 1] } else { &[] };
+            let applied = fused.clone();
             let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
-                let done = pieces.run(context, inputs, y, |context, plan, a, b, y| {
-                    op.forward(context, plan, activation, a, b, y);
-                });
-                if !done {
-                    op.forward(context, &plan, activation, inputs.get(0), inputs.get(1), y);
+                let activation = applied.get();
+                match [0, 1].into_iter().find(|&index| inputs.is_output(index)) {
+                    Some(index) => op.forward_over(context, activation, index, inputs.get(1 - index), y),
+                    None => op.forward(context, &plan, activation, inputs.get(0), inputs.get(1), y),
                 }
                 Ok(())
             });
-            Ok(kernel.overwriting(overwrites))
+            Ok(kernel.overwriting(overwrites).with_fused(&fused))
         }
         DType::I8 if selects => plan_integer::<i8>(cx, op, activation),
         DType::U8 if selects => plan_integer::<u8>(cx, op, activation),

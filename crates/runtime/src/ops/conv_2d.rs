@@ -9,11 +9,11 @@ use litesmith_kernels::conv_2d::quantized::{QuantizedConv2d, QuantizedSpec};
 use litesmith_kernels::conv_2d::{Conv2dGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
-use litesmith_kernels::{Activation, Context};
+use litesmith_kernels::Context;
 
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
-use crate::kernel::{Inputs, Kernel, Part};
+use crate::kernel::{Fused, Inputs, Kernel, Part};
 use crate::rows::{Rows, Span};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Kernel> {
@@ -55,33 +55,33 @@ fn plan_float(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Re
     check_size(cx, 1)?;
     let conv = float::Conv2d::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, |weights, packed| conv.pack(weights, packed))?;
-    let (bias, activation) = (FloatBias::new(cx, 2)?, fused_activation(op.activation)?);
+    let (bias, fused) = (FloatBias::new(cx, 2)?, Fused::new(fused_activation(op.activation)?));
     let (name, scratch_len) = (conv.name(), conv.forward_scratch_len(cx.options.threads));
-    let conv = Arc::new(FloatConv { conv, weights, bias, activation });
+    let conv = Arc::new(FloatConv { conv, weights, bias, fused: fused.clone() });
     let part = conv.has_rows().then(|| Part::Rows(Arc::clone(&conv) as Arc<dyn Rows>));
     let kernel = Kernel::new(name, move |context, mut io| {
-        let FloatConv { conv, weights, bias, activation } = &*conv;
+        let FloatConv { conv, weights, bias, fused } = &*conv;
         let (inputs, y, scratch) = io.split_scratch();
         let scratch = &mut scratch.as_mut_slice()[..scratch_len];
         let pack = |weights: &[f32], packed: &mut Vec<f32>| conv.pack(weights, packed);
         weights.with(inputs, pack, |packed| {
-            conv.forward(context.pool, packed, bias.get(inputs), *activation, inputs.get(0), y, scratch);
+            conv.forward(context.pool, packed, bias.get(inputs), fused.get(), inputs.get(0), y, scratch);
         });
         Ok(())
     });
-    Ok(kernel.with_scratch(scratch_len * size_of::<f32>()).with_part(part.unwrap_or(Part::None)))
+    Ok(kernel.with_scratch(scratch_len * size_of::<f32>()).with_part(part.unwrap_or(Part::None)).with_fused(&fused))
 }
 
 struct FloatConv {
     conv: float::Conv2d,
     weights: FloatWeights,
     bias: FloatBias,
-    activation: Activation,
+    fused: Fused,
 }
 
 impl FloatConv {
     fn has_rows(&self) -> bool {
-        self.conv.geometry().batch == 1 && self.weights.constant().is_some() && self.conv.has_rows(self.activation)
+        self.conv.geometry().batch == 1 && self.weights.constant().is_some() && self.conv.has_rows(self.fused.get())
     }
 }
 
@@ -109,6 +109,6 @@ impl Rows for FloatConv {
         scratch: &mut [f32],
     ) {
         let weights = self.weights.constant().unwrap_or_default();
-        self.conv.forward_rows(weights, self.bias.get(inputs), self.activation, x, rows, y, scratch);
+        self.conv.forward_rows(weights, self.bias.get(inputs), self.fused.get(), x, rows, y, scratch);
     }
 }

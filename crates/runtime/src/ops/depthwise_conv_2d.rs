@@ -10,11 +10,11 @@ use litesmith_kernels::depthwise_conv_2d::quantized::QuantizedDepthwiseConv2d;
 use litesmith_kernels::depthwise_conv_2d::{DepthwiseConv2dGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
-use litesmith_kernels::{Activation, Context};
+use litesmith_kernels::Context;
 
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
-use crate::kernel::{Inputs, Kernel, Part};
+use crate::kernel::{Fused, Inputs, Kernel, Part};
 use crate::rows::{Rows, Span};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Kernel> {
@@ -59,18 +59,18 @@ fn plan_float(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseCon
     check_size(cx, 1)?;
     let conv = float::DepthwiseConv2d::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, pack)?;
-    let (bias, activation) = (FloatBias::new(cx, 2)?, fused_activation(op.activation)?);
-    let conv = Arc::new(FloatConv { conv, weights, bias, activation });
+    let (bias, fused) = (FloatBias::new(cx, 2)?, Fused::new(fused_activation(op.activation)?));
+    let conv = Arc::new(FloatConv { conv, weights, bias, fused: fused.clone() });
     let part = conv.has_rows().then(|| Part::Rows(Arc::clone(&conv) as Arc<dyn Rows>));
     let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
-        let FloatConv { conv, weights, bias, activation } = &*conv;
+        let FloatConv { conv, weights, bias, fused } = &*conv;
         let (inputs, y) = io.split();
         weights.with(inputs, pack, |weights| {
-            conv.forward(context.pool, weights, bias.get(inputs), *activation, inputs.get(0), y);
+            conv.forward(context.pool, weights, bias.get(inputs), fused.get(), inputs.get(0), y);
         });
         Ok(())
     });
-    Ok(kernel.with_part(part.unwrap_or(Part::None)))
+    Ok(kernel.with_part(part.unwrap_or(Part::None)).with_fused(&fused))
 }
 
 /// Weights are used as they are.
@@ -82,12 +82,12 @@ struct FloatConv {
     conv: float::DepthwiseConv2d,
     weights: FloatWeights,
     bias: FloatBias,
-    activation: Activation,
+    fused: Fused,
 }
 
 impl FloatConv {
     fn has_rows(&self) -> bool {
-        self.conv.geometry().batch == 1 && self.weights.constant().is_some() && self.conv.has_rows(self.activation)
+        self.conv.geometry().batch == 1 && self.weights.constant().is_some() && self.conv.has_rows(self.fused.get())
     }
 }
 
@@ -107,6 +107,6 @@ impl Rows for FloatConv {
         _scratch: &mut [f32],
     ) {
         let weights = self.weights.constant().unwrap_or_default();
-        self.conv.forward_rows(weights, self.bias.get(inputs), self.activation, x, rows, y);
+        self.conv.forward_rows(weights, self.bias.get(inputs), self.fused.get(), x, rows, y);
     }
 }

@@ -12,7 +12,7 @@ use litesmith_kernels::numerics::Quantized;
 
 use super::weights::{self, FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer, plan_wide};
 use super::{NodeContext, fused_activation, refused};
-use crate::kernel::Kernel;
+use crate::kernel::{Fused, Kernel};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &FullyConnected) -> Result<Kernel> {
     let geometry = geometry(cx)?;
@@ -65,13 +65,15 @@ fn plan_float(cx: &NodeContext<'_>, op: &FullyConnected, geometry: FullyConnecte
     let dense = float::FullyConnected::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, |weights, packed| dense.pack(weights, packed))?;
     let bias = FloatBias::new(cx, 2)?;
-    let activation = fused_activation(op.activation)?;
-    Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+    let fused = Fused::new(fused_activation(op.activation)?);
+    let applied = fused.clone();
+    let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split();
         let pack = |weights: &[f32], packed: &mut Vec<f32>| dense.pack(weights, packed);
         weights.with(inputs, pack, |packed| {
-            dense.forward(context.pool, packed, bias.get(inputs), activation, inputs.get(0), y);
+            dense.forward(context.pool, packed, bias.get(inputs), applied.get(), inputs.get(0), y);
         });
         Ok(())
-    }))
+    });
+    Ok(kernel.with_fused(&fused))
 }
