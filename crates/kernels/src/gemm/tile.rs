@@ -163,6 +163,24 @@ impl Rows<'_> {
     fn position(&self, pixel: usize) -> (usize, usize) {
         (pixel / self.width, pixel % self.width)
     }
+
+    /// Where the operands and results of `HEIGHT` pixels start, whose first is at `at`, which becomes the one behind.
+    #[inline(always)]
+    fn starts<const HEIGHT: usize>(&self, at: &mut (usize, usize), origin: usize) -> [[usize; HEIGHT]; 2] {
+        let mut all = [[0; HEIGHT]; 2];
+        let starts = |at| [self.a_grid.start(at), self.c_grid.start(at) - origin];
+        let mut start = starts(*at);
+        for i in 0..HEIGHT {
+            [all[0][i], all[1][i]] = start;
+            at.1 += 1;
+            start = [start[0] + self.a_grid.pixel_step, start[1] + self.c_grid.pixel_step];
+            if at.1 == self.width {
+                *at = (at.0 + 1, 0);
+                start = starts(*at);
+            }
+        }
+        all
+    }
 }
 
 /// Columns of a panel for `lanes` lanes: two vectors.
@@ -201,17 +219,22 @@ pub(crate) fn pack_panels(
 
 /// Compiles the tiles for one instruction set: `[4 2 1]` are the tile heights, the first the one for the bulk,
 /// then those for gathered sums: 3x3 and 5x5 taps of one or three channels divide by 3. The last are the steps between pixels
-/// for which gathered sums have code of their own: those of one and of three channels, with stride 1 and 2.
+/// for which gathered sums have code of their own: those of one and of three channels, with stride 1 and 2. The second vector is one of
+/// half the lanes for the last columns, or the first once more.
 macro_rules! tiles {
-    ($(#[$doc:meta])* $module:ident, $features:path, $vector:path,
+    ($(#[$doc:meta])* $module:ident, $features:path, $vector:path, $half:path,
         [$tallest:literal $($height:literal)*], [$gather_tallest:literal $($gather_height:literal)*], [$($step:literal)*]) => {
         $(#[$doc])*
         pub(crate) mod $module {
             use super::{Outer, Right, Rows, Target, panel_width};
             use std::ops::Range;
             use $features as features;
+            use $half as half;
             use $vector as vector;
             use vector::{LANES, Vector};
+
+            /// Rows of a tile that ends in half a vector.
+            const HALF_HEIGHT: usize = $tallest / 2;
 
             features! {
                 /// See [`Rows`], of panels. `c` starts at the first pixel and at column 0.
@@ -233,6 +256,9 @@ macro_rules! tiles {
                         if columns.is_empty() {
                             return;
                         }
+                    }
+                    if PACKED {
+                        columns.end = half_columns(problem, columns.clone(), c);
                     }
                     if problem.keeps_all_panels() {
                         return pixels::<PACKED>(problem, columns, c);
@@ -326,21 +352,7 @@ macro_rules! tiles {
                     problem: &Rows, columns: Range<usize>, position: &mut (usize, usize), origin: usize, ahead: &mut &[f32],
                     c: &mut Target,
                 ) {
-                    let mut a_at = [0; HEIGHT];
-                    let mut c_at = [0; HEIGHT];
-                    let mut at = *position;
-                    let starts = |at| [problem.a_grid.start(at), problem.c_grid.start(at) - origin];
-                    let mut start = starts(at);
-                    for i in 0..HEIGHT {
-                        [a_at[i], c_at[i]] = start;
-                        at.1 += 1;
-                        start = [start[0] + problem.a_grid.pixel_step, start[1] + problem.c_grid.pixel_step];
-                        if at.1 == problem.width {
-                            at = (at.0 + 1, 0);
-                            start = starts(at);
-                        }
-                    }
-                    *position = at;
+                    let [a_at, c_at] = problem.starts::<HEIGHT>(position, origin);
                     let width = panel_width(LANES);
                     let mut column = columns.start;
                     while column < columns.end {
@@ -356,6 +368,108 @@ macro_rules! tiles {
                             (valid, _) => tile::<HEIGHT, 1, false, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c),
                         }
                         column += valid;
+                    }
+                }
+
+                /// The last panel where half a vector holds its last columns; returns the first column that is done. Half a vector takes
+                /// half the time on a CPU that has no more lanes.
+                fn half_columns(problem: &Rows, columns: Range<usize>, c: &mut Target) -> usize {
+                    let width = panel_width(LANES);
+                    let valid = columns.end % width;
+                    let fits = half::LANES < LANES && (1..=half::LANES).contains(&(valid % LANES));
+                    let rest = problem.pixels.len() % HALF_HEIGHT;
+                    let column = columns.end - valid;
+                    if !fits || column < columns.start || rest == problem.pixels.len() {
+                        return columns.end;
+                    }
+                    let mut at = problem.position(problem.pixels.start);
+                    let origin = problem.c_grid.start(at);
+                    if valid > LANES {
+                        half_pixels::<2>(problem, column, valid, &mut at, origin, c);
+                    } else {
+                        half_pixels::<1>(problem, column, valid, &mut at, origin, c);
+                    }
+                    if rest > 0 {
+                        let pixels = problem.pixels.end - rest..problem.pixels.end;
+                        let mut c = c.skip(problem.c_grid.start(at) - origin);
+                        self::pixels::<true>(&Rows { pixels, ..problem.clone() }, column..columns.end, &mut c);
+                    }
+                    column
+                }
+
+                fn half_pixels<const VECTORS: usize>(
+                    problem: &Rows, column: usize, valid: usize, at: &mut (usize, usize), origin: usize, c: &mut Target,
+                ) {
+                    for _ in 0..problem.pixels.len() / HALF_HEIGHT {
+                        let [a_at, c_at] = problem.starts(at, origin);
+                        half_tile::<VECTORS>(problem, column, valid, &a_at, &c_at, c);
+                    }
+                }
+
+                /// The same as [`tile`] of packed panels, for columns of which the last are in half a vector. Half as high, as with vectors of
+                /// two kinds compilers keep fewer sums in registers.
+                #[inline]
+                fn half_tile<const VECTORS: usize>(
+                    problem: &Rows, column: usize, valid: usize, a_at: &[usize; HALF_HEIGHT], c_at: &[usize; HALF_HEIGHT],
+                    c: &mut Target,
+                ) {
+                    const HEIGHT: usize = HALF_HEIGHT;
+                    let Right::Panels(panels, depth) = problem.b else { return };
+                    let b = &panels[column * depth + problem.depth_from * VECTORS * LANES..];
+                    let whole = (VECTORS - 1) * LANES;
+                    let farthest = |starts: &[usize; HEIGHT]| starts.iter().fold(0, |farthest, &start| farthest.max(start));
+                    assert!(column + farthest(c_at) + valid <= c.len, "results within the slice");
+                    let mut c = c.skip(column);
+                    let (mut sums, mut halves) = ([vector::splat(0.0); HEIGHT], [half::splat(0.0); HEIGHT]);
+                    for i in 0..HEIGHT {
+                        // SAFETY: `c` reaches from every start to the end of its row, as was checked.
+                        let row = unsafe { c.row(c_at[i], valid) };
+                        let start = match (problem.accumulate, problem.bias) {
+                            (true, _) => &*row,
+                            (false, Some(bias)) => &bias[column..][..valid],
+                            (false, None) => continue,
+                        };
+                        if VECTORS > 1 {
+                            [sums[i]] = load_row::<1, true>(&start[..LANES]);
+                        }
+                        halves[i] = half::load_partial(&start[whole..]);
+                    }
+                    let len = problem.segment_len;
+                    let reach = farthest(a_at) + len;
+                    for (s, &segment) in problem.segments.iter().enumerate() {
+                        let a = &problem.a[segment..][..reach];
+                        let mut rows = [&problem.a[..0]; HEIGHT];
+                        for i in 0..HEIGHT {
+                            // SAFETY: `a` reaches `len` elements beyond every start.
+                            rows[i] = unsafe { a.get_unchecked(a_at[i]..a_at[i] + len) };
+                            rows[i] = &rows[i][..len];
+                        }
+                        let b = &b[s * len * VECTORS * LANES..][..len * VECTORS * LANES];
+                        for (k, b) in b.chunks_exact(VECTORS * LANES).enumerate().take(len) {
+                            let mut first = vector::splat(0.0);
+                            if VECTORS > 1 {
+                                [first] = load_row::<1, true>(&b[..LANES]);
+                            }
+                            let (lasts, _) = b[whole..].as_chunks::<{ half::LANES }>();
+                            let last = half::load(&lasts[0]);
+                            for i in 0..HEIGHT {
+                                if VECTORS > 1 {
+                                    sums[i] = vector::multiply_add(vector::splat(rows[i][k]), first, sums[i]);
+                                }
+                                halves[i] = half::multiply_add(half::splat(rows[i][k]), last, halves[i]);
+                            }
+                        }
+                    }
+                    let (low, high) = problem.clamp;
+                    for i in 0..HEIGHT {
+                        // SAFETY: `c` reaches from every start to the end of its row, as was checked.
+                        let row = unsafe { c.row(c_at[i], valid) };
+                        if VECTORS > 1 {
+                            let sum = vector::clamp(sums[i], vector::splat(low), vector::splat(high));
+                            store_row::<1, true>(&mut row[..LANES], [sum]);
+                        }
+                        let sum = half::clamp(halves[i], half::splat(low), half::splat(high));
+                        half::store_partial(&mut row[whole..], sum);
                     }
                 }
 
@@ -723,30 +837,30 @@ pub(crate) use baseline;
 
 tiles! {
     /// The target's baseline: 4 rows of 8 take 8 of 16 registers of SSE2. Few tiles, as hardly a CPU is left that needs them.
-    scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, [4 1], [3 1], []
+    scalar, crate::gemm::tile::baseline, litesmith_simd::portable::f32x4, litesmith_simd::portable::f32x4, [4 1], [3 1], []
 }
 #[cfg(target_arch = "x86_64")]
 tiles! {
     /// 6 rows: 12 sums, 2 vectors of the panel and 1 broadcast use 15 of 16 registers.
-    avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, [6 4 2 1], [6 3 1], [1 2 3 6]
+    avx2, litesmith_simd::avx2, litesmith_simd::x86_64::f32x8, litesmith_simd::x86_64::f32x8, [6 4 2 1], [6 3 1], [1 2 3 6]
 }
 #[cfg(target_arch = "x86_64")]
 tiles! {
     /// 14 rows: 28 sums, 2 vectors of the panel and 1 broadcast use 31 of 32 registers. Feature maps are often multiples of 7.
-    avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, [14 7 4 2 1], [9 6 3 1], [1 2 3 6]
+    avx512, litesmith_simd::avx512, litesmith_simd::x86_64::f32x16, litesmith_simd::x86_64::f32x8, [14 7 4 2 1], [9 6 3 1], [1 2 3 6]
 }
 #[cfg(target_arch = "aarch64")]
 tiles! {
     /// 8 rows: 16 sums hide the latency of two pipes; they, 2 vectors of the panel and the rows use 26 of 32 registers.
-    neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, [8 4 2 1], [6 3 1], [1 2 3 6]
+    neon, litesmith_simd::neon, litesmith_simd::aarch64::f32x4, litesmith_simd::aarch64::f32x4, [8 4 2 1], [6 3 1], [1 2 3 6]
 }
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 tiles! {
     /// 4 rows: 8 sums, 2 vectors of the panel and 1 broadcast, and engines keep some of 16 registers for themselves.
-    simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, [4 2 1], [3 1], [1 2 3 6]
+    simd128, litesmith_simd::simd128, litesmith_simd::wasm32::f32x4, litesmith_simd::wasm32::f32x4, [4 2 1], [3 1], [1 2 3 6]
 }
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 tiles! {
     /// As for simd128.
-    relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, [4 2 1], [3 1], [1 2 3 6]
+    relaxed_simd, litesmith_simd::relaxed_simd, litesmith_simd::wasm32::relaxed_f32x4, litesmith_simd::wasm32::relaxed_f32x4, [4 2 1], [3 1], [1 2 3 6]
 }

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use litesmith_graph::{DType, Result, ops::Conv2d};
+use litesmith_kernels::Context;
 use litesmith_kernels::conv_2d::hybrid::HybridConv2d;
 use litesmith_kernels::conv_2d::quantized::{QuantizedConv2d, QuantizedSpec};
 use litesmith_kernels::conv_2d::{Conv2dGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
-use litesmith_kernels::Context;
 
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};

@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use litesmith_graph::{DType, Result, ops::DepthwiseConv2d};
+use litesmith_kernels::Context;
 use litesmith_kernels::conv_2d::quantized::QuantizedSpec;
 use litesmith_kernels::depthwise_conv_2d::hybrid::HybridDepthwiseConv2d;
 use litesmith_kernels::depthwise_conv_2d::quantized::QuantizedDepthwiseConv2d;
 use litesmith_kernels::depthwise_conv_2d::{DepthwiseConv2dGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
 use litesmith_kernels::numerics::Quantized;
-use litesmith_kernels::Context;
 
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
