@@ -69,11 +69,23 @@ impl Reduce {
             Reduction::Min => T::INFINITY,
         });
         let Dim { size, b: step, .. } = self.walk.inner;
+        let adds = matches!(reduction, Reduction::Sum | Reduction::Mean);
+        if adds && step == 1 {
+            self.walk.for_runs(0..self.walk.rows, |rows, [x_at, y_at], steps| {
+                if steps == [size, 0] {
+                    columns(ctx.isa, &x[x_at..][..rows.len() * size], &mut y[y_at..][..size]);
+                } else {
+                    for row in 0..rows.len() {
+                        add_rows(ctx.isa, &x[x_at + row * steps[0]..][..size], &mut y[y_at + row * steps[1]..]);
+                    }
+                }
+            });
+            return self.finish(ctx, reduction, y);
+        }
         let visit: &mut dyn FnMut(usize, usize, usize) = &mut |_, x_at, y_at| {
             let (x, y) = (&x[x_at..][..size], &mut y[y_at..]);
             match (reduction, step) {
-                (Reduction::Sum | Reduction::Mean, 0) => sum_row(ctx.isa, x, y),
-                (Reduction::Sum | Reduction::Mean, _) => add_rows(ctx.isa, x, y),
+                (Reduction::Sum | Reduction::Mean, _) => sum_row(ctx.isa, x, y),
                 (Reduction::Max, 0) => max_row(ctx.isa, x, y),
                 (Reduction::Max, _) => max_rows(ctx.isa, x, y),
                 (Reduction::Min, 0) => min_row(ctx.isa, x, y),
@@ -81,6 +93,10 @@ impl Reduce {
             }
         };
         self.walk.for_rows(0..self.walk.rows, visit);
+        self.finish(ctx, reduction, y);
+    }
+
+    fn finish<T: Real>(&self, ctx: Context, reduction: Reduction, y: &mut [T]) {
         if reduction == Reduction::Mean {
             let scale = T::ONE / T::from_f64(self.input_len as f64 / self.output_len as f64);
             scale_all(ctx.isa, y, scale);
@@ -247,29 +263,30 @@ pub fn add_columns<T: Real>(isa: Isa, x: &[T], sums: &mut [T]) {
 
 multiversion! {
     fn columns<T: Real>(x: &[T], sums: &mut [T]) {
-        // A strip of columns at a time stays in registers over all rows.
-        const STRIP: usize = 32;
-        let width = sums.len();
-        let mut first = 0;
-        while first < width {
-            let strip = STRIP.min(width - first);
-            let mut lanes = [T::ZERO; STRIP];
-            for row in x.chunks_exact(width) {
-                let row = &row[first..first + strip];
-                if let Some(row) = row.first_chunk::<STRIP>() {
-                    for (lane, &x) in lanes.iter_mut().zip(row) {
-                        *lane += x;
-                    }
-                } else {
-                    for (lane, &x) in lanes.iter_mut().zip(row) {
-                        *lane += x;
-                    }
+        let done = strips::<T, 32>(x, sums, 0);
+        let done = strips::<T, 16>(x, sums, done);
+        let done = strips::<T, 8>(x, sums, done);
+        strips::<T, 1>(x, sums, done);
+    }
+}
+
+/// The columns from `first` on, as far as strips of `N` go: one at a time stays in registers over all rows.
+#[inline(always)]
+fn strips<T: Real, const N: usize>(x: &[T], sums: &mut [T], mut first: usize) -> usize {
+    let width = sums.len();
+    for sums in sums[first..].chunks_exact_mut(N) {
+        let mut lanes = [T::ZERO; N];
+        for row in x.chunks_exact(width) {
+            if let Some(row) = row[first..].first_chunk::<N>() {
+                for (lane, &x) in lanes.iter_mut().zip(row) {
+                    *lane += x;
                 }
             }
-            for (sum, &lane) in sums[first..first + strip].iter_mut().zip(&lanes) {
-                *sum += lane;
-            }
-            first += strip;
         }
+        for (sum, &lane) in sums.iter_mut().zip(&lanes) {
+            *sum += lane;
+        }
+        first += N;
     }
+    first
 }
