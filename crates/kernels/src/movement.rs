@@ -199,12 +199,26 @@ impl Pad {
         });
     }
 
+    /// Elements that lie together in both tensors: one where something is put beside a last axis of one.
+    fn run(&self) -> usize {
+        let Dim { size, a, b } = self.walk.inner;
+        if (a, b) == (1, 1) { size } else { 1 }
+    }
+
+    /// Where the runs of a slice begin in the operand and, less [`Self::offset`], in the result.
+    fn for_runs(&self, mut visit: impl FnMut(usize, usize)) {
+        let Dim { size, a, b } = self.walk.inner;
+        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            (0..size / self.run()).for_each(|run| visit(x_at + run * a, y_at + run * b));
+        });
+    }
+
     fn forward_slice<U: Copy + Eq>(&self, x: &[U], value: &[U], y: &mut [U]) {
         let units = value.len();
-        let size = self.walk.inner.size * units;
+        let size = self.run() * units;
         // What lies before each run of the operand, the run, and in the end what lies behind the last.
         let mut done = 0;
-        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+        self.for_runs(|x_at, y_at| {
             let (from, start) = (x_at * units, (self.offset + y_at) * units);
             let end = start + size;
             // Short ones by whole vectors, beyond their end: what is written there is overwritten by what follows.
@@ -232,13 +246,13 @@ impl Pad {
     /// If a length is not the planned one.
     pub fn backward<T: Copy>(&self, dy: &[T], dx: &mut [T]) {
         assert_eq!([dx.len(), dy.len()], self.lens, "gradients have the planned shapes");
-        let ([x_len, y_len], size) = (self.slice, self.walk.inner.size);
+        let ([x_len, y_len], size) = (self.slice, self.run());
         if dx.is_empty() {
             return;
         }
         let dy = &dy[self.filled.start * y_len..];
         for (dx, dy) in dx.chunks_exact_mut(x_len).zip(dy.chunks_exact(y_len)) {
-            self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
+            self.for_runs(|x_at, y_at| {
                 copy_run(&dy[self.offset + y_at..][..size], &mut dx[x_at..][..size]);
             });
         }

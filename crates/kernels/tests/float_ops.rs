@@ -211,6 +211,31 @@ fn long_operands_split_over_threads_give_the_same_bytes() {
 }
 
 #[test]
+fn an_operand_is_overwritten_with_what_another_tensor_would_get() {
+    let pools = [Pool::serial(), Pool::new(2)];
+    for len in [1, 7, 70_001] {
+        let plan = Broadcast::new(&[len], &[len]).unwrap();
+        let (a, b) = (noise(1, len), noise(2, len));
+        for (pool, isa) in pools.iter().flat_map(|pool| Isa::available().map(move |isa| (pool, isa))) {
+            let ctx = Context { pool, isa };
+            for (op, activation) in BINARY.into_iter().flat_map(|op| {
+                [Activation::None, Activation::Relu, Activation::Relu6, Activation::ReluN1To1, Activation::Tanh]
+                    .map(|activation| (op, activation))
+            }) {
+                let mut want = vec![f32::NAN; len];
+                op.forward(ctx, &plan, activation, &a, &b, &mut want);
+                for (index, (own, other)) in [(&a, &b), (&b, &a)].into_iter().enumerate() {
+                    let mut y = own.clone();
+                    op.forward_over(ctx, activation, index, other, &mut y);
+                    assert!(y == want, "{op:?} {activation:?} over operand {index} of {len} on {isa}");
+                }
+                op.forward_over::<f32>(ctx, activation, 0, &[], &mut []);
+            }
+        }
+    }
+}
+
+#[test]
 fn reductions_follow_their_definition_and_their_gradients_are_derivatives() {
     let pool = Pool::serial();
     let shape = [2, 3, 4, 5];
@@ -353,6 +378,23 @@ fn moves_put_each_element_where_it_belongs() {
     let mut back = vec![0; 24];
     plan.backward(&y, &mut back);
     assert_eq!(back, x);
+    // Channels behind, before and on both sides of runs of any length, which move by whole vectors where they can.
+    for (channels, before, after) in [(24, 0, 4), (3, 0, 1), (8, 8, 0), (5, 2, 9), (16, 0, 0), (130, 1, 3), (1, 0, 7)] {
+        let x: Vec<f32> = noise(3, 6 * channels);
+        let plan = Pad::new(&[2, 3, channels], &[(0, 0), (1, 0), (before, after)]).unwrap();
+        let mut y = vec![f32::NAN; plan.lens()[1]];
+        plan.forward(&Pool::serial(), &x, -0.5, &mut y);
+        let mut want = Vec::new();
+        for rows in x.chunks(3 * channels) {
+            want.resize(want.len() + before + channels + after, -0.5);
+            for pixel in rows.chunks(channels) {
+                want.resize(want.len() + before, -0.5);
+                want.extend_from_slice(pixel);
+                want.resize(want.len() + after, -0.5);
+            }
+        }
+        assert_eq!(y, want, "{before} and {after} beside {channels} channels");
+    }
     assert!(Pad::new(&[2, 3], &[(0, 0)]).is_err());
 
     let shapes = [[2, 1, 2], [2, 3, 2], [2, 0, 2]];

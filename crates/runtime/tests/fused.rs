@@ -1,7 +1,10 @@
 //! Ops that are done together: functions of one byte by the kernel that makes the byte, chains on large images a few rows at a
 //! time. The same results as op by op.
 
-use litesmith_graph::ops::{Activation, Add, Conv2d, DepthwiseConv2d, HardSwish, Logistic, Mul, Padding};
+use litesmith_graph::ops::{
+    Activation, Add, Conv2d, DepthwiseConv2d, FullyConnected, HardSwish, Logistic, Mul, Padding, Relu, Relu6,
+    ReluN1To1, Sub,
+};
 use litesmith_graph::{DType, Data, Graph, Model, Quantization, Tensor, TensorId};
 use litesmith_runtime::{Fate, Isa, Numerics, Session, SessionOptions};
 
@@ -141,6 +144,68 @@ fn rows_of_a_chain_are_those_of_its_ops() {
                     assert!(*first.get_or_insert_with(|| fused.clone()) == fused, "{threads} threads");
                 }
             }
+        }
+    }
+}
+
+/// Float ops with activations behind them that are ops of their own, each read once but for `conv`, if `shared`.
+fn activated(shared: bool) -> Graph {
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor::new("x", DType::F32, [1, 9, 7, 5]));
+    let w = weights(&mut graph, "w", [24, 3, 3, 5]);
+    let conv = Conv2d { padding: Padding::Same, ..Conv2d::default() };
+    let conv = graph.add_node(conv, &[Some(x), Some(w), None], "conv").unwrap();
+    let relu = graph.add_node(Relu, &[Some(conv)], "relu").unwrap();
+    let w = weights(&mut graph, "dw", [1, 3, 3, 24]);
+    let depthwise = DepthwiseConv2d { padding: Padding::Same, ..DepthwiseConv2d::default() };
+    let depthwise = graph.add_node(depthwise, &[Some(relu), Some(w), None], "depthwise").unwrap();
+    let relu6 = graph.add_node(Relu6, &[Some(depthwise)], "relu6").unwrap();
+    // Its first operand is read again, so it is the second that the difference overwrites.
+    let difference = graph.add_node(Sub::default(), &[Some(relu), Some(relu6)], "difference").unwrap();
+    let clamped = graph.add_node(ReluN1To1, &[Some(difference)], "clamped").unwrap();
+    let sum = graph.add_node(Add::default(), &[Some(clamped), Some(relu)], "sum").unwrap();
+    let sum = graph.add_node(Relu, &[Some(sum)], "positive").unwrap();
+    let w = weights(&mut graph, "fc", [3, 1, 1, 9 * 7 * 24]);
+    graph.tensor_mut(w).shape = vec![3, 9 * 7 * 24];
+    let dense = graph.add_node(FullyConnected::default(), &[Some(sum), Some(w), None], "dense").unwrap();
+    let scores = graph.add_node(Relu, &[Some(dense)], "scores").unwrap();
+    graph.outputs = vec![scores, sum];
+    if shared {
+        graph.outputs.push(conv);
+    }
+    graph
+}
+
+#[test]
+fn activations_are_applied_by_the_op_before_if_nothing_else_reads_it() {
+    for shared in [false, true] {
+        let model = Model::from_graph(activated(shared));
+        for (threads, isa) in [1, 2].into_iter().flat_map(|threads| Isa::available().map(move |isa| (threads, isa))) {
+            let options = SessionOptions { threads, isa: Some(isa), ..SessionOptions::default() };
+            let mut session = Session::new(&model, options).unwrap();
+            let explained = session.explain();
+            let fused = explained.iter().filter(|node| node.fate == Fate::Fused).count();
+            assert_eq!(fused, if shared { 4 } else { 5 });
+            let names = explained.iter().filter_map(|node| match &node.fate {
+                Fate::Kernel { name, .. } => Some(name.clone()),
+                _ => None,
+            });
+            assert_eq!(names.filter(|name| name.ends_with("+relu")).count(), if shared { 2 } else { 3 });
+            for (index, value) in session.input_mut::<f32>(0).unwrap().iter_mut().enumerate() {
+                *value = (index * 91 % 255) as f32 / 128.0 - 1.0;
+            }
+            let bits = |session: &Session| -> Vec<Vec<u32>> {
+                let output =
+                    |at| session.output::<f32>(at).unwrap().iter().map(|value: &f32| value.to_bits()).collect();
+                (0..session.output_count()).map(output).collect()
+            };
+            session.run().unwrap();
+            let together = bits(&session);
+            session.run_observed(&mut |_, _, _| {}).unwrap();
+            assert!(bits(&session) == together, "{isa}, {threads} threads");
+            // What the activations do shows: sums are cut off at zero, and not all of them.
+            let zeros = together[1].iter().filter(|&&bits| bits == 0).count();
+            assert!((1..together[1].len()).contains(&zeros));
         }
     }
 }
