@@ -19,6 +19,14 @@ def pad(rng):
                 if kind == "i32" or dtype == "i8":
                     inputs = [feed(rng, dtype, shape), T(kind, paddings.shape, data=paddings)]
                     yield single(f"{dtype}_{kind}_{len(shape)}", BUILTIN.PAD, inputs, [out(dtype, result)], None, 4)
+    for label, shape, paddings in [
+        ("beside_one", (1, 4, 3, 1), ((0, 0), (1, 1), (0, 2), (1, 2))),
+        ("channels", (2, 3, 24), ((0, 0), (0, 0), (0, 4))),
+    ]:
+        result = tuple(np.asarray(shape) + np.asarray(paddings).sum(1))
+        for dtype in TYPES_ALL:
+            inputs = [feed(rng, dtype, shape), T("i32", (len(shape), 2), data=paddings)]
+            yield single(f"{dtype}_{label}", BUILTIN.PAD, inputs, [out(dtype, result)], None, 4)
 
 
 def padv2(rng):
