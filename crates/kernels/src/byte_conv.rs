@@ -137,6 +137,14 @@ impl ByteConv {
         Direct { by_columns, per_task, tasks: outputs.div_ceil(per_task), flipped_len }
     }
 
+    /// Whether a run is one product of the input as it is with all weights: a dense layer of one row on one thread.
+    fn is_one_call(&self, ctx: Context<'_>) -> bool {
+        let Conv2dGeometry { batch, height, width, groups, .. } = self.geometry;
+        let is_row = batch * height.output * width.output == 1 && groups == 1 && self.padded.is_none();
+        let is_read = self.activations.flip(reads_signed(ctx.isa)) == 0 || flips_one_row(ctx.isa);
+        is_row && is_read && ctx.pool.threads() == 1
+    }
+
     /// Runs; `stage` is the one it was planned for, and `then` is applied to what it makes. `input` and `output` are NHWC.
     pub(crate) fn run(
         &self,
@@ -147,6 +155,17 @@ impl ByteConv {
         scratch: &mut [u8],
         then: Option<&ByteTable>,
     ) {
+        if let (Some([requantize]), true) = (self.requantize.as_deref(), then.is_none() && self.is_one_call(ctx)) {
+            assert_eq!(
+                [input.len(), output.len()],
+                [self.geometry.input_len(), self.geometry.output_len()],
+                "elements"
+            );
+            let stride = output.len();
+            let (panels, mut out) = (stride.div_ceil(NR), Output::Bytes { out: output, stride, requantize });
+            self.weights[0].multiply(ctx.isa, self.activations, input, &[0], &self.segments, 0, panels, &mut out);
+            return;
+        }
         let store = |block: &SumBlock<'_>, out: &mut [u8], stride: usize| {
             for (sums, out) in block.rows().zip(out.chunks_mut(stride)) {
                 self.activations.store(stage, ctx.isa, sums, block.channel, &mut out[..block.columns]);

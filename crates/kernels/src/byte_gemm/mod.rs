@@ -339,18 +339,6 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// `panels` panels from `first` on.
-    #[cfg(target_arch = "x86_64")]
-    fn part(&self, first: usize, panels: usize) -> Self {
-        Self {
-            weights: &self.weights[first * self.panel_len..][..panels * self.panel_len],
-            bias: &self.bias[first * NR..][..panels * NR],
-            first_column: self.first_column + first * NR,
-            columns: self.columns.saturating_sub(first * NR).min(panels * NR),
-            ..*self
-        }
-    }
-
     /// Steps of a segment without an incomplete last one, and the elements of that.
     #[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
     fn steps(&self) -> (usize, usize) {

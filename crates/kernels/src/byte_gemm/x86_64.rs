@@ -46,68 +46,81 @@ macro_rules! each_tile {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn vnni(block: &Block<'_>, output: &mut Output<'_>) {
     let panels = block.bias.len() / NR;
-    if let Output::Bytes { out, stride, requantize } = output
-        && panels > PANELS_ONE
-    {
+    if block.rows.len() == 1 {
         for first in (0..panels).step_by(PANELS_ONE) {
-            let part = block.part(first, PANELS_ONE.min(panels - first));
-            let mut output = Output::Bytes { out: &mut out[first * NR..], stride: *stride, requantize };
-            // SAFETY: the caller's, of each part.
-            unsafe { vnni(&part, &mut output) };
+            // SAFETY: the caller's.
+            unsafe { vnni_row(block, first, PANELS_ONE.min(panels - first), output) };
         }
         return;
     }
     match (block.rows.len(), panels, block.weight_offset != 0) {
-        // SAFETY: the caller's.
-        (1, 1, false) => unsafe { vnni_tile::<1, 1, 8, false>(block, 0, output) },
-        // SAFETY: as above.
-        (1, 2, false) => unsafe { vnni_tile::<1, 2, 4, false>(block, 0, output) },
-        // SAFETY: as above.
-        (1, 3, false) => unsafe { vnni_tile::<1, 3, 3, false>(block, 0, output) },
-        // SAFETY: as above.
-        (1, 4, false) => unsafe { vnni_tile::<1, 4, 2, false>(block, 0, output) },
-        // SAFETY: as above.
-        (1, 3, true) => unsafe { vnni_tile::<1, 3, 1, true>(block, 0, output) },
-        // SAFETY: as above.
-        (1, 4, true) => unsafe { vnni_tile::<1, 4, 1, true>(block, 0, output) },
         (_, 1, false) => {
             each_tile!(block, 16 [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16], |first, M| {
-                vnni_tile::<M, 1, 1, false>(block, first, output)
+                vnni_tile::<M, 1, 1, false>(block, first, 0, output)
             })
         }
         (_, _, false) => {
-            each_tile!(block, 8 [1 2 3 4 5 6 7 8], |first, M| vnni_tile::<M, 2, 1, false>(block, first, output))
+            each_tile!(block, 8 [1 2 3 4 5 6 7 8], |first, M| vnni_tile::<M, 2, 1, false>(block, first, 0, output))
         }
         (_, 1, true) => {
-            each_tile!(block, 4 [1 2 3 4], |first, M| vnni_tile::<M, 1, 1, true>(block, first, output))
+            each_tile!(block, 4 [1 2 3 4], |first, M| vnni_tile::<M, 1, 1, true>(block, first, 0, output))
         }
         (_, _, true) => {
-            each_tile!(block, 4 [1 2 3 4], |first, M| vnni_tile::<M, 2, 1, true>(block, first, output))
+            each_tile!(block, 4 [1 2 3 4], |first, M| vnni_tile::<M, 2, 1, true>(block, first, 0, output))
         }
     }
 }
 
-/// `M` rows from `first` on, `N` panels, `U` independent sets of sums; `R` sums the activations of each row too.
+/// The only row of a block, and `panels` panels from `panel` on.
 ///
 /// # Safety
-/// As [`vnni`]; the block has `N` panels and `first + M` rows.
+/// As [`vnni`]; the block has these panels.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn vnni_row(block: &Block<'_>, panel: usize, panels: usize, output: &mut Output<'_>) {
+    match (panels, block.weight_offset != 0) {
+        // SAFETY: the caller's.
+        (1, false) => unsafe { vnni_tile::<1, 1, 8, false>(block, 0, panel, output) },
+        // SAFETY: as above.
+        (2, false) => unsafe { vnni_tile::<1, 2, 4, false>(block, 0, panel, output) },
+        // SAFETY: as above.
+        (3, false) => unsafe { vnni_tile::<1, 3, 3, false>(block, 0, panel, output) },
+        // SAFETY: as above.
+        (_, false) => unsafe { vnni_tile::<1, 4, 2, false>(block, 0, panel, output) },
+        // SAFETY: as above.
+        (1, true) => unsafe { vnni_tile::<1, 1, 1, true>(block, 0, panel, output) },
+        // SAFETY: as above.
+        (2, true) => unsafe { vnni_tile::<1, 2, 1, true>(block, 0, panel, output) },
+        // SAFETY: as above.
+        (3, true) => unsafe { vnni_tile::<1, 3, 1, true>(block, 0, panel, output) },
+        // SAFETY: as above.
+        (_, true) => unsafe { vnni_tile::<1, 4, 1, true>(block, 0, panel, output) },
+    }
+}
+
+/// `M` rows from `first` on, `N` panels from `panel` on, `U` independent sets of sums; `R` sums the activations of each row too.
+///
+/// # Safety
+/// As [`vnni`]; the block has `panel + N` panels and `first + M` rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: bool>(
     block: &Block<'_>,
     first: usize,
+    panel: usize,
     output: &mut Output<'_>,
 ) {
     let (steps, rest) = block.steps();
     let mut sums = [[[_mm512_setzero_si512(); N]; M]; U];
     for n in 0..N {
         // SAFETY: there are `N` panels of biases.
-        let bias = unsafe { _mm512_loadu_si512(block.bias.as_ptr().add(n * NR).cast()) };
+        let bias = unsafe { _mm512_loadu_si512(block.bias.as_ptr().add((panel + n) * NR).cast()) };
         sums[0].iter_mut().for_each(|sums| sums[n] = bias);
     }
     let mut totals = [_mm512_setzero_si512(); M];
     let flip = _mm512_set1_epi8(block.flip as i8);
-    let mut weights = block.weights.as_ptr();
+    // SAFETY: the weights have those of each panel.
+    let mut weights = unsafe { block.weights.as_ptr().add(panel * block.panel_len) };
     for &segment in block.segments {
         let mut at: [*const u8; M] = [block.input.as_ptr(); M];
         for (m, at) in at.iter_mut().enumerate() {
@@ -174,18 +187,20 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
                 for (n, &sums) in sums.iter().enumerate() {
                     // SAFETY: a row has `COLUMNS_MAX` sums, and `N * NR` are at most as many.
                     unsafe {
-                        let out = out.as_mut_ptr().add((first + m) * COLUMNS_MAX + n * NR);
+                        let out = out.as_mut_ptr().add((first + m) * COLUMNS_MAX + (panel + n) * NR);
                         _mm512_storeu_si512(out.cast(), sums);
                     }
                 }
             }
         }
         Output::Bytes { out, stride, requantize } => {
+            let (columns_left, out) = (block.columns.saturating_sub(panel * NR), &mut out[panel * NR..]);
             let range = x86_64::Wide::new(requantize.range);
             let mut scales = [_mm512_setzero_ps(); N];
             for (n, scales) in scales.iter_mut().enumerate() {
                 // SAFETY: scales are padded to whole panels.
-                *scales = unsafe { _mm512_loadu_ps(requantize.scales.as_ptr().add(block.first_column + n * NR)) };
+                *scales =
+                    unsafe { _mm512_loadu_ps(requantize.scales.as_ptr().add(block.first_column + (panel + n) * NR)) };
             }
             // Four vectors of sums make one of bytes.
             for four in (0..M * N).step_by(4) {
@@ -194,7 +209,7 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
                     _ => _mm512_setzero_si512(),
                 };
                 let bytes = range.pack([0, 1, 2, 3].map(vector));
-                if block.columns >= N * NR && four + 4 <= M * N && (N != 1 || *stride == NR) {
+                if columns_left >= N * NR && four + 4 <= M * N && (N != 1 || *stride == NR) {
                     // SAFETY: all columns of these rows are the block's to write.
                     unsafe {
                         let out = out.as_mut_ptr().add((first + four / N) * *stride + four % N * NR);
@@ -218,7 +233,7 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
                 ];
                 for (i, part) in parts.into_iter().enumerate() {
                     let (m, n) = ((four + i) / N, (four + i) % N);
-                    let columns = block.columns.saturating_sub(n * NR).min(NR);
+                    let columns = columns_left.saturating_sub(n * NR).min(NR);
                     if m >= M || columns == 0 {
                         continue;
                     }
