@@ -1,8 +1,9 @@
 //! f32 matrix products over operands that stay where they lie.
 
+mod operands;
 pub(crate) mod tile;
 
-pub(crate) use tile::{Grid, Outer, Right, Rows, Target, pack_panels, panel_width, panels_len};
+pub(crate) use operands::{Grid, Outer, Right, Rows, Target, pack_panels, panel_width, panels_len};
 
 use crate::Isa;
 
