@@ -111,6 +111,13 @@ impl QuantizationConfig {
                 format!("got {largest_factor}, expected a number of at least 1"),
             ));
         }
+        if self.batch_norm.is_some() && self.bias_correction == Some(true) {
+            return Err(Error::invalid(
+                "bias_correction",
+                "got true beside batch-norm re-estimation, which corrects biases along with scales",
+            )
+            .with_hint("leave one of the two out"));
+        }
         Ok(())
     }
 }

@@ -406,6 +406,7 @@ fn what_is_missing_is_said_before_any_work() {
     assert!(toml::from_str::<QuantizationConfig>("granularity = \"blockwise-16\"").is_err());
     assert!(message("[adaround]\nbatch = 0", one).contains("adaround: batch"));
     assert!(message("[batch_norm]\nlargest_factor = 0.5", one).contains("batch_norm: largest_factor"));
+    assert!(message("bias_correction = true\n[batch_norm]", one).contains("beside batch-norm re-estimation"));
     assert!(toml::from_str::<QuantizationConfig>("[adaround]\nbach = 3").is_err());
     assert!(toml::from_str::<QuantizationConfig>("rules = [\"a=int9\"]").unwrap_err().to_string().contains("int9"));
 }
