@@ -129,8 +129,7 @@ impl ByteConv {
         let per_task = if by_columns {
             share(threads, out_channels, products, TASK_PRODUCTS).next_multiple_of(COLUMNS_MAX)
         } else {
-            let per_task = share(threads, pixels, products.saturating_mul(out_channels), TASK_PRODUCTS);
-            per_task.next_multiple_of(if per_task < PIXELS { 8 } else { PIXELS })
+            share(threads, pixels, products.saturating_mul(out_channels), TASK_PRODUCTS)
         };
         let outputs = if by_columns { out_channels } else { pixels };
         let flipped_len = if by_columns { in_channels } else { per_task.min(PIXELS) * in_channels };
@@ -325,10 +324,13 @@ impl<O: Pod> Run<'_, O> {
             sums_buffer = [0; PIXELS * COLUMNS_MAX];
             &mut sums_buffer
         };
-        for (block, output) in output.chunks_mut(PIXELS * out_channels).enumerate() {
+        // Blocks of about the same number of pixels: the last one would be slow if it had few.
+        let pixels = output.len() / out_channels;
+        let size = pixels.div_ceil(pixels.div_ceil(PIXELS).max(1));
+        for (block, output) in output.chunks_mut((size * out_channels).max(1)).enumerate() {
             let mut rows = [0; PIXELS];
             let rows = &mut rows[..output.len() / out_channels];
-            origins.fill(first + block * PIXELS, rows);
+            origins.fill(first + block * size, rows);
             let mut input = input;
             if !scratch.is_empty() && self.flip() != 0 {
                 let from = &input[rows[0]..][..rows.len() * in_channels];
@@ -343,7 +345,7 @@ impl<O: Pod> Run<'_, O> {
                     input,
                     activations,
                     rows,
-                    pixel + block * PIXELS,
+                    pixel + block * size,
                     group,
                     0,
                     per_group,

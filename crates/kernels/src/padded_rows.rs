@@ -3,7 +3,7 @@
 
 use crate::conv_2d::Window;
 use crate::dispatch::multiversion;
-use crate::pool::share;
+use crate::pool::share_at_most;
 use crate::{Context, Isa};
 use bytemuck::{Pod, cast_slice_mut};
 
@@ -116,11 +116,12 @@ impl PaddedRows {
 
     /// Output rows of a band for this many threads, as far as there is scratch for each of them.
     fn rows_for(&self, threads: usize, batch: usize, scratch: usize) -> usize {
-        let shared = share(threads, self.height.output, self.width.output.saturating_mul(self.products), self.worth);
+        let each = self.width.output.saturating_mul(self.products);
+        let shared = share_at_most(threads, self.height.output, each, self.worth, self.rows);
         let is_whole = |rows: &usize| batch == 1 || self.height.output.is_multiple_of(*rows);
         let tasks = |rows: usize| batch * self.height.output.div_ceil(rows);
         let fits = |rows: &usize| tasks(*rows).min(threads).saturating_mul(self.band_len(*rows)) <= scratch;
-        let rows = (1..=shared.min(self.rows)).rev().find(is_whole).unwrap_or(1);
+        let rows = (1..=shared).rev().find(is_whole).unwrap_or(1);
         (rows..=self.rows).filter(is_whole).find(fits).unwrap_or(self.rows)
     }
 

@@ -85,7 +85,7 @@ struct Shared {
     wake: Condvar,
 }
 
-/// Work for each thread, in units of what is worth calling it for, from which on it is cut into [`PARTS`].
+/// Work for each thread, in units of what is worth calling it for, from which on it is cut into up to [`PARTS`].
 const FINE: usize = 64;
 const PARTS: usize = 4;
 
@@ -100,13 +100,27 @@ const SPINS_CALLER: usize = 1 << 10;
 /// [`Pool::share`] of a pool of `threads`.
 #[inline]
 pub(crate) fn share(threads: usize, units: usize, each: usize, worth: usize) -> usize {
+    share_at_most(threads, units, each, worth, usize::MAX)
+}
+
+/// The same where a task has at most `most` units.
+#[inline]
+pub(crate) fn share_at_most(threads: usize, units: usize, each: usize, worth: usize, most: usize) -> usize {
+    let most = most.max(1);
     if threads <= 1 {
         // Without the divisions, which small ops would feel.
-        return units.max(1);
+        return units.clamp(1, most);
     }
     let work = units.saturating_mul(each) / worth.max(1);
-    let tasks = if work >= FINE * threads { PARTS * threads } else { work.clamp(1, threads) };
-    units.div_ceil(tasks).max(1)
+    let is_fine = work >= FINE * threads;
+    if !is_fine && units <= most {
+        return units.div_ceil(work.clamp(1, threads)).max(1);
+    }
+    // As many parts as leave no thread waiting for long: of 28 rows four each would be three for one thread and four for the other.
+    let fewest = units.div_ceil(most.saturating_mul(threads)).max(1);
+    let parts = fewest..fewest + if is_fine { PARTS } else { 1 };
+    let longest = |per: &usize| units.div_ceil(*per).div_ceil(threads) * per;
+    parts.rev().map(|parts| units.div_ceil(parts * threads).max(1)).min_by_key(longest).unwrap_or(1)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -443,6 +457,27 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_keep_all_threads_busy() {
+        let large = usize::MAX;
+        // Rows of images, and the largest share of two threads: half, or the next row.
+        for (units, most) in
+            [(7, 4), (14, 7), (28, 14), (56, 28), (112, 56), (49, 25), (196, 98), (13, 7), (1, 1), (15, 8)]
+        {
+            let per = share(2, units, large, 1);
+            let tasks = units.div_ceil(per);
+            assert!(tasks.div_ceil(2) * per <= most, "{units} units by {per}");
+            let limited = share_at_most(2, units, large, 1, 3);
+            assert!((1..=3).contains(&limited), "{units} units by {limited}");
+        }
+        // Work that is worth no second thread, or one more but not many tasks.
+        assert_eq!((share(2, 100, 1, 1000), share(2, 100, 20, 1000), share(1, 100, 1, 1)), (100, 50, 100));
+        assert_eq!(
+            (share(4, 0, 1, 1), share_at_most(2, 100, 1, 1000, 30), share_at_most(1, 100, 1, 1, 30)),
+            (1, 25, 30)
+        );
+    }
 
     #[test]
     fn every_task_runs_once() {
