@@ -26,7 +26,7 @@ pub(crate) struct Kernel {
     /// What makes it part of another kernel.
     pub(crate) part: Part,
     /// The activation that it applies to what it computes.
-    pub(crate) fused: Option<Fused>,
+    pub(crate) fused: Option<FusedActivation>,
     /// The activation that it is, if it is nothing else.
     pub(crate) activation: Option<Activation>,
     /// Inputs over which it can write its output, where nothing else reads them: [`Place::Output`].
@@ -38,9 +38,9 @@ pub(crate) struct Kernel {
 
 /// The activation that a float kernel applies: that of its op or, where it has none, that of the op that follows.
 #[derive(Clone, Default)]
-pub(crate) struct Fused(Arc<OnceLock<Activation>>);
+pub(crate) struct FusedActivation(Arc<OnceLock<Activation>>);
 
-impl Fused {
+impl FusedActivation {
     /// That of an op.
     pub(crate) fn new(activation: Activation) -> Self {
         let cell = OnceLock::new();
@@ -154,7 +154,7 @@ impl Kernel {
     }
 
     /// The same, which applies this activation.
-    pub(crate) fn with_fused(self, fused: &Fused) -> Self {
+    pub(crate) fn with_fused(self, fused: &FusedActivation) -> Self {
         Self { fused: Some(fused.clone()), ..self }
     }
 

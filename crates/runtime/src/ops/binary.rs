@@ -11,7 +11,7 @@ use litesmith_kernels::numerics::Quantized;
 use litesmith_kernels::quantized_binary::QuantizedBinary;
 
 use super::{NodeContext, fused_activation, operand_params, quant_params, refused};
-use crate::kernel::{Fused, Inputs, Kernel, Part};
+use crate::kernel::{FusedActivation, Inputs, Kernel, Part};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> Result<Kernel> {
     let (a, b, y) = (cx.input(0)?, cx.input(1)?, cx.output()?);
@@ -23,7 +23,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
     match a.dtype {
         DType::F32 => {
             let plan = Broadcast::new(&a.shape, &b.shape).map_err(refused)?;
-            let fused = Fused::new(fused_activation(activation)?);
+            let fused = FusedActivation::new(fused_activation(activation)?);
             let overwrites: &[usize] = if a.shape == b.shape { &[0, 1] } else { &[] };
             let applied = fused.clone();
             let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {

@@ -13,7 +13,7 @@ use litesmith_kernels::numerics::Quantized;
 
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
-use crate::kernel::{Fused, Inputs, Kernel, Part};
+use crate::kernel::{FusedActivation, Inputs, Kernel, Part};
 use crate::rows::{Rows, Span};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Kernel> {
@@ -55,7 +55,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &Conv2d, geometry: Conv2dGeometry) -> Re
     check_size(cx, 1)?;
     let conv = float::Conv2d::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, |weights, packed| conv.pack(weights, packed))?;
-    let (bias, fused) = (FloatBias::new(cx, 2)?, Fused::new(fused_activation(op.activation)?));
+    let (bias, fused) = (FloatBias::new(cx, 2)?, FusedActivation::new(fused_activation(op.activation)?));
     let (name, scratch_len) = (conv.name(), conv.forward_scratch_len(cx.options.threads));
     let conv = Arc::new(FloatConv { conv, weights, bias, fused: fused.clone() });
     let part = conv.has_rows().then(|| Part::Rows(Arc::clone(&conv) as Arc<dyn Rows>));
@@ -76,7 +76,7 @@ struct FloatConv {
     conv: float::Conv2d,
     weights: FloatWeights,
     bias: FloatBias,
-    fused: Fused,
+    fused: FusedActivation,
 }
 
 impl FloatConv {

@@ -14,7 +14,7 @@ use litesmith_kernels::numerics::Quantized;
 
 use super::weights::{FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer};
 use super::{NodeContext, fused_activation, image_shape, refused, window};
-use crate::kernel::{Fused, Inputs, Kernel, Part};
+use crate::kernel::{FusedActivation, Inputs, Kernel, Part};
 use crate::rows::{Rows, Span};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &DepthwiseConv2d) -> Result<Kernel> {
@@ -59,7 +59,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseCon
     check_size(cx, 1)?;
     let conv = float::DepthwiseConv2d::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, pack)?;
-    let (bias, fused) = (FloatBias::new(cx, 2)?, Fused::new(fused_activation(op.activation)?));
+    let (bias, fused) = (FloatBias::new(cx, 2)?, FusedActivation::new(fused_activation(op.activation)?));
     let conv = Arc::new(FloatConv { conv, weights, bias, fused: fused.clone() });
     let part = conv.has_rows().then(|| Part::Rows(Arc::clone(&conv) as Arc<dyn Rows>));
     let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
@@ -82,7 +82,7 @@ struct FloatConv {
     conv: float::DepthwiseConv2d,
     weights: FloatWeights,
     bias: FloatBias,
-    fused: Fused,
+    fused: FusedActivation,
 }
 
 impl FloatConv {

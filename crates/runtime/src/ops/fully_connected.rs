@@ -12,7 +12,7 @@ use litesmith_kernels::numerics::Quantized;
 
 use super::weights::{self, FloatBias, FloatWeights, Operands, check_size, made, plan_hybrid, plan_integer, plan_wide};
 use super::{NodeContext, fused_activation, refused};
-use crate::kernel::{Fused, Kernel};
+use crate::kernel::{FusedActivation, Kernel};
 
 pub(super) fn plan(cx: &NodeContext<'_>, op: &FullyConnected) -> Result<Kernel> {
     let geometry = geometry(cx)?;
@@ -65,7 +65,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &FullyConnected, geometry: FullyConnecte
     let dense = float::FullyConnected::new(geometry, cx.isa).map_err(refused)?;
     let weights = FloatWeights::new(cx, 1, |weights, packed| dense.pack(weights, packed))?;
     let bias = FloatBias::new(cx, 2)?;
-    let fused = Fused::new(fused_activation(op.activation)?);
+    let fused = FusedActivation::new(fused_activation(op.activation)?);
     let applied = fused.clone();
     let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split();
