@@ -325,9 +325,10 @@ fn batch_norm_reestimation_gives_channels_their_statistics_back() {
     let plain = quantized(&digits().model, &int4(), &digits().calibration);
     let config = QuantizationConfig { batch_norm: Some(BatchNormConfig::default()), ..int4() };
     let tuned = quantized(&digits().model, &config, &digits().calibration);
-    // It restores the means too; correction behind it would restore those of weights that were changed to be rounded.
-    let both = QuantizationConfig { bias_correction: Some(true), ..config.clone() };
-    assert!(quantized(&digits().model, &both, &digits().calibration) == tuned);
+    // It restores the means too: correction behind it, which is the default without, would restore those of weights that were
+    // changed to be rounded.
+    let default = QuantizationConfig { bias_correction: None, ..config.clone() };
+    assert!(quantized(&digits().model, &default, &digits().calibration) == tuned);
     let errors = (error(&tuned, &digits().model), error(&plain, &digits().model));
     assert!(errors.0 < 0.8 * errors.1, "{errors:?}");
     // The integers stay; the scales and biases are others.
@@ -353,7 +354,7 @@ fn all_of_it_together_and_with_integer_borders() {
         equalization: Some(EqualizationConfig::default()),
         adaround: Some(AdaRoundConfig { iterations: 200, ..AdaRoundConfig::default() }),
         batch_norm: Some(BatchNormConfig::default()),
-        bias_correction: Some(true),
+        bias_correction: None,
         calibration: CalibrationConfig { calibrator: CalibratorKind::Mse, ..CalibrationConfig::default() },
         ..int4()
     };

@@ -161,11 +161,11 @@ impl Rows<'_> {
     /// Where the operands and results of `HEIGHT` pixels start, whose first is at `at`, which becomes the one behind.
     #[inline(always)]
     pub(super) fn starts<const HEIGHT: usize>(&self, at: &mut (usize, usize), origin: usize) -> [[usize; HEIGHT]; 2] {
-        let mut all = [[0; HEIGHT]; 2];
+        let (mut a_at, mut c_at) = ([0; HEIGHT], [0; HEIGHT]);
         let starts = |at| [self.a_grid.start(at), self.c_grid.start(at) - origin];
         let mut start = starts(*at);
-        for i in 0..HEIGHT {
-            [all[0][i], all[1][i]] = start;
+        for (a_at, c_at) in a_at.iter_mut().zip(&mut c_at) {
+            [*a_at, *c_at] = start;
             at.1 += 1;
             start = [start[0] + self.a_grid.pixel_step, start[1] + self.c_grid.pixel_step];
             if at.1 == self.width {
@@ -173,7 +173,7 @@ impl Rows<'_> {
                 start = starts(*at);
             }
         }
-        all
+        [a_at, c_at]
     }
 }
 
