@@ -62,23 +62,23 @@ impl Binary {
         }
     }
 
+    /// Whether there is [`Binary::forward_over`]: for what models do much of.
+    #[must_use]
+    pub fn overwrites(self) -> bool {
+        matches!(self, Self::Add | Self::Sub | Self::Mul)
+    }
+
     /// [`Binary::forward`] of operands of one shape, of which `y` holds the one at `index` and takes the result.
     ///
     /// # Panics
-    /// If the lengths differ.
+    /// If the lengths differ, or the op [has](Self::overwrites) no such form.
     pub fn forward_over<T: Real>(self, ctx: Context, activation: Activation, index: usize, other: &[T], y: &mut [T]) {
         match (self, index) {
             (Self::Add, _) => over(ctx, activation, other, y, |a, b| a + b),
             (Self::Sub, 0) => over(ctx, activation, other, y, |b, a| a - b),
             (Self::Sub, _) => over(ctx, activation, other, y, |a, b| a - b),
             (Self::Mul, _) => over(ctx, activation, other, y, |a, b| a * b),
-            (Self::Div, 0) => over(ctx, activation, other, y, |b, a| a / b),
-            (Self::Div, _) => over(ctx, activation, other, y, |a, b| a / b),
-            (Self::Maximum, 0) => over(ctx, activation, other, y, |b, a| if a > b { a } else { b }),
-            (Self::Maximum, _) => over(ctx, activation, other, y, |a, b| if a > b { a } else { b }),
-            (Self::Minimum, 0) => over(ctx, activation, other, y, |b, a| if a < b { a } else { b }),
-            (Self::Minimum, _) => over(ctx, activation, other, y, |a, b| if a < b { a } else { b }),
-            (Self::SquaredDifference, _) => over(ctx, activation, other, y, |a, b| (a - b) * (a - b)),
+            _ => panic!("{self:?} overwrites no operand"),
         }
     }
 

@@ -129,14 +129,12 @@ impl<'a, T: Copy> Taps<'a, T> {
         f: impl Fn(A, T) -> A,
         finish: impl Fn(A) -> Y,
     ) {
-        let done = self.blocks::<A, Y, 32>(0, y, start, &f, &finish);
-        let done = self.blocks::<A, Y, 8>(done, y, start, &f, &finish);
-        if (8..).contains(&y.len()) && done < y.len() {
-            // Those that are left, and some before them once more.
-            self.blocks::<A, Y, 8>(y.len() - 8, y, start, &f, &finish);
-        } else {
-            self.blocks::<A, Y, 1>(done, y, start, &f, &finish);
+        let mut done = self.blocks::<A, Y, 32>(0, y, start, &f, &finish);
+        while y.len() >= 8 && done < y.len() {
+            // Fewer than eight that are left, with some before them once more.
+            done = self.blocks::<A, Y, 8>(done.min(y.len() - 8), y, start, &f, &finish);
         }
+        self.blocks::<A, Y, 1>(done, y, start, &f, &finish);
     }
 
     /// The same for `N` channels at a time from `first` on, whose states stay in registers; returns the first that is left.

@@ -265,7 +265,6 @@ multiversion! {
     fn columns<T: Real>(x: &[T], sums: &mut [T]) {
         let done = strips::<T, 32>(x, sums, 0);
         let done = strips::<T, 16>(x, sums, done);
-        let done = strips::<T, 8>(x, sums, done);
         strips::<T, 1>(x, sums, done);
     }
 }

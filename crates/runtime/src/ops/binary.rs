@@ -24,7 +24,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
         DType::F32 => {
             let plan = Broadcast::new(&a.shape, &b.shape).map_err(refused)?;
             let fused = FusedActivation::new(fused_activation(activation)?);
-            let overwrites: &[usize] = if a.shape == b.shape { &[0, 1] } else { &[] };
+            let overwrites: &[usize] = if a.shape == b.shape && op.overwrites() { &[0, 1] } else { &[] };
             let applied = fused.clone();
             let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
