@@ -3,7 +3,8 @@
 use crate::activation::zip_in_place;
 use crate::broadcast::{self, Broadcast};
 use crate::dispatch::multiversion;
-use crate::{Activation, Context, Isa, Real, elementwise};
+use crate::elementwise::{chunk_len, clamp};
+use crate::{Activation, Context, Isa, Real};
 
 /// An op of two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,19 +142,19 @@ fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
     y: &mut [T],
     f: F,
 ) {
-    let clamp = Clamp::new(activation);
-    broadcast::zip_wide(ctx, plan, a, b, y, move |a, b| clamp.apply(f(a, b)));
+    let (low, high) = range(activation);
+    broadcast::zip_wide(ctx, plan, a, b, y, move |a, b| clamp(f(a, b), low, high));
     tanh(ctx, activation, y);
 }
 
 /// The same in place: `f` takes the other operand first.
 fn over<T: Real, F: Fn(T, T) -> T + Copy + Sync>(ctx: Context, activation: Activation, other: &[T], y: &mut [T], f: F) {
     assert_eq!(other.len(), y.len(), "operands of one shape");
-    let clamp = Clamp::new(activation);
-    let chunk = elementwise::chunk_len(ctx, y.len());
+    let (low, high) = range(activation);
+    let chunk = chunk_len(ctx, y.len());
     ctx.pool.chunks_mut(y, chunk, |index, y| {
         let other = &other[index * chunk..][..y.len()];
-        zip_in_place(ctx.isa, other, y, move |other, y| clamp.apply(f(other, y)));
+        zip_in_place(ctx.isa, other, y, move |other, y| clamp(f(other, y), low, high));
     });
     tanh(ctx, activation, y);
 }
@@ -165,24 +166,9 @@ fn tanh<T: Real>(ctx: Context, activation: Activation, y: &mut [T]) {
 }
 
 /// The range of an activation.
-#[derive(Clone, Copy)]
-struct Clamp<T> {
-    low: T,
-    high: T,
-}
-
-impl<T: Real> Clamp<T> {
-    fn new(activation: Activation) -> Self {
-        let (low, high) = activation.range();
-        Self { low: T::from_f64(low), high: T::from_f64(high) }
-    }
-
-    /// NaN stays NaN.
-    #[inline(always)]
-    fn apply(self, x: T) -> T {
-        let x = if x < self.low { self.low } else { x };
-        if x > self.high { self.high } else { x }
-    }
+fn range<T: Real>(activation: Activation) -> (T, T) {
+    let (low, high) = activation.range();
+    (T::from_f64(low), T::from_f64(high))
 }
 
 /// The gradient of operand `OPERAND`, summed in the order of the result's elements.

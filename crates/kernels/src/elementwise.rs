@@ -161,8 +161,9 @@ impl Unary {
     }
 }
 
+/// NaN stays NaN.
 #[inline(always)]
-fn clamp<T: Real>(x: T, low: T, high: T) -> T {
+pub(crate) fn clamp<T: Real>(x: T, low: T, high: T) -> T {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
 }

@@ -51,14 +51,11 @@ pub(crate) fn fuse(
     if planned.iter().any(|step| matches!(step.kernel.part, Part::Function(_) | Part::Pair(_))) {
         fuse_bytes(input, planned, root, next);
     }
-    if planned.iter().any(|step| step.kernel.activation.is_some()) {
+    let has_rows = |step: &Planned| matches!(step.kernel.part, Part::Rows(_));
+    if planned.iter().any(|step| step.kernel.activation.is_some() || has_rows(step)) {
         let mut uses = outside_uses(input, root, next);
         count(planned, root, &mut uses);
         fuse_activations(planned, root, &uses);
-    }
-    if planned.iter().any(|step| matches!(step.kernel.part, Part::Rows(_))) {
-        let mut uses = outside_uses(input, root, next);
-        count(planned, root, &mut uses);
         rows::chain(input, planned, root, &uses, threads);
     }
     planned.len() != steps
