@@ -1,5 +1,5 @@
-//! Pruning a model and letting its weights share values, with fine-tuning, from model to model. A teacher that the
-//! configuration of fine-tuning names is read from its file.
+//! Pruning a model and letting its weights share values, with fine-tuning, from model to model. Teachers that the
+//! configuration of fine-tuning names are read from their files.
 
 use litesmith_compress::{
     ChannelPruning, ChannelReport, ClusterReport, Clustering, FineTune, SparsityReport, WeightPruning, cluster_weights,
@@ -10,7 +10,7 @@ use litesmith_measure::format;
 use litesmith_train::{EpochRecord, StepRecord, TrainObserver};
 
 use crate::progress::{Progress, Stage};
-use crate::teacher::call_teacher;
+use crate::teacher::call_teachers;
 use crate::training::check_classes;
 
 /// Prunes the channels of a float32 model ([`prune_channels`]); signatures and metadata stay.
@@ -52,7 +52,7 @@ pub fn cluster_model(
     changed(model, tune, progress, |graph, tune, watch| cluster_weights(graph, config, tune, watch))
 }
 
-/// The model with its graph changed by `change`, which fine-tunes with the teacher that the configuration names.
+/// The model with its graph changed by `change`, which fine-tunes with the teachers that the configuration names.
 fn changed<R>(
     model: &Model,
     tune: Option<&FineTune<'_>>,
@@ -63,7 +63,7 @@ fn changed<R>(
     let mut tune = tune.cloned();
     if let Some(tune) = &mut tune {
         check_classes(graph, tune.config.loss, &tune.data.train, progress)?;
-        call_teacher(&mut tune.options, &tune.config, tune.data, progress)?;
+        call_teachers(&mut tune.options, &tune.config, tune.data, progress)?;
     }
     let tune = tune.as_ref();
     let images = tune.map_or(0, |tune| tune.data.train.len() as u64);

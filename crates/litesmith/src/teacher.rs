@@ -80,33 +80,36 @@ impl Teacher for TeacherModel {
     }
 }
 
-/// Gives `options` the teacher that `config` names, read from its file, if it names one and they have none yet.
-pub(crate) fn call_teacher(
+/// Gives `options` the teachers that `config` names, read from their files, if it names any and they have none yet.
+pub(crate) fn call_teachers(
     options: &mut TrainOptions,
     config: &TrainConfig,
     data: &TrainData,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    if let (Some(distill), None) = (&config.distill, &options.teacher) {
-        let path = distill.teacher.as_ref().ok_or_else(|| {
+    let Some(distill) = config.distill.as_ref().filter(|_| options.teachers.is_empty()) else { return Ok(()) };
+    if distill.teacher.is_empty() {
+        return Err(
             Error::invalid("distill", "no teacher is named").with_hint("teacher = \"FILE.tflite\", or --teacher FILE")
-        })?;
+        );
+    }
+    for path in &distill.teacher {
         let model = load_model(path)?.model;
-        options.teacher = Some(appoint(&model, &path.display(), distill, options, data, progress)?);
+        appoint(&model, &path.display(), distill, options, data, progress)?;
     }
     Ok(())
 }
 
-/// `model`, called `name`, as a teacher that runs as training by `options` does. Other names for the classes than the data's
-/// are worth a word.
+/// Gives `options` one more teacher: `model`, called `name`, which runs as training by them does. The hints are those of the
+/// first. Other names for the classes than the data's are worth a word.
 pub(crate) fn appoint(
     model: &Model,
     name: &dyn std::fmt::Display,
     distill: &Distill,
-    options: &TrainOptions,
+    options: &mut TrainOptions,
     data: &TrainData,
     progress: &mut dyn Progress,
-) -> Result<Arc<Mutex<dyn Teacher>>> {
+) -> Result<()> {
     let labels = model.metadata.outputs.first().map(|output| output.labels.as_slice()).unwrap_or_default();
     if !labels.is_empty() && labels != data.train.classes() {
         progress.note(&format!("warning: {name} has other names for the classes than the data"));
@@ -115,8 +118,10 @@ pub(crate) fn appoint(
     if options.threads > 0 {
         session.threads = options.threads;
     }
-    let teacher = TeacherModel::new(model, &distill.hints, session, Some(data.preprocess.shape()));
-    Ok(Arc::new(Mutex::new(teacher.map_err(|error| error.at(name))?)))
+    let hints = if options.teachers.is_empty() { distill.hints.as_slice() } else { &[] };
+    let teacher = TeacherModel::new(model, hints, session, Some(data.preprocess.shape()));
+    options.teachers.push(Arc::new(Mutex::new(teacher.map_err(|error| error.at(name))?)));
+    Ok(())
 }
 
 /// The scores that the softmax at the end of `graph` reads, and what it multiplies them by. Scores of a graph without

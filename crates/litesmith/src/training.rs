@@ -17,7 +17,7 @@ use litesmith_train::{
 use crate::files;
 use crate::progress::{Progress, Stage};
 use crate::qat::{self, Outcome};
-use crate::teacher::call_teacher;
+use crate::teacher::call_teachers;
 
 /// What to train, how, and on what.
 pub struct TrainJob<'a> {
@@ -108,7 +108,7 @@ pub(crate) fn check_classes(graph: &Graph, loss: Loss, split: &Split, progress: 
 }
 
 /// Trains and exports. With [`TrainConfig::qat`], some epochs are in float32 and the rest as the integer model computes, which
-/// is exported; a checkpoint of either kind can be resumed. A teacher that the configuration names is read from its file.
+/// is exported; a checkpoint of either kind can be resumed. Teachers that the configuration names are read from their files.
 ///
 /// # Errors
 /// Those of [`Trainer::new`], [`Trainer::resume`] and [`Trainer::train`]; [`Error::Io`] when metrics cannot be written.
@@ -125,7 +125,7 @@ pub fn train_model(job: TrainJob<'_>, progress: &mut dyn Progress) -> Result<Tra
         // Batch normalization is folded when the quantized epochs begin; say now what will be missing then.
         distill.check_student(&export::fold(graph)?).map_err(|error| error.at("quantization-aware training"))?;
     }
-    call_teacher(&mut options, &config, data, progress)?;
+    call_teachers(&mut options, &config, data, progress)?;
     let clock = Stopwatch::start();
     let mut watch = Watch {
         progress,

@@ -62,8 +62,8 @@ static TEACHER: LazyLock<Model> = LazyLock::new(|| {
 });
 
 fn student(config: TrainConfig, threads: usize, teacher: Option<TeacherModel>) -> Model {
-    let teacher = teacher.map(|teacher| Arc::new(Mutex::new(teacher)) as Arc<Mutex<dyn Teacher>>);
-    let options = TrainOptions { threads, teacher, ..TrainOptions::default() };
+    let teachers = teacher.into_iter().map(|teacher| Arc::new(Mutex::new(teacher)) as Arc<Mutex<dyn Teacher>>);
+    let options = TrainOptions { threads, teachers: teachers.collect(), ..TrainOptions::default() };
     train(&network("student", 4, 10), config, options, &samples(150)).unwrap().model
 }
 
@@ -138,12 +138,67 @@ fn distillation_goes_with_mixup_smoothing_and_averages_on_any_number_of_threads(
     assert_ne!(alone(&config), one);
 }
 
+/// A teacher that says the same of every image.
+#[derive(Debug)]
+struct Fixed(Preprocess, [f32; 10]);
+
+impl Teacher for Fixed {
+    fn preprocess(&self) -> &Preprocess {
+        &self.0
+    }
+
+    fn shapes(&self) -> &[Vec<usize>] {
+        static SHAPES: LazyLock<Vec<Vec<usize>>> = LazyLock::new(|| vec![vec![10]]);
+        &SHAPES
+    }
+
+    fn run(&mut self, images: &[f32], outputs: &mut Vec<Vec<f32>>) -> litesmith::Result<()> {
+        *outputs = vec![self.1.repeat(images.len() / 784)];
+        Ok(())
+    }
+}
+
+#[test]
+fn several_teachers_teach_the_mean_of_their_scores() {
+    let config = TrainConfig { epochs: 1, distill: Some(Distill::default()), ..config() };
+    let taught = |scores: &[[f32; 10]]| {
+        let preprocess = samples(1).preprocess;
+        let fixed = |&scores| Arc::new(Mutex::new(Fixed(preprocess.clone(), scores))) as Arc<Mutex<dyn Teacher>>;
+        let options = TrainOptions { teachers: scores.iter().map(fixed).collect(), ..TrainOptions::default() };
+        train(&network("student", 4, 10), config.clone(), options, &samples(150)).unwrap().model
+    };
+    let ramp: [f32; 10] = std::array::from_fn(|class| class as f32);
+    let back: [f32; 10] = std::array::from_fn(|class| 3.0 * (9 - class) as f32);
+    let mean: [f32; 10] = std::array::from_fn(|class| (ramp[class] + back[class]) / 2.0);
+    assert_eq!(taught(&[ramp, back]), taught(&[mean]));
+    assert_ne!(taught(&[ramp, back]), taught(&[ramp]), "the second counts");
+    // Hints are the first's; the second is asked for scores alone. One that does not fit is told by its number.
+    let folder = tempfile::tempdir().unwrap();
+    let save = |name: &str, model: &Model| {
+        let path = folder.path().join(name);
+        save_model(&path, model, Existing::Keep).unwrap();
+        path
+    };
+    let few = Model::from_graph(litesmith::train::export::export(&network("few", 4, 7)).unwrap());
+    let (first, few) = (save("first.tflite", &TEACHER), save("few.tflite", &few));
+    let by = |teacher: Vec<PathBuf>| {
+        let hints = vec![hint("conv2d", "conv2d", 1.0)];
+        let distill = Some(Distill { teacher, hints, ..Distill::default() });
+        let config = TrainConfig { epochs: 1, distill, ..config.clone() };
+        train(&network("student", 4, 10), config, TrainOptions::default(), &samples(60))
+    };
+    let twice = by(vec![first.clone(), first.clone()]).unwrap().model;
+    assert_eq!(twice, by(vec![first.clone()]).unwrap().model, "the mean of two that are the same");
+    let error = by(vec![first, few]).err().unwrap().to_string();
+    assert!(error.contains("teacher 2") && error.contains("7 classes"), "{error}");
+}
+
 /// Trains a student of the teacher in a file.
 fn refused(name: &str, model: &Model, preprocess: Option<Preprocess>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     save_model(&path, model, Existing::Keep).unwrap();
-    let config = TrainConfig { distill: Some(Distill { teacher: Some(path), ..Distill::default() }), ..config() };
+    let config = TrainConfig { distill: Some(Distill { teacher: vec![path], ..Distill::default() }), ..config() };
     let data = samples(60);
     let data = TrainData { preprocess: preprocess.unwrap_or(data.preprocess.clone()), ..data };
     let error = train(&network("student", 4, 10), config, TrainOptions::default(), &data).err().unwrap();
@@ -177,11 +232,11 @@ fn a_teacher_and_its_configuration_belong_together() {
     assert!(none.contains("no teacher"), "{none}");
     let unnamed = train(&graph, distilled.clone(), TrainOptions::default(), &samples(50)).err().unwrap();
     assert!(unnamed.to_string().contains("no teacher is named"), "{unnamed}");
-    let missing = Distill { teacher: Some(PathBuf::from("no/teacher.tflite")), ..Distill::default() };
+    let missing = Distill { teacher: vec![PathBuf::from("no/teacher.tflite")], ..Distill::default() };
     let missing = TrainConfig { distill: Some(missing), ..config() };
     let missing = train(&graph, missing, TrainOptions::default(), &samples(50)).err().unwrap().to_string();
     assert!(missing.contains("no/teacher.tflite"), "{missing}");
-    let options = TrainOptions { teacher: Some(Arc::new(Mutex::new(teacher(&TEACHER)))), ..TrainOptions::default() };
+    let options = TrainOptions { teachers: vec![Arc::new(Mutex::new(teacher(&TEACHER)))], ..TrainOptions::default() };
     let unasked = Trainer::new(&graph, config(), options).err().unwrap().to_string();
     assert!(unasked.contains("no [distill]"), "{unasked}");
     for (distill, loss, expected) in [
@@ -194,6 +249,14 @@ fn a_teacher_and_its_configuration_belong_together() {
         let error = TrainConfig { distill: Some(distill), loss, ..config() }.check().unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    let named = |names: &str| TrainConfig::from_toml(&format!("[distill]\nteacher = {names}"));
+    for (names, count) in [("\"a.tflite\"", 1), ("[\"a.tflite\", \"b.tflite\"]", 2), ("[]", 0)] {
+        let config = named(names).unwrap();
+        assert_eq!(config.distill.as_ref().unwrap().teacher.len(), count, "{names}");
+        assert_eq!(TrainConfig::from_toml(&toml::to_string(&config).unwrap()).unwrap(), config, "{names}");
+    }
+    let number = named("3").unwrap_err().to_string();
+    assert!(number.contains("line 2") && number.contains("the name of a file, or a list of names"), "{number}");
     let unknown =
         TrainConfig::from_toml("[distill]\nteacher = \"t.tflite\"\ntemprature = 3.0").unwrap_err().to_string();
     assert!(unknown.contains("line 3") && unknown.contains("`temperature`"), "{unknown}");
@@ -232,7 +295,8 @@ fn hints_make_a_layer_like_one_of_the_teacher() {
         let config = TrainConfig { epochs: 20, ema_momentum: Some(0.5), distill: hinted, ..config() };
         let options = SessionOptions { threads, ..SessionOptions::default() };
         let teacher = TeacherModel::new(&TEACHER, &hints, options, None).unwrap();
-        let options = TrainOptions { threads, teacher: Some(Arc::new(Mutex::new(teacher))), ..TrainOptions::default() };
+        let options =
+            TrainOptions { threads, teachers: vec![Arc::new(Mutex::new(teacher))], ..TrainOptions::default() };
         train(&network("student", filters, 10), config, options, &samples(150)).unwrap().model
     };
     let without = taught(24, Vec::new(), 2);
@@ -255,7 +319,7 @@ fn hints_that_fit_nothing_are_refused() {
         let path = folder.path().join("teacher.tflite");
         save_model(&path, &TEACHER, Existing::Keep).unwrap();
         let hints = vec![hint(student, of_teacher, 1.0)];
-        let distill = Some(Distill { teacher: Some(path), hints, ..Distill::default() });
+        let distill = Some(Distill { teacher: vec![path], hints, ..Distill::default() });
         let config = TrainConfig { distill, ..config() };
         let error = train(&network("student", 4, 10), config, TrainOptions::default(), &samples(60)).err().unwrap();
         format!("{error}; {}", error.hint().unwrap())

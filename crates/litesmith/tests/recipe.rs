@@ -89,12 +89,14 @@ fn every_step_that_trains_has_a_teacher_beside_the_recipe_or_learns_from_the_mod
     let folder = tempfile::tempdir().unwrap();
     litesmith::save_model(&folder.path().join("teacher.tflite"), &FLOAT, Existing::Keep).unwrap();
     // With alpha 1 labels count for nothing, smoothed or not: all that is learned comes from the teacher.
-    let by = |teacher: &str, more: &str| {
+    let by = |teachers: &[&str], more: &str| {
         let hints = "hints=[{student=\"conv2d\",teacher=\"conv2d\"}]";
-        steps(&format!("distill={{teacher=\"{teacher}\",alpha=1.0,{hints}}}{more}"))
+        let quoted: Vec<_> = teachers.iter().map(|teacher| format!("{teacher:?}")).collect();
+        let teachers = if let [one] = quoted.as_slice() { one.clone() } else { format!("[{}]", quoted.join(",")) };
+        steps(&format!("distill={{teacher={teachers},alpha=1.0,{hints}}}{more}"))
     };
-    let beside = by("teacher.tflite", "");
-    let (given, smoothed, labels) = (by("given", ""), by("given", ", label_smoothing=0.2"), steps("seed=0"));
+    let beside = by(&["teacher.tflite"], "");
+    let (given, smoothed, labels) = (by(&["given"], ""), by(&["given"], ", label_smoothing=0.2"), steps("seed=0"));
     for index in 0..beside.len() {
         let (name, text) = &beside[index];
         let path = folder.path().join(format!("{name}.toml"));
@@ -110,10 +112,15 @@ fn every_step_that_trains_has_a_teacher_beside_the_recipe_or_learns_from_the_mod
     let floats = "arch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nepochs = 2\nbatch = 32\n";
     std::fs::write(folder.path().join("floats.toml"), floats).unwrap();
     let path = folder.path().join("by-recipe.toml");
-    std::fs::write(&path, &by("floats.toml", "")[0].1).unwrap();
+    std::fs::write(&path, &by(&["floats.toml"], "")[0].1).unwrap();
     let bytes = made(&Recipe::load(&path).unwrap(), Some(&FLOAT)).unwrap().bytes;
     assert!(bytes == make(&given[0].1, Some(&FLOAT)).bytes, "the teacher that a recipe makes");
-    std::fs::write(folder.path().join("circle.toml"), &by("by-recipe.toml", "")[0].1).unwrap();
+    // Several, of each kind: the mean of what is the same is the same.
+    let several = &by(&["given", "floats.toml"], "")[0].1;
+    std::fs::write(&path, several).unwrap();
+    let several = made(&Recipe::load(&path).unwrap(), Some(&FLOAT)).unwrap().bytes;
+    assert!(bytes == several, "teachers that are the same");
+    std::fs::write(folder.path().join("circle.toml"), &by(&["by-recipe.toml"], "")[0].1).unwrap();
     let error = made(&Recipe::load(&folder.path().join("circle.toml")).unwrap(), Some(&FLOAT)).unwrap_err().to_string();
     assert!(error.contains("learns from a recipe itself"), "{error}");
     // A recipe that is written and read again has the same teacher.

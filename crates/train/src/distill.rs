@@ -17,16 +17,17 @@ use crate::{Initializer, Loss};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Distill {
-    /// The teacher's file. [`Trainer`](crate::Trainer) wants the teacher itself, in
-    /// [`TrainOptions`](crate::TrainOptions); `litesmith::train_model` reads the file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub teacher: Option<PathBuf>,
+    /// The teacher's file, or several: the mean of their scores is what is learned, the geometric mean of their softmaxes.
+    /// [`Trainer`](crate::Trainer) wants the teachers themselves, in [`TrainOptions`](crate::TrainOptions);
+    /// `litesmith::train_model` reads the files.
+    #[serde(with = "one_or_more", skip_serializing_if = "Vec::is_empty")]
+    pub teacher: Vec<PathBuf>,
     /// What scores are divided by: above 1, classes that the teacher holds for unlikely count too. Its square in the loss
     /// keeps gradients of one size.
     pub temperature: f64,
     /// The teacher's share, 0 to 1; 0 leaves the teacher to its hints.
     pub alpha: f64,
-    /// Tensors within the student that are to be like some of the teacher's.
+    /// Tensors within the student that are to be like some of the teacher's; of several teachers, the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<Hint>,
 }
@@ -50,9 +51,50 @@ fn one() -> f64 {
     1.0
 }
 
+/// A file's name, or a list of them.
+mod one_or_more {
+    use std::path::PathBuf;
+
+    use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+    use serde::ser::{Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(names: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        match names {
+            [name] => name.serialize(serializer),
+            names => names.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        struct Names;
+
+        impl<'de> Visitor<'de> for Names {
+            type Value = Vec<PathBuf>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the name of a file, or a list of names")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(vec![name.into()])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(name) = names.next_element()? {
+                    all.push(name);
+                }
+                Ok(all)
+            }
+        }
+
+        deserializer.deserialize_any(Names)
+    }
+}
+
 impl Default for Distill {
     fn default() -> Self {
-        Self { teacher: None, temperature: 4.0, alpha: 0.9, hints: Vec::new() }
+        Self { teacher: Vec::new(), temperature: 4.0, alpha: 0.9, hints: Vec::new() }
     }
 }
 
@@ -116,106 +158,119 @@ pub trait Teacher: std::fmt::Debug + Send {
     fn run(&mut self, images: &[f32], outputs: &mut Vec<Vec<f32>>) -> Result<()>;
 }
 
-/// The teacher of a trainer, if it has one, with what it said last.
+/// The teachers of a trainer, if it has any, with what they said last.
 pub(crate) struct Lessons {
-    teacher: Option<Arc<Mutex<dyn Teacher>>>,
+    teachers: Vec<Arc<Mutex<dyn Teacher>>>,
     taught: Vec<Vec<f32>>,
+    /// What one of several says.
+    said: Vec<Vec<f32>>,
 }
 
 impl Lessons {
     /// Checks that there is a teacher where one is asked for.
-    pub(crate) fn new(distill: Option<&Distill>, teacher: Option<Arc<Mutex<dyn Teacher>>>) -> Result<Self> {
-        match (distill, &teacher) {
-            (None, None) | (Some(_), Some(_)) => {}
-            (Some(_), None) => {
-                return Err(Error::invalid("distill", "there is no teacher")
-                    .with_hint("give TrainOptions one; litesmith::train_model reads it from its file"));
-            }
-            (None, Some(_)) => {
-                return Err(Error::invalid(
-                    "teacher",
-                    "the configuration has no [distill], so nothing would be learned",
-                ));
-            }
+    pub(crate) fn new(distill: Option<&Distill>, teachers: Vec<Arc<Mutex<dyn Teacher>>>) -> Result<Self> {
+        if distill.is_some() && teachers.is_empty() {
+            return Err(Error::invalid("distill", "there is no teacher")
+                .with_hint("give TrainOptions one; litesmith::train_model reads it from its file"));
         }
-        Ok(Self { teacher, taught: Vec::new() })
+        if distill.is_none() && !teachers.is_empty() {
+            return Err(Error::invalid("teacher", "the configuration has no [distill], so nothing would be learned"));
+        }
+        Ok(Self { teachers, taught: Vec::new(), said: Vec::new() })
     }
 
     /// Makes what the hints compare outputs of `graph`, a student with one output, its scores. Weights that this takes
-    /// start by `seed`. Checks that the teacher tells as many classes apart as the student, if scores are compared.
+    /// start by `seed`. Checks that the teachers tell as many classes apart as the student, if scores are compared.
     pub(crate) fn attach(&self, graph: &mut Graph, distill: &Distill, seed: u64) -> Result<()> {
-        let Some(teacher) = &self.teacher else { return Ok(()) };
-        let teacher = teacher.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((scores, hints)) = teacher.shapes().split_first() else {
-            return Err(Error::invalid("teacher", "it gives no scores"));
-        };
         let shape = graph.outputs.first().map_or(&[][..], |&id| &graph.tensor(id).shape);
         let outputs: usize = shape.iter().skip(1).product();
-        let classes: usize = scores.iter().product();
-        if distill.alpha > 0.0 && classes != outputs {
-            return Err(Error::invalid(
-                "teacher",
-                format!("it tells {classes} classes apart, the student has {outputs} outputs"),
-            )
-            .with_hint("teacher and student must be for the same classes, in the same order"));
-        }
-        if hints.len() != distill.hints.len() {
-            return Err(Error::invalid(
-                "teacher",
-                format!(
-                    "it gives {} tensors besides scores, the configuration has {} hints",
-                    hints.len(),
-                    distill.hints.len()
-                ),
-            ));
-        }
-        for (number, (hint, shape)) in distill.hints.iter().zip(hints).enumerate() {
-            let own = student(graph, number, hint)?;
-            let compared = comparable(graph, own, shape, number, seed)
-                .map_err(|error| error.at(format!("distill.hints {number}, \"{}\"", hint.student)))?;
-            graph.outputs.push(compared);
-        }
-        Ok(())
-    }
-
-    /// Checks that the teacher wants images as the student gets them.
-    pub(crate) fn check(&self, student: &Preprocess) -> Result<()> {
-        let Some(teacher) = &self.teacher else { return Ok(()) };
-        let teacher = teacher.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = teacher.preprocess();
-        if wanted.shape() != student.shape() {
-            return Err(Error::invalid(
-                "teacher",
-                format!("it takes images of {}, the student gets {}", wanted.shape(), student.shape()),
-            )
-            .with_hint("teacher and student learn from the same pixels: they need inputs of one size"));
-        }
-        let of_channel = |numbers: &[f32], channel: usize| numbers.get(channel % numbers.len().max(1)).copied();
-        let same = |a: &[f32], b: &[f32]| (0..student.channels).all(|c| of_channel(a, c) == of_channel(b, c));
-        if !same(&wanted.mean, &student.mean) || !same(&wanted.std, &student.std) {
-            return Err(Error::invalid(
-                "teacher",
-                format!(
-                    "it takes pixels with mean {:?} and std {:?}, the student with mean {:?} and std {:?}",
-                    wanted.mean, wanted.std, student.mean, student.std
-                ),
-            )
-            .with_hint("teacher and student learn from the same pixels: they need one normalisation"));
-        }
-        Ok(())
-    }
-
-    /// What the teacher says of a batch: its scores, then the tensors of the hints; nothing without a teacher.
-    pub(crate) fn of(&mut self, images: &[f32]) -> Result<&[Vec<f32>]> {
-        if let Some(teacher) = &self.teacher {
-            let mut teacher = teacher.lock().unwrap_or_else(PoisonError::into_inner);
-            teacher.run(images, &mut self.taught).map_err(|error| error.at("teacher"))?;
-            if let Some(value) = self.taught.iter().flatten().find(|value| !value.is_finite()) {
-                return Err(Error::invalid("teacher", format!("got {value} from it")));
+        for (index, teacher) in self.teachers.iter().enumerate() {
+            let teacher = teacher.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((scores, hints)) = teacher.shapes().split_first() else {
+                return Err(Error::invalid(name(index, self.teachers.len()), "it gives no scores"));
+            };
+            let classes: usize = scores.iter().product();
+            if distill.alpha > 0.0 && classes != outputs {
+                return Err(Error::invalid(
+                    name(index, self.teachers.len()),
+                    format!("it tells {classes} classes apart, the student has {outputs} outputs"),
+                )
+                .with_hint("teacher and student must be for the same classes, in the same order"));
             }
+            let wanted = if index == 0 { distill.hints.as_slice() } else { &[] };
+            if hints.len() != wanted.len() {
+                return Err(Error::invalid(
+                    name(index, self.teachers.len()),
+                    format!(
+                        "it gives {} tensors besides scores, the configuration has {} hints for it",
+                        hints.len(),
+                        wanted.len()
+                    ),
+                ));
+            }
+            for (number, (hint, shape)) in wanted.iter().zip(hints).enumerate() {
+                let own = student(graph, number, hint)?;
+                let compared = comparable(graph, own, shape, number, seed)
+                    .map_err(|error| error.at(format!("distill.hints {number}, \"{}\"", hint.student)))?;
+                graph.outputs.push(compared);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the teachers want images as the student gets them.
+    pub(crate) fn check(&self, student: &Preprocess) -> Result<()> {
+        for (index, teacher) in self.teachers.iter().enumerate() {
+            let teacher = teacher.lock().unwrap_or_else(PoisonError::into_inner);
+            let wanted = teacher.preprocess();
+            if wanted.shape() != student.shape() {
+                return Err(Error::invalid(
+                    name(index, self.teachers.len()),
+                    format!("it takes images of {}, the student gets {}", wanted.shape(), student.shape()),
+                )
+                .with_hint("teacher and student learn from the same pixels: they need inputs of one size"));
+            }
+            let of_channel = |numbers: &[f32], channel: usize| numbers.get(channel % numbers.len().max(1)).copied();
+            let same = |a: &[f32], b: &[f32]| (0..student.channels).all(|c| of_channel(a, c) == of_channel(b, c));
+            if !same(&wanted.mean, &student.mean) || !same(&wanted.std, &student.std) {
+                return Err(Error::invalid(
+                    name(index, self.teachers.len()),
+                    format!(
+                        "it takes pixels with mean {:?} and std {:?}, the student with mean {:?} and std {:?}",
+                        wanted.mean, wanted.std, student.mean, student.std
+                    ),
+                )
+                .with_hint("teacher and student learn from the same pixels: they need one normalisation"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the teachers say of a batch: the mean of their scores, then the tensors of the hints; nothing without a teacher.
+    pub(crate) fn of(&mut self, images: &[f32]) -> Result<&[Vec<f32>]> {
+        let share = 1.0 / self.teachers.len().max(1) as f32;
+        for (index, teacher) in self.teachers.iter().enumerate() {
+            let mut teacher = teacher.lock().unwrap_or_else(PoisonError::into_inner);
+            let said = if index == 0 { &mut self.taught } else { &mut self.said };
+            teacher.run(images, said).map_err(|error| error.at(name(index, self.teachers.len())))?;
+            if let Some(value) = said.iter().flatten().find(|value| !value.is_finite()) {
+                return Err(Error::invalid(name(index, self.teachers.len()), format!("got {value} from it")));
+            }
+            if index > 0 {
+                let scores = self.taught.iter_mut().zip(&self.said).take(1);
+                scores.for_each(|(sum, said)| sum.iter_mut().zip(said).for_each(|(sum, score)| *sum += score));
+            }
+        }
+        if self.teachers.len() > 1 {
+            self.taught.iter_mut().take(1).flatten().for_each(|score| *score *= share);
         }
         Ok(&self.taught)
     }
+}
+
+/// What messages call teacher `index` of `count`.
+fn name(index: usize, count: usize) -> String {
+    if count > 1 { format!("teacher {}", index + 1) } else { "teacher".into() }
 }
 
 /// The student's tensor of hint `number`.

@@ -36,8 +36,8 @@ pub struct TrainOptions {
     pub source: String,
     /// The epochs of a run with another graph that this one goes on from: its own are numbered after them.
     pub earlier: Vec<EpochRecord>,
-    /// The teacher that [`TrainConfig::distill`] learns from.
-    pub teacher: Option<Arc<Mutex<dyn Teacher>>>,
+    /// The teachers that [`TrainConfig::distill`] learns from.
+    pub teachers: Vec<Arc<Mutex<dyn Teacher>>>,
 }
 
 /// What to train on.
@@ -104,7 +104,7 @@ impl Trainer {
             let outputs = graph.outputs.len();
             return Err(Error::unsupported("training", format!("the graph has {outputs} outputs, expected one")));
         }
-        let lessons = Lessons::new(config.distill.as_ref(), options.teacher.clone())?;
+        let lessons = Lessons::new(config.distill.as_ref(), options.teachers.clone())?;
         let preserved = if config.preserve { Preserved::of(graph)? } else { Preserved::default() };
         let mut stripped = config.loss.strip(graph);
         if let Some(distill) = &config.distill {

@@ -153,9 +153,9 @@ pub(crate) struct TrainingArgs {
     /// Learning rate [default: that of the optimiser]
     #[arg(long, value_name = "X", requires = "data", allow_negative_numbers = true)]
     pub(crate) learning_rate: Option<f64>,
-    /// Float or quantized model to learn from besides the labels (distillation)
+    /// Float or quantized model to learn from besides the labels (distillation); several times: from the mean of their scores
     #[arg(long, value_name = "MODEL", requires = "data", value_hint = ValueHint::FilePath)]
-    pub(crate) teacher: Option<PathBuf>,
+    pub(crate) teacher: Vec<PathBuf>,
     /// Share of the training samples to choose the best epoch by, where the data set has no validation samples of its own
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true, value_parser = share)]
     pub(crate) validation: f64,

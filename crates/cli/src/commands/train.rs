@@ -230,8 +230,8 @@ pub(super) fn training(args: &TrainingArgs, default: TrainConfig) -> Result<Trai
     config.batch = args.batch_size.unwrap_or(config.batch);
     config.learning_rate = args.learning_rate.or(config.learning_rate);
     config.seed = args.seed.unwrap_or(config.seed);
-    if let Some(teacher) = &args.teacher {
-        config.distill.get_or_insert_default().teacher = Some(teacher.clone());
+    if !args.teacher.is_empty() {
+        config.distill.get_or_insert_default().teacher.clone_from(&args.teacher);
     }
     Ok(config)
 }
@@ -244,7 +244,7 @@ fn load_config(path: &Path) -> Result<TrainConfig> {
     let mut config = TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))?;
     // A file names others as seen from where it lies.
     if let (Some(distill), Some(folder)) = (&mut config.distill, path.parent()) {
-        distill.teacher = distill.teacher.as_ref().map(|teacher| folder.join(teacher));
+        distill.teacher.iter_mut().for_each(|teacher| *teacher = folder.join(&*teacher));
     }
     Ok(config)
 }

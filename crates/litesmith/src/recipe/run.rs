@@ -1,5 +1,6 @@
 //! Carrying a recipe out.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use crate::predictor::Predictor;
 use crate::progress::Progress;
 use crate::teacher::appoint;
 use crate::training::{TrainJob, load_architecture, preprocess_for, train_data, train_model};
-use crate::{cluster_model, model_bytes, prune_model_channels, prune_model_weights, quantize_on};
+use crate::{cluster_model, load_model, model_bytes, prune_model_channels, prune_model_weights, quantize_on};
 
 /// What a recipe works with.
 #[derive(Clone)]
@@ -157,7 +158,7 @@ fn teacher_of(
     progress: &mut dyn Progress,
 ) -> Result<Option<Model>> {
     let recipe = Recipe { seed: student.seed, validation: student.validation, ..Recipe::load(path)? };
-    if recipe.steps.iter().filter_map(Step::teacher).any(is_recipe) {
+    if recipe.steps.iter().flat_map(Step::teachers).any(|teacher| is_recipe(teacher)) {
         let message = format!("{}: the recipe of a teacher learns from a recipe itself", path.display());
         return Err(Error::invalid("distill.teacher", message).with_hint("make that one first, and name its file"));
     }
@@ -170,15 +171,15 @@ fn is_recipe(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml")
 }
 
-/// How a step trains by `config` on `data`: its teacher is the model given where it is called so ([`GIVEN`]), else a file, named
-/// as seen from the recipe: a model, or another recipe, which is carried out first.
+/// How a step trains by `config` on `data`: a teacher is the model given where it is called so ([`GIVEN`]), else a file, named
+/// as seen from the recipe: a model, or another recipe, which is carried out first; `None` when that was cancelled.
 fn training(
     recipe: &Recipe,
     config: &TrainConfig,
     data: &TrainData,
     run: &RecipeRun<'_>,
     progress: &mut dyn Progress,
-) -> Result<(TrainConfig, TrainOptions)> {
+) -> Result<Option<(TrainConfig, TrainOptions)>> {
     let mut config = config.clone();
     let mut options = TrainOptions {
         threads: run.session.threads,
@@ -186,23 +187,26 @@ fn training(
         cancel: run.cancel.clone(),
         ..TrainOptions::default()
     };
-    if let Some(distill) = &mut config.distill
-        && let Some(teacher) = distill.teacher.take()
-    {
-        if teacher == Path::new(GIVEN) {
+    let Some(distill) = &mut config.distill else { return Ok(Some((config, options))) };
+    for teacher in std::mem::take(&mut distill.teacher) {
+        let path = recipe.folder.join(&teacher);
+        let name = path.display();
+        let (model, name): (_, &dyn std::fmt::Display) = if teacher == Path::new(GIVEN) {
             let model = run.model.ok_or_else(|| {
                 Error::invalid("distill.teacher", format!("got \"{GIVEN}\", but the recipe begins without a model"))
                     .with_hint("give a model to begin with, or name the file of the teacher")
             })?;
-            options.teacher = Some(appoint(model, &"the model given", distill, &options, data, progress)?);
-        } else if is_recipe(&teacher)
-            && let Some(model) = teacher_of(&recipe.folder.join(&teacher), recipe, run, progress)?
-        {
-            options.teacher = Some(appoint(&model, &teacher.display(), distill, &options, data, progress)?);
-        }
-        distill.teacher = Some(recipe.folder.join(teacher));
+            (Cow::Borrowed(model), &"the model given")
+        } else if is_recipe(&teacher) {
+            let Some(model) = teacher_of(&path, recipe, run, progress)? else { return Ok(None) };
+            (Cow::Owned(model), &name)
+        } else {
+            (Cow::Owned(load_model(&path)?.model), &name)
+        };
+        appoint(&model, name, distill, &mut options, data, progress)?;
+        distill.teacher.push(path);
     }
-    Ok((config, options))
+    Ok(Some((config, options)))
 }
 
 /// What a change makes of a model, what it has to say for itself, and whether it was cancelled.
@@ -221,7 +225,7 @@ fn tuned(
     let (changed, note, cancelled) = match train {
         Some(config) => {
             let data = train_split(recipe, run, model)?;
-            let (config, options) = training(recipe, config, &data, run, progress)?;
+            let Some((config, options)) = training(recipe, config, &data, run, progress)? else { return Ok(None) };
             change(model, Some(&FineTune { config, options, data: &data }), progress)?
         }
         None => change(model, None, progress)?,
@@ -271,7 +275,7 @@ fn train(
         }
         (None, None) => return Err(no_model()),
     };
-    let (config, options) = training(recipe, config, &data, run, progress)?;
+    let Some((config, options)) = training(recipe, config, &data, run, progress)? else { return Ok(None) };
     let epochs = config.epochs;
     let job = TrainJob {
         name: if recipe.name.is_empty() { &name } else { &recipe.name },

@@ -98,7 +98,7 @@ fn the_gradient_of_hints_is_that_of_central_differences() {
     let hints = hints.map(|(&id, weight)| Hint { student: name(id), teacher: String::new(), weight }).collect();
     let distill = Distill { alpha: 0.3, hints, ..Distill::default() };
     let teacher = Shapes(shapes.iter().map(|shape| shape.to_vec()).collect());
-    let lessons = Lessons::new(Some(&distill), Some(Arc::new(Mutex::new(teacher)))).unwrap();
+    let lessons = Lessons::new(Some(&distill), vec![Arc::new(Mutex::new(teacher))]).unwrap();
     let mut graph = case.graph.clone();
     lessons.attach(&mut graph, &distill, 5).unwrap();
     assert_eq!(graph.nodes.len(), case.graph.nodes.len() + 2, "two regressors");
