@@ -1,10 +1,12 @@
 //! Cross-layer equalization: the channels between two layers are given like ranges, without changing what the network computes.
 
+use std::collections::BTreeMap;
+
 use litesmith_graph::{Data, Graph, Op, Result, Tensor, TensorId, ops::Activation};
 use serde::{Deserialize, Serialize};
 
-use crate::Edit;
 use crate::quantize::{constant_bias, constant_weights};
+use crate::{Edit, FloatRunner, Sample};
 
 /// Settings of [`equalize`]: the `[equalization]` table of a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,11 +54,21 @@ const FACTOR_MAX: f64 = 1024.0;
 ///
 /// A pair is two of CONV_2D (ungrouped), DEPTHWISE_CONV_2D and FULLY_CONNECTED where nothing else reads what is between, with
 /// nothing or a RELU between, and ops that treat each channel alike: pooling, zero padding, reshaping that keeps the channels
-/// innermost. The absorption of high biases of the same paper is not done.
+/// innermost.
+///
+/// With `peaks` no channel becomes larger than the largest is, which would widen the range of them all: the factor of a channel
+/// is at least that of the channel with the largest values, times their ratio (as the activations of Meller, Finkelstein, Almog
+/// and Grobman, "Same, Same But Different: Recovering Neural Network Quantization Error Through Weight Factorization", ICML 2019).
+/// It takes the place of the absorption of high biases of the first paper, which needs statistics of batch normalization: channels
+/// that died, with weights near 0 and a bias, are the ones that it concerns.
 ///
 /// # Errors
 /// [`litesmith_graph::Error::Malformed`] when weights hold no float32 elements.
-pub fn equalize(graph: &Graph, config: &EqualizationConfig) -> Result<(Vec<Edit>, EqualizationReport)> {
+pub fn equalize(
+    graph: &Graph,
+    config: &EqualizationConfig,
+    peaks: Option<&ChannelPeaks>,
+) -> Result<(Vec<Edit>, EqualizationReport)> {
     let pairs: Vec<_> = (0..graph.nodes.len()).filter_map(|first| Pair::from(graph, first, config)).collect();
     let mut weights: Vec<Option<Vec<f32>>> = vec![None; graph.nodes.len()];
     let mut biases = weights.clone();
@@ -77,12 +89,13 @@ pub fn equalize(graph: &Graph, config: &EqualizationConfig) -> Result<(Vec<Edit>
             let outgoing = largest(first, pair.channels, |index| pair.first_channels.of(index));
             let incoming = largest(second, pair.channels, |index| pair.second_channels.of(index));
             let magnitudes = outgoing.iter().zip(&incoming);
-            let scales: Vec<_> = magnitudes
-                .zip(factors.iter())
-                .map(|((&out, &into), &so_far)| {
-                    (so_far * scale(out, into)).clamp(1.0 / FACTOR_MAX, FACTOR_MAX) / so_far
-                })
-                .collect();
+            let mut wanted: Vec<_> =
+                magnitudes.zip(factors.iter()).map(|((&out, &into), &so_far)| so_far * scale(out, into)).collect();
+            if let Some(peaks) = peaks.and_then(|peaks| peaks.of(graph, pair)) {
+                bound(&mut wanted, peaks);
+            }
+            let within = wanted.iter().map(|factor| factor.clamp(1.0 / FACTOR_MAX, FACTOR_MAX));
+            let scales: Vec<_> = within.zip(factors.iter()).map(|(factor, so_far)| factor / so_far).collect();
             changed |= scales.iter().any(|scale| scale.ln().abs() > CONVERGED);
             divide(weights[pair.first].as_mut(), &scales, |index| pair.first_channels.of(index), true);
             divide(biases[pair.first].as_mut(), &scales, |index| index % pair.channels, true);
@@ -118,6 +131,46 @@ pub fn equalize(graph: &Graph, config: &EqualizationConfig) -> Result<(Vec<Edit>
         report.largest_factor = report.largest_factor.max(factor.max(1.0 / factor) as f32);
     }
     Ok((edits, report))
+}
+
+/// The largest magnitude of each channel, the last axis, of what ops compute.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ChannelPeaks(BTreeMap<TensorId, Vec<f32>>);
+
+impl ChannelPeaks {
+    /// Runs `graph` on `samples`.
+    ///
+    /// # Errors
+    /// Those of the runner.
+    pub fn measure(graph: &Graph, runner: &mut dyn FloatRunner, samples: &[Sample]) -> Result<Self> {
+        let mut peaks = Self::default();
+        for sample in samples {
+            let inputs: Vec<_> = sample.iter().map(Vec::as_slice).collect();
+            runner.run(&inputs, &mut |id, values| {
+                let channels = graph.tensor(id).shape.last().copied().unwrap_or(1).max(1);
+                let so_far = peaks.0.entry(id).or_insert_with(|| vec![0.0; channels]);
+                let seen = largest(values, channels, |index| index % channels);
+                so_far.iter_mut().zip(seen).for_each(|(most, value)| *most = most.max(value));
+            })?;
+        }
+        Ok(peaks)
+    }
+
+    /// Those of the channels between two layers, behind the activation of the first.
+    fn of(&self, graph: &Graph, pair: &Pair) -> Option<&[f32]> {
+        let between = graph.nodes[pair.first].outputs.first()?;
+        self.0.get(between).map(Vec::as_slice).filter(|peaks| peaks.len() == pair.channels)
+    }
+}
+
+/// Raises factors so that no channel, divided by its own, has a larger peak than the one that has the largest.
+fn bound(factors: &mut [f64], peaks: &[f32]) {
+    let Some(most) = (0..peaks.len()).max_by(|&a, &b| peaks[a].total_cmp(&peaks[b])).filter(|&most| peaks[most] > 0.0)
+    else {
+        return;
+    };
+    let of_largest = factors[most] / f64::from(peaks[most]);
+    factors.iter_mut().zip(peaks).for_each(|(factor, &peak)| *factor = factor.max(of_largest * f64::from(peak)));
 }
 
 /// The factor that makes two magnitudes equal; 1 where one is 0: the channel does nothing.

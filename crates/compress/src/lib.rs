@@ -50,7 +50,7 @@ pub use calibrate::{
 };
 pub use cluster::{ClusterReport, ClusterScope, Clustering, Initial, LayerClusters, WeightClusters, cluster_weights};
 pub use edit::{Edit, Form, amend, apply};
-pub use equalize::{EqualizationConfig, EqualizationReport, equalize};
+pub use equalize::{ChannelPeaks, EqualizationConfig, EqualizationReport, equalize};
 pub use fine_tune::FineTune;
 pub use layers::Sample;
 pub use pairing::{Computed, LayerPair, Own, Pairing, match_computed, pair_layers, selector_of};

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::layers::Sample;
 use crate::{
-    AdaRoundConfig, AdaRoundLayer, BatchNormConfig, CalibrationConfig, EqualizationConfig, EqualizationReport,
-    Granularity, IoType, QuantizeOptions, QuantizeReport, Rule, Scheme, WeightBits, adaround, amend,
-    batch_norm_reestimation, bias_correction, calibrate, equalize, quantize,
+    AdaRoundConfig, AdaRoundLayer, BatchNormConfig, CalibrationConfig, ChannelPeaks, EqualizationConfig,
+    EqualizationReport, Granularity, IoType, QuantizeOptions, QuantizeReport, Rule, Scheme, WeightBits, adaround,
+    amend, batch_norm_reestimation, bias_correction, calibrate, equalize, quantize,
 };
 
 /// What becomes of a float32 model and by which algorithms: the `[quantization]` table of a recipe.
@@ -170,7 +170,14 @@ pub fn post_training(
             .with_hint("give a data set with at least one sample; 100 to 500 are usual"));
     }
     if let Some(config) = &config.equalization {
-        let (edits, equalization) = equalize(model.main()?, config)?;
+        let graph = model.main()?;
+        let peaks = if samples.is_empty() {
+            None
+        } else {
+            let mut runner = Session::from_graph(graph.clone(), session.clone())?;
+            Some(ChannelPeaks::measure(graph, &mut runner, samples)?)
+        };
+        let (edits, equalization) = equalize(graph, config, peaks.as_ref())?;
         *model.main_mut()? = amend(model.main()?, &edits)?;
         report.equalization = Some(equalization);
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use litesmith_compress::{
-    AdaRoundConfig, BatchNormConfig, CalibrationConfig, CalibratorKind, EqualizationConfig, Granularity, IoType,
-    QuantizationConfig, Sample, Scheme, WeightBits, amend, calibration_samples, equalize, post_training,
+    AdaRoundConfig, BatchNormConfig, CalibrationConfig, CalibratorKind, ChannelPeaks, EqualizationConfig, Granularity,
+    IoType, QuantizationConfig, Sample, Scheme, WeightBits, amend, calibration_samples, equalize, post_training,
 };
 use litesmith_data::{OpenOptions, Preprocess, SplitKind, open};
 use litesmith_graph::{Data, Graph, Model, Op, TensorId};
@@ -173,7 +173,7 @@ fn the_network_has_learned_to_read() {
 #[test]
 fn equalization_makes_one_scale_enough_for_uneven_channels() {
     let uneven = with_uneven_channels(&digits().model);
-    let (edits, report) = equalize(uneven.main().unwrap(), &EqualizationConfig::default()).unwrap();
+    let (edits, report) = equalize(uneven.main().unwrap(), &EqualizationConfig::default(), None).unwrap();
     // Every layer but the last is followed by another: the mean before the dense layer keeps the channels.
     assert_eq!(report.pairs.len(), 5);
     assert!(report.largest_factor > 8.0, "{report:?}");
@@ -199,14 +199,52 @@ fn equalization_makes_one_scale_enough_for_uneven_channels() {
         values[..inner].iter_mut().for_each(|value| *value *= 1e-20);
         tensor.data = Some(Data::from_slice(&values));
     }
-    let (edits, report) = equalize(dead.main().unwrap(), &EqualizationConfig::default()).unwrap();
+    let (edits, report) = equalize(dead.main().unwrap(), &EqualizationConfig::default(), None).unwrap();
     assert!(report.largest_factor > 1000.0 && report.largest_factor <= 1024.01, "{report:?}");
     let mut equal = dead.clone();
     *equal.main_mut().unwrap() = amend(dead.main().unwrap(), &edits).unwrap();
     assert!(error(&equal, &dead) < 1e-10, "it computes the same: {}", error(&equal, &dead));
     // Without iterations nothing happens.
     let none = EqualizationConfig { iterations: 0, ..EqualizationConfig::default() };
-    assert_eq!(equalize(uneven.main().unwrap(), &none).unwrap().1.largest_factor, 1.0);
+    assert_eq!(equalize(uneven.main().unwrap(), &none, None).unwrap().1.largest_factor, 1.0);
+}
+
+/// Channels that died have weights near 0 and a bias: to make their weights as large as others' makes constants of them that nothing
+/// else comes near.
+#[test]
+fn equalization_does_not_make_a_channel_larger_than_the_largest() {
+    let mut model = digits().model.clone();
+    let graph = model.main_mut().unwrap();
+    let [_, weights, bias] = model_inputs(&graph.nodes[0].inputs)[..] else { panic!("no bias") };
+    let edit = |graph: &mut Graph, id, change: &dyn Fn(usize, f32) -> f32| {
+        let tensor = graph.tensor_mut(id);
+        let values = tensor.data.as_ref().unwrap().elements::<f32>().unwrap();
+        let values: Vec<_> = values.iter().enumerate().map(|(index, &value)| change(index, value)).collect();
+        tensor.data = Some(Data::from_slice(&values));
+    };
+    let inner: usize = graph.tensor(weights).shape[1..].iter().product();
+    edit(graph, weights, &|index, value| if index < inner { value * 1e-5 } else { value });
+    edit(graph, bias, &|index, value| if index == 0 { 0.5 } else { value });
+    let samples = &digits().calibration;
+    let config = EqualizationConfig::default();
+    let graph = model.main().unwrap();
+    let mut session = Session::from_graph(graph.clone(), SessionOptions::default()).unwrap();
+    let peaks = ChannelPeaks::measure(graph, &mut session, samples).unwrap();
+    let loss = |peaks: Option<&ChannelPeaks>| {
+        let (edits, report) = equalize(graph, &config, peaks).unwrap();
+        let mut equal = model.clone();
+        *equal.main_mut().unwrap() = amend(graph, &edits).unwrap();
+        assert!(error(&equal, &model) < 1e-10, "it computes the same: {}", error(&equal, &model));
+        let quantized = quantized(&equal, &QuantizationConfig::default(), samples);
+        (error(&quantized, &model), report.largest_factor)
+    };
+    let ((wild, most), (bounded, least)) = (loss(None), loss(Some(&peaks)));
+    assert!(most > 100.0 && least < 30.0, "{most} {least}");
+    assert!(bounded < 0.1 * wild, "{bounded} {wild}");
+    // What quantizes bounds them.
+    let whole = QuantizationConfig { equalization: Some(config.clone()), ..QuantizationConfig::default() };
+    let whole = error(&quantized(&model, &whole, samples), &model);
+    assert!((whole / bounded - 1.0).abs() < 0.2, "{whole} {bounded}");
 }
 
 #[test]
@@ -217,10 +255,10 @@ fn relu6_is_equalized_when_it_may_be_replaced() {
             *activation = litesmith_graph::ops::Activation::Relu6;
         }
     }
-    let (_, report) = equalize(model.main().unwrap(), &EqualizationConfig::default()).unwrap();
+    let (_, report) = equalize(model.main().unwrap(), &EqualizationConfig::default(), None).unwrap();
     assert_eq!(report.pairs, []);
     let config = EqualizationConfig { replace_relu6: true, ..EqualizationConfig::default() };
-    let (edits, report) = equalize(model.main().unwrap(), &config).unwrap();
+    let (edits, report) = equalize(model.main().unwrap(), &config, None).unwrap();
     assert_eq!((report.pairs.len(), report.replaced_relu6.len()), (5, 5));
     let equal = amend(model.main().unwrap(), &edits).unwrap();
     let relus =

@@ -86,7 +86,7 @@ struct Shared {
 }
 
 /// Work for each thread, in units of what is worth calling it for, from which on it is cut into up to [`PARTS`].
-const FINE: usize = 64;
+const FINE: usize = 16;
 const PARTS: usize = 4;
 
 /// Most threads of a pool.
