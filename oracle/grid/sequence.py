@@ -156,17 +156,55 @@ def case_of(rng, name, build, runs=RUNS):
     model, shape, dtype = build(False)
     if dtype == "i8":
         feeds = [[rng.integers(-128, 127, shape, endpoint=True, dtype=np.int8)] for _ in range(runs)]
+    elif dtype == "u8":
+        feeds = [[rng.integers(0, 255, shape, endpoint=True, dtype=np.uint8)] for _ in range(runs)]
     else:
         feeds = [[coarse(rng.uniform(-2, 2, shape))] for _ in range(runs)]
     case = Case(name, model, feeds)
-    if dtype != "i8":
+    if dtype not in ("i8", "u8"):
         case.magnitude = build(True)[0]
         case.feeds_magnitude = [[np.abs(x) for x in run] for run in feeds]
     return case
 
 
+def basic(rng, dtype, batch, features, cells, reads_state):
+    """The model of one LSTM of five inputs, the basic kernel, and its input's shape."""
+    together = features + cells
+    real = rng.uniform(-1, 1, (4 * cells, together)) * 2.5 / np.sqrt(together)
+    bias = rng.uniform(-0.5, 0.5, 4 * cells)
+    # -1 to 127/128, and cells of four integer bits: the kernel assumes both.
+    activation = {"scale": np.float32(1 / 128), "zero_point": 128} if dtype == "u8" else {}
+    state = {"scale": np.float32(2.0**-11), "zero_point": 0} if dtype == "u8" else {}
+    cell = "i16" if dtype == "u8" else "f32"
+
+    def build(absolute):
+        layer = Layer(absolute)
+        graph = layer.graph
+        layer.inputs.append(graph.input(dtype, (batch, features), **activation))
+        layer.add(dtype, (batch, cells), variable=True, **activation)
+        if dtype == "u8":
+            scale, point = np.float32((real.max() - real.min()) / 255), 117
+            stored = np.clip(np.round(real / scale) + point, 0, 255)
+            layer.add("u8", real.shape, data=stored, scale=scale, zero_point=point)
+            scale = np.float32(scale / 128)
+            layer.add("i32", bias.shape, data=np.round(bias / scale), scale=scale, zero_point=0)
+        else:
+            layer.add("f32", real.shape, data=coarse(real))
+            layer.add("f32", bias.shape, data=coarse(bias))
+        layer.add(cell, (batch, cells), variable=True, **state)
+        outputs = [graph.output(dtype, (batch, cells), **activation)]
+        outputs.append((graph.output if reads_state else graph.tensor)(cell, (batch, cells), **state))
+        outputs.append(graph.tensor(dtype, (batch, together), **activation))
+        outputs.append(graph.tensor(cell, (batch, 4 * cells), **state))
+        fields = {"fusedActivationFunction": 4, "kernelType": 1}
+        graph.op(BUILTIN.LSTM, layer.inputs, outputs, options("LSTMOptions", **fields), 2)
+        return layer.model.bytes(), (batch, features)
+
+    return build
+
+
 def step_cases(rng):
-    """Cases of LSTM, the full kernel."""
+    """Cases of LSTM, the full kernel and the basic one."""
     kinds = [
         ("f32_plain", "f32", {"batch": 3}),
         ("f32_everything", "f32", {"norm": True, "peephole": True, "outputs": 4, "cell_clip": 0.8, "batch": 2}),
@@ -181,6 +219,14 @@ def step_cases(rng):
         sizes = [how.pop(key, default) for key, default in (("batch", 1), ("steps", 1), ("features", 5), ("cells", 7))]
         build = lstm(rng, dtype, *sizes, how.pop("outputs", None), step=True, **how)
         yield case_of(rng, name, lambda absolute, build=build, dtype=dtype: (*build(absolute), dtype), 3)
+    for name, dtype, sizes, reads_state in [
+        ("f32_basic", "f32", (2, 5, 7), True),
+        ("f32_basic_one", "f32", (1, 3, 16), False),
+        ("u8_basic", "u8", (3, 5, 9), True),
+        ("u8_basic_wide", "u8", (1, 20, 17), False),
+    ]:
+        build = basic(rng, dtype, *sizes, reads_state)
+        yield case_of(rng, name, lambda absolute, build=build, dtype=dtype: (*build(absolute), dtype), 4)
 
 
 def bidirectional_cases(rng):

@@ -1,8 +1,6 @@
 //! `TFLite_Detection_PostProcess`: box encodings and class scores of an SSD to detections (LiteRT
 //! `kernels/detection_postprocess.cc`).
 
-use std::cmp::Ordering;
-
 use crate::heap::partial_sort;
 use crate::non_max_suppression::overlap_sorted;
 use crate::{QuantParams, Unsupported};
@@ -223,9 +221,10 @@ impl DetectionPostprocess {
         }
         let (scores, kept) = (&*work.scores, &mut work.kept[..kept]);
         // Equal scores stay in their order.
-        kept.sort_unstable_by(|&a, &b| {
-            let by_score = scores[b as usize].partial_cmp(&scores[a as usize]).unwrap_or(Ordering::Equal);
-            by_score.then(a.cmp(&b))
+        let count = kept.len();
+        partial_sort(kept, count, &|&a, &b| {
+            let (score, other) = (scores[a as usize], scores[b as usize]);
+            score > other || (score == other && a < b)
         });
         let most = most.min(kept.len());
         let mut count = 0;

@@ -22,7 +22,7 @@ fn subtract<const BITS: u32>(a: i32, b: i32) -> i32 {
 }
 
 /// Twice the product's high half, to nearest.
-fn product<const BITS: u32>(a: i32, b: i32) -> i32 {
+pub(crate) fn product<const BITS: u32>(a: i32, b: i32) -> i32 {
     if BITS == 32 {
         return doubling_high_product(a, b);
     }

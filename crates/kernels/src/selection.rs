@@ -1,6 +1,7 @@
 //! Ops that look for elements along an axis: ARG_MAX, ARG_MIN, TOPK_V2; and CUMSUM, which walks along one.
 
 use crate::Unsupported;
+use crate::heap::partial_sort;
 
 /// A shape seen along one axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,11 +163,8 @@ impl TopK {
         for (index, (row, values)) in rows.enumerate() {
             (self.ranks)(row, ranks);
             order.iter_mut().zip(0..).for_each(|(slot, at)| *slot = at);
-            let key = |&at: &u32| (ranks[at as usize], at);
-            if k < size {
-                order.select_nth_unstable_by_key(k - 1, key);
-            }
-            order[..k].sort_unstable_by_key(key);
+            let key = |at: u32| (ranks[at as usize], at);
+            partial_sort(order, k, &|&a, &b| key(a) < key(b));
             for (nth, (value, &at)) in values.chunks_exact_mut(element).zip(&*order).enumerate() {
                 value.copy_from_slice(&row[at as usize * element..][..element]);
                 visit(index * k + nth, at as usize);

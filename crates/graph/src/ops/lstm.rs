@@ -27,7 +27,12 @@ pub struct UnidirectionalSequenceLstm {
     pub intermediates: Vec<TensorId>,
 }
 
-/// Attributes of LSTM, with its full kernel: one step on an input `batch features`.
+/// Attributes of LSTM: one step on an input `batch features`.
+///
+/// Its basic kernel has five inputs: the input; the output of the step before, a variable; the weights of all gates in one matrix,
+/// `4 cells` by `features cells`, in the order input gate, new value, forget gate, output gate; their biases; the cells, a
+/// variable. It gives the output, the cells, and two tensors that it works with: the input beside the output of the step before,
+/// and the sums of the gates.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Lstm {
     /// Of the cell's new value and of the cells before the output gate.
@@ -40,6 +45,20 @@ pub struct Lstm {
     pub asymmetric_quantize_inputs: bool,
     /// As [`UnidirectionalSequenceLstm::intermediates`].
     pub intermediates: Vec<TensorId>,
+    /// Whether it has the basic kernel, which looks at no other attribute: its activation is tanh.
+    pub is_basic: bool,
+}
+
+/// Where the inputs of the basic kernel of LSTM are.
+impl Lstm {
+    /// The output of the step before.
+    pub const BASIC_OUTPUT_STATE: usize = 1;
+    /// The weights of all gates.
+    pub const BASIC_WEIGHTS: usize = 2;
+    /// Their biases.
+    pub const BASIC_BIAS: usize = 3;
+    /// The cells.
+    pub const BASIC_CELL_STATE: usize = 4;
 }
 
 /// Attributes of BIDIRECTIONAL_SEQUENCE_LSTM: one layer forward and one backward through the sequence.
@@ -194,13 +213,43 @@ impl OpSpec for UnidirectionalSequenceLstm {
     }
 }
 
+/// Checks the inputs of a basic kernel; gives the shapes of its outputs.
+fn check_basic(inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+    inputs.expect_count(5..=5)?;
+    let [batch, features] = inputs.shape(0, "input")?;
+    let [_, cells] = inputs.shape(Lstm::BASIC_OUTPUT_STATE, "output state")?;
+    let wide = |what: &str| inputs.malformed(format!("{what} of {features} features and {cells} cells are too many"));
+    let together = features.checked_add(cells).ok_or_else(|| wide("columns"))?;
+    let gates = cells.checked_mul(4).ok_or_else(|| wide("rows"))?;
+    for (index, name, shape) in [
+        (Lstm::BASIC_OUTPUT_STATE, "output state", &[batch, cells][..]),
+        (Lstm::BASIC_WEIGHTS, "weights", &[gates, together]),
+        (Lstm::BASIC_BIAS, "bias", &[gates]),
+        (Lstm::BASIC_CELL_STATE, "cell state", &[batch, cells]),
+    ] {
+        let found = &inputs.get(index, name)?.shape;
+        if found != shape {
+            return Err(inputs.malformed(format!("{name} (input {index}) has shape {found:?}, expected {shape:?}")));
+        }
+    }
+    Ok(vec![vec![batch, cells], vec![batch, cells], vec![batch, together], vec![batch, gates]])
+}
+
 impl OpSpec for Lstm {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+        if self.is_basic {
+            return check_basic(inputs);
+        }
         let [batch, features] = inputs.shape(0, "input")?;
         Ok(vec![vec![batch, check_full(inputs, batch, features)?]])
     }
 
     fn macs(&self, inputs: &Inputs<'_>, _: &[usize]) -> u64 {
+        if self.is_basic {
+            let rows = inputs.optional(0).and_then(|input| input.shape.first().copied()).unwrap_or(0) as u64;
+            let weights = inputs.optional(Self::BASIC_WEIGHTS).map_or(0, |weights| product(&weights.shape));
+            return rows.saturating_mul(weights);
+        }
         full_macs(inputs, &[LstmInputs::FULL])
     }
 }

@@ -565,6 +565,7 @@ impl Op {
     #[must_use]
     pub fn state_inputs(&self) -> &'static [usize] {
         match self {
+            Self::Lstm(op) if op.is_basic => &[Lstm::BASIC_OUTPUT_STATE, Lstm::BASIC_CELL_STATE],
             Self::Lstm(_) | Self::UnidirectionalSequenceLstm(_) => &[18, 19],
             Self::BidirectionalSequenceLstm(_) => &[35, 36, 37, 38],
             Self::BidirectionalSequenceRnn(_) => &[4, 8],
@@ -620,10 +621,8 @@ fn product(sizes: &[usize]) -> u64 {
 /// # Errors
 /// [`Error::Malformed`] when an axis is outside `-rank..rank`.
 pub fn resolve_axes(op: &str, axes: &[i64], rank: usize) -> Result<Vec<usize>> {
-    let mut resolved = axes.iter().map(|&axis| resolve_axis(op, axis, rank)).collect::<Result<Vec<_>>>()?;
-    resolved.sort_unstable();
-    resolved.dedup();
-    Ok(resolved)
+    let resolved = axes.iter().map(|&axis| resolve_axis(op, axis, rank)).collect::<Result<Vec<_>>>()?;
+    Ok((0..rank).filter(|axis| resolved.contains(axis)).collect())
 }
 
 /// Resolves one axis that may count from the end.

@@ -203,9 +203,7 @@ impl Rearranges for Transpose {
         let entries = for_each_axis(inputs, 1, "permutation", shape.len())?;
         let axes =
             entries.iter().map(|&axis| resolve_axis("TRANSPOSE", axis, shape.len())).collect::<Result<Vec<_>>>()?;
-        let mut sorted = axes.clone();
-        sorted.sort_unstable();
-        if !sorted.into_iter().eq(0..shape.len()) {
+        if axes.len() != shape.len() || !(0..shape.len()).all(|axis| axes.contains(&axis)) {
             return Err(inputs.malformed(format!("{entries:?} is no permutation of {} axes", shape.len())));
         }
         let loops = axes.iter().map(|&axis| Steps::even(shape[axis], strides[axis])).collect();

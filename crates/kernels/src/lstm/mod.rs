@@ -12,6 +12,7 @@
 //! With layer normalization the sum without bias is shifted and scaled to mean 0 and variance 1 over the cells, then
 //! multiplied by the coefficients, then the bias is added.
 
+pub mod basic;
 pub mod float;
 pub mod quantized;
 

@@ -3,6 +3,7 @@
 use litesmith_graph::ops::{BidirectionalSequenceLstm, Lstm as LstmOp, LstmInputs, UnidirectionalSequenceLstm};
 use litesmith_graph::{DType, Error, Result, Tensor, TensorId};
 use litesmith_kernels::Buffer;
+use litesmith_kernels::lstm::basic::{BasicLstm, BasicLstmSpec};
 use litesmith_kernels::lstm::float::{Lstm, LstmGate, LstmSpec};
 use litesmith_kernels::lstm::quantized::{
     QuantizedGate, QuantizedLstm, QuantizedLstmSpec, QuantizedProjection, Scaled,
@@ -41,7 +42,101 @@ pub(super) fn plan_unidirectional(cx: &NodeContext<'_>, op: &UnidirectionalSeque
     plan_full(cx, &full)
 }
 
+/// The basic kernel: float, as an LSTM whose weights are cut out of one matrix, and uint8.
+#[inline(never)]
+fn plan_basic(cx: &NodeContext<'_>) -> Result<Kernel> {
+    let ([_, inputs], [batch, cells]) = (&cx.input(0)?.shape[..], &cx.output()?.shape[..]) else {
+        return Err(cx.no_kernel());
+    };
+    let (&inputs, &batch, &cells) = (inputs, batch, cells);
+    let outputs = cx.node.outputs.iter().map(|&id| cx.graph.tensor(id).dtype);
+    let dtypes: Vec<_> = cx.node.inputs.iter().flatten().map(|&id| cx.graph.tensor(id).dtype).chain(outputs).collect();
+    // The two that it works with hold nothing here that others could read.
+    let work = &cx.node.outputs[2..];
+    let readers = cx.graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten()).chain(&cx.graph.outputs);
+    if readers.into_iter().any(|id| work.contains(id)) {
+        return Err(Error::unsupported("", "a model that reads the tensors that the basic kernel works with"));
+    }
+    match dtypes[..] {
+        [U8, U8, U8, DType::I32, DType::I16, U8, DType::I16, U8, DType::I16] => {
+            plan_basic_quantized(cx, [batch, inputs, cells])
+        }
+        _ if dtypes.iter().all(|&dtype| dtype == DType::F32) => {
+            let weights: &[f32] = cx.constant(LstmOp::BASIC_WEIGHTS, "weights")?;
+            let bias: &[f32] = cx.constant(LstmOp::BASIC_BIAS, "bias")?;
+            let part = |gate: usize, columns: std::ops::Range<usize>| -> Vec<f32> {
+                let rows = weights.chunks_exact((inputs + cells).max(1)).skip(gate * cells).take(cells);
+                rows.flat_map(|row| row[columns.clone()].iter().copied()).collect()
+            };
+            let parts: Vec<_> =
+                (0..4).map(|gate| (part(gate, 0..inputs), part(gate, inputs..inputs + cells))).collect();
+            let gate = |gate: usize| LstmGate {
+                input: RecurrentWeights::F32(&parts[gate].0),
+                recurrent: RecurrentWeights::F32(&parts[gate].1),
+                peephole: None,
+                norm: None,
+                bias: &bias[gate * cells..][..cells],
+            };
+            let sequence = SequenceGeometry { batch, steps: 1, time_major: true, backward: false };
+            let spec = LstmSpec {
+                gates: Gates { input: Some(gate(0)), cell: gate(1), forget: gate(2), output: gate(3) },
+                diagonal: false,
+                projection: None,
+                projection_bias: None,
+                activation: fused_activation(litesmith_graph::ops::Activation::Tanh)?,
+                cell_clip: 0.0,
+                projection_clip: 0.0,
+                asymmetric_inputs: false,
+            };
+            let lstm =
+                Lstm::new(LstmGeometry { sequence, inputs, cells, outputs: cells }, &spec, cx.isa).map_err(refused)?;
+            let (bytes, tables) = (lstm.scratch_bytes(), lstm.packed_bytes());
+            let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+                let (inputs, [output, state, _, _, hidden, cell], scratch) = io.split_states()?;
+                let states = [hidden.as_mut_slice(), cell.as_mut_slice()];
+                let scratch = &mut scratch.as_mut_slice()[..bytes];
+                lstm.run(context, inputs.get(0), output.as_mut_slice(), cells, states, scratch);
+                state.as_mut_slice::<f32>()[..batch * cells].copy_from_slice(&cell.as_slice::<f32>()[..batch * cells]);
+                Ok(())
+            });
+            Ok(kernel.with_scratch(bytes).with_tables(tables))
+        }
+        _ => Err(cx.no_kernel()),
+    }
+}
+
+const U8: DType = DType::U8;
+
+#[inline(never)]
+fn plan_basic_quantized(cx: &NodeContext<'_>, [batch, inputs, cells]: [usize; 3]) -> Result<Kernel> {
+    let scale = |index: usize| Ok(quant_params(cx.input(index)?)?.scale);
+    let spec = BasicLstmSpec {
+        inputs,
+        cells,
+        weights: cx.constant(LstmOp::BASIC_WEIGHTS, "weights")?,
+        weights_zero_point: quant_params(cx.input(LstmOp::BASIC_WEIGHTS)?)?.zero_point,
+        bias: cx.constant(LstmOp::BASIC_BIAS, "bias")?,
+        bias_scale: scale(LstmOp::BASIC_BIAS)?,
+        cell_scale: quant_params(cx.graph.tensor(cx.node.outputs[1]))?.scale,
+    };
+    let lstm = BasicLstm::new(&spec).map_err(refused)?;
+    let tables = lstm.packed_bytes();
+    let kernel = Kernel::new(cx.kernel_name(DType::U8), move |context, mut io| {
+        let (inputs, [output, state, _, sums, hidden, cell], _) = io.split_states()?;
+        let (rows, sums) = (batch * cells, &mut sums.as_mut_slice::<i16>()[..lstm.sums_len(batch)]);
+        let (hidden, cell) = (&mut hidden.as_mut_slice()[..rows], &mut cell.as_mut_slice()[..rows]);
+        lstm.run(context, inputs.get(0), hidden, cell, sums);
+        output.as_mut_slice()[..rows].copy_from_slice(hidden);
+        state.as_mut_slice()[..rows].copy_from_slice(cell);
+        Ok(())
+    });
+    Ok(kernel.with_tables(tables))
+}
+
 pub(super) fn plan_step(cx: &NodeContext<'_>, op: &LstmOp) -> Result<Kernel> {
+    if op.is_basic {
+        return plan_basic(cx);
+    }
     let [batch, _] = cx.input(0)?.shape[..] else { return Err(cx.no_kernel()) };
     let full = Full {
         sequence: SequenceGeometry { batch, steps: 1, time_major: true, backward: false },

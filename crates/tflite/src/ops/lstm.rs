@@ -49,19 +49,20 @@ impl Format for Lstm {
 
     fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
         options.expect_fields(5)?;
-        match options.scalar(3, 0_i8)? {
-            0 => {}
-            1 => return Err(Error::unsupported("", "kernel_type BASIC: the LSTM of five inputs")),
+        let is_basic = match options.scalar(3, 0_i8)? {
+            0 => false,
+            1 => true,
             kind => {
                 return Err(Error::malformed("", format!("got kernel_type {kind}, expected 0 (FULL) or 1 (BASIC)")));
             }
-        }
+        };
         Ok(Self {
             activation: options.activation(0)?,
             cell_clip: options.clip(1)?,
             projection_clip: options.clip(2)?,
             asymmetric_quantize_inputs: options.scalar(4, false)?,
             intermediates: Vec::new(),
+            is_basic,
         })
     }
 
@@ -70,12 +71,14 @@ impl Format for Lstm {
             .activation(0, self.activation)
             .scalar(1, self.cell_clip, 0.0)
             .scalar(2, self.projection_clip, 0.0)
+            .scalar(3, i8::from(self.is_basic), 0)
             .scalar(4, self.asymmetric_quantize_inputs, false);
         Ok(())
     }
 
     fn version(&self, node: &Tensors<'_>) -> usize {
         match node.is_hybrid_at(2) {
+            _ if self.is_basic => 2,
             true if self.asymmetric_quantize_inputs => 4,
             true => 3,
             false => 1,
