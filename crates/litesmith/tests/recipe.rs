@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use litesmith::data::{Dataset, OpenOptions, open};
 use litesmith::files::Existing;
 use litesmith::graph::Op;
-use litesmith::progress::Silent;
+use litesmith::progress::{Progress, Silent, Stage};
 use litesmith::recipe::{Made, Recipe, RecipeRun, Step, run_recipe};
 use litesmith::tflite::{Strip, WriteOptions};
 use litesmith::{Model, SessionOptions, load_model, save_model_as};
@@ -129,6 +129,50 @@ fn every_step_that_trains_has_a_teacher_beside_the_recipe_or_learns_from_the_mod
     let scratch = format!("arch = \"lenet-5\"\n{}", given[0].1);
     let error = made(&Recipe::from_toml(&scratch).unwrap(), None).unwrap_err().to_string();
     assert!(error.contains("step 1 (train): distill.teacher") && error.contains("without a model"), "{error}");
+}
+
+/// What is said, and how often training starts.
+#[derive(Default)]
+struct Heard(Vec<String>);
+
+impl Progress for Heard {
+    fn start(&mut self, _: Stage, _: u64) {}
+    fn advance(&mut self, _: u64) {}
+    fn note(&mut self, message: &str) {
+        self.0.push(message.into());
+    }
+    fn finish(&mut self) {}
+}
+
+#[test]
+fn the_recipe_of_a_teacher_is_carried_out_once_and_can_be_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = "[[step]]\ndo = \"train\"\nepochs = 1\nbatch = 32\n";
+    std::fs::write(folder.path().join("teacher.toml"), format!("arch = \"lenet-5\"\n{train}")).unwrap();
+    let taught = format!("{train}distill = {{ teacher = \"teacher.toml\" }}\n");
+    let path = folder.path().join("recipe.toml");
+    std::fs::write(&path, format!("arch = \"lenet-5\"\n{taught}{taught}")).unwrap();
+    let recipe = Recipe::load(&path).unwrap();
+    let (mut heard, cancel) = (Heard::default(), Arc::new(AtomicBool::new(false)));
+    let session = SessionOptions { threads: 2, ..SessionOptions::default() };
+    let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: Some(cancel) };
+    run_recipe(&recipe, &run, &mut heard).unwrap().unwrap();
+    let called = heard.0.iter().filter(|said| said.starts_with("the teacher")).count();
+    let epochs = heard.0.iter().filter(|said| said.starts_with("epoch 1/1")).count();
+    assert_eq!((called, epochs), (1, 3), "{:?}", heard.0);
+
+    /// Interrupts the first training, which is the teacher's.
+    struct Interrupt(Arc<AtomicBool>);
+    impl Progress for Interrupt {
+        fn start(&mut self, _: Stage, _: u64) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        fn advance(&mut self, _: u64) {}
+        fn note(&mut self, _: &str) {}
+        fn finish(&mut self) {}
+    }
+    let cancel = run.cancel.clone().unwrap();
+    assert!(run_recipe(&recipe, &run, &mut Interrupt(cancel)).unwrap().is_none());
 }
 
 /// Ops, and types and shapes of what they read and write.

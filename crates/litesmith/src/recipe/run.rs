@@ -1,7 +1,8 @@
 //! Carrying a recipe out.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -53,12 +54,20 @@ pub(crate) struct State {
     pub(crate) strip: Strip,
     pub(crate) notes: Vec<String>,
     pub(crate) seconds: Vec<f64>,
+    /// What recipes of teachers made: each is carried out once.
+    teachers: BTreeMap<PathBuf, Model>,
 }
 
 impl State {
     /// Before the first step.
     pub(crate) fn new(model: Option<&Model>) -> Self {
-        Self { model: model.cloned(), strip: Strip::Nothing, notes: Vec::new(), seconds: Vec::new() }
+        Self {
+            model: model.cloned(),
+            strip: Strip::Nothing,
+            notes: Vec::new(),
+            seconds: Vec::new(),
+            teachers: BTreeMap::new(),
+        }
     }
 
     /// The model as a file.
@@ -172,11 +181,13 @@ fn is_recipe(path: &Path) -> bool {
 }
 
 /// How a step trains by `config` on `data`: a teacher is the model given where it is called so ([`GIVEN`]), else a file, named
-/// as seen from the recipe: a model, or another recipe, which is carried out first; `None` when that was cancelled.
+/// as seen from the recipe: a model, or another recipe, which is carried out first unless `teachers` has what it makes; `None`
+/// when that was cancelled.
 fn training(
     recipe: &Recipe,
     config: &TrainConfig,
     data: &TrainData,
+    teachers: &mut BTreeMap<PathBuf, Model>,
     run: &RecipeRun<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Option<(TrainConfig, TrainOptions)>> {
@@ -198,8 +209,11 @@ fn training(
             })?;
             (Cow::Borrowed(model), &"the model given")
         } else if is_recipe(&teacher) {
-            let Some(model) = teacher_of(&path, recipe, run, progress)? else { return Ok(None) };
-            (Cow::Owned(model), &name)
+            if !teachers.contains_key(&path) {
+                let Some(model) = teacher_of(&path, recipe, run, progress)? else { return Ok(None) };
+                teachers.insert(path.clone(), model);
+            }
+            (Cow::Borrowed(&teachers[&path]), &name)
         } else {
             (Cow::Owned(load_model(&path)?.model), &name)
         };
@@ -225,7 +239,9 @@ fn tuned(
     let (changed, note, cancelled) = match train {
         Some(config) => {
             let data = train_split(recipe, run, model)?;
-            let Some((config, options)) = training(recipe, config, &data, run, progress)? else { return Ok(None) };
+            let Some((config, options)) = training(recipe, config, &data, &mut state.teachers, run, progress)? else {
+                return Ok(None);
+            };
             change(model, Some(&FineTune { config, options, data: &data }), progress)?
         }
         None => change(model, None, progress)?,
@@ -275,7 +291,9 @@ fn train(
         }
         (None, None) => return Err(no_model()),
     };
-    let Some((config, options)) = training(recipe, config, &data, run, progress)? else { return Ok(None) };
+    let Some((config, options)) = training(recipe, config, &data, &mut state.teachers, run, progress)? else {
+        return Ok(None);
+    };
     let epochs = config.epochs;
     let job = TrainJob {
         name: if recipe.name.is_empty() { &name } else { &recipe.name },
