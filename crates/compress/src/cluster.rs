@@ -7,7 +7,7 @@ use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver
 use serde::{Deserialize, Serialize};
 
 use crate::fine_tune::FineTune;
-use crate::prune::{is_excluded, layer_weights};
+use crate::prune::{check_excluded, is_excluded, layer_weights};
 
 /// What shares values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -73,6 +73,18 @@ impl Default for Clustering {
 }
 
 impl Clustering {
+    /// Which weights of a tensor share values: those of which this says the same.
+    fn channel_of(&self, shape: &[usize], is_depthwise: bool) -> impl Fn(usize) -> usize + use<> {
+        let channels = if is_depthwise { shape.last() } else { shape.first() }.copied().unwrap_or(1).max(1);
+        let inner = (shape.iter().product::<usize>() / channels).max(1);
+        let scope = self.scope;
+        move |index| match scope {
+            ClusterScope::Layer => 0,
+            ClusterScope::Channel if is_depthwise => index % channels,
+            ClusterScope::Channel => index / inner,
+        }
+    }
+
     /// Checks that the numbers make sense.
     ///
     /// # Errors
@@ -97,8 +109,14 @@ pub struct LayerClusters {
     pub elements: usize,
     /// Different values among them.
     pub values: usize,
-    /// Bits a weight that a code for those values needs (their entropy).
+    /// Bits a weight that a code for those values needs (their entropy), each channel with one of its own where that is the scope.
     pub bits: f64,
+}
+
+/// Bits of all `values`, which are sorted, in a code made for them.
+fn entropy(values: &[(usize, f32)]) -> f64 {
+    let count = values.len() as f64;
+    values.chunk_by(|a, b| a.1 == b.1).map(|run| run.len() as f64 * (count / run.len() as f64).log2()).sum()
 }
 
 /// What clustering did.
@@ -135,6 +153,7 @@ impl WeightClusters {
     /// finite.
     pub fn of(graph: &Graph, config: &Clustering) -> Result<Self> {
         config.check()?;
+        check_excluded(graph, &config.exclude)?;
         let mut layers = Vec::new();
         for (tensor, name, is_depthwise) in layer_weights(graph) {
             let Some(data) = &graph.tensor(tensor).data else { continue };
@@ -150,11 +169,7 @@ impl WeightClusters {
             }
             let shape = &graph.tensor(tensor).shape;
             let channels = if is_depthwise { shape.last() } else { shape.first() }.copied().unwrap_or(1).max(1);
-            let channel_of = |index: usize| match config.scope {
-                ClusterScope::Layer => 0,
-                ClusterScope::Channel if is_depthwise => index % channels,
-                ClusterScope::Channel => index / (values.len() / channels).max(1),
-            };
+            let channel_of = config.channel_of(shape, is_depthwise);
             let parts = if config.scope == ClusterScope::Layer { 1 } else { channels };
             let mut members: Vec<Vec<usize>> = vec![Vec::new(); parts];
             let mut cluster = vec![ZERO; values.len()];
@@ -337,13 +352,18 @@ pub fn cluster_weights(
         clusters.hold_in(&mut shared)?;
     }
     let mut layers = Vec::new();
-    for (tensor, layer, _) in layer_weights(&shared) {
-        let Some(data) = &shared.tensor(tensor).data else { continue };
-        let mut sorted = data.elements::<f32>()?.to_vec();
-        sorted.sort_by(f32::total_cmp);
+    for (tensor, layer, is_depthwise) in layer_weights(&shared) {
+        let tensor = shared.tensor(tensor);
+        let Some(data) = &tensor.data else { continue };
+        let channel_of = config.channel_of(&tensor.shape, is_depthwise);
+        let mut sorted: Vec<_> =
+            data.elements::<f32>()?.iter().enumerate().map(|(index, &value)| (channel_of(index), value)).collect();
         let elements = sorted.len();
-        let shares = sorted.chunk_by(|a, b| a == b).map(|run| run.len() as f64 / elements as f64);
-        let (values, bits) = shares.fold((0, 0.0), |(values, bits), share| (values + 1, bits - share * share.log2()));
+        // A code for each channel that has values of its own.
+        sorted.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let bits = sorted.chunk_by(|a, b| a.0 == b.0).map(entropy).sum::<f64>() / elements.max(1) as f64;
+        sorted.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let values = sorted.chunk_by(|a, b| a.1 == b.1).count();
         layers.push(LayerClusters { layer, elements, values, bits });
     }
     Ok((shared, ClusterReport { layers, cancelled }))
@@ -352,6 +372,18 @@ pub fn cluster_weights(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bits_are_those_of_a_code_for_each_channel() {
+        // Two channels of two values each, all different.
+        let channels = [(0, 1.0), (0, 1.0), (0, 2.0), (0, 2.0), (1, 3.0), (1, 3.0), (1, 4.0), (1, 4.0)];
+        let of = |values: &[(usize, f32)]| entropy(values) / values.len() as f64;
+        assert_eq!((of(&channels[..4]), of(&channels[4..]), of(&channels)), (1.0, 1.0, 2.0));
+        let config = Clustering { scope: ClusterScope::Channel, ..Clustering::default() };
+        let of = |shape: &[usize], is_depthwise| (0..8).map(config.channel_of(shape, is_depthwise)).collect::<Vec<_>>();
+        assert_eq!(of(&[2, 1, 2, 2], false), [0, 0, 0, 0, 1, 1, 1, 1]);
+        assert_eq!(of(&[1, 2, 2, 2], true), [0, 1, 0, 1, 0, 1, 0, 1]);
+    }
 
     #[test]
     fn k_means_finds_what_is_apart() {

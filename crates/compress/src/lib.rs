@@ -62,6 +62,6 @@ pub use prune::{
 };
 pub use quantize::{
     Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Rounded, RoundedWeights, Rule, Scheme,
-    Selector, Simulation, TensorReport, WeightBits, decide, quantize, simulate, simulated,
+    Selector, Simulation, TensorReport, WeightBits, check_float, decide, quantize, simulate, simulated,
 };
 pub use simplify::simplify;

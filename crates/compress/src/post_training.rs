@@ -111,6 +111,20 @@ impl QuantizationConfig {
                 format!("got {largest_factor}, expected a number of at least 1"),
             ));
         }
+        // Halves have no scale to choose, and are near enough to leave nothing to make up for.
+        let idle = [
+            ("adaround", self.adaround.is_some()),
+            ("batch_norm", self.batch_norm.is_some()),
+            ("bias_correction", self.bias_correction == Some(true)),
+            ("granularity", self.granularity != Granularity::PerChannel),
+        ];
+        if self.scheme == Scheme::Float16
+            && self.rules.is_empty()
+            && let Some((key, _)) = idle.into_iter().find(|(_, is_set)| *is_set)
+        {
+            return Err(Error::invalid(key, "it does nothing for float16, which rounds weights to the nearest")
+                .with_hint("leave it out, or choose int8, dynamic range or another scheme with integers"));
+        }
         if self.batch_norm.is_some() && self.bias_correction == Some(true) {
             return Err(Error::invalid(
                 "bias_correction",

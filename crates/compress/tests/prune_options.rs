@@ -85,11 +85,8 @@ fn by_layer_each_gives_its_share_and_globally_the_sum_of_all_does() {
 #[test]
 fn excluded_layers_keep_their_channels_and_others_do_not() {
     let graph = network("mnist-cnn");
-    let config = ChannelPruning {
-        importance: Importance::L2,
-        exclude: vec!["conv2d_1".into(), "nothing".into()],
-        ..ChannelPruning::default()
-    };
+    let config =
+        ChannelPruning { importance: Importance::L2, exclude: vec!["conv2d_1".into()], ..ChannelPruning::default() };
     let (_, report) = prune_channels(&graph, &config, None, &mut Silent).unwrap();
     for group in report.groups.iter().filter(|group| group.locked.as_deref() != Some("excluded by name")) {
         assert!(group.after < group.before || group.locked.is_some(), "{group:?}");
@@ -97,6 +94,9 @@ fn excluded_layers_keep_their_channels_and_others_do_not() {
     let kept: Vec<_> = report.groups.iter().filter(|group| group.layers == ["conv2d_1"]).collect();
     assert!(kept.len() == 1 && kept[0].after == kept[0].before, "{report:?}");
     assert_eq!(kept[0].locked.as_deref(), Some("excluded by name"));
+    let typo = ChannelPruning { exclude: vec!["conv3d".into()], ..config };
+    let error = prune_channels(&graph, &typo, None, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("\"conv3d\"") && error.hint().unwrap().contains("conv2d_1"), "{error}");
 }
 
 /// Where a unit never fires, nothing depends on it, however large its weights are.

@@ -92,6 +92,19 @@ pub fn evaluate(
     Ok((evaluation, agreement))
 }
 
+/// What to say where an accuracy is not above that of guessing.
+pub(crate) fn like_guessing(accuracy: f64, samples: u64, classes: usize) -> Option<String> {
+    let chance = 1.0 / classes.max(1) as f64;
+    let deviation = (chance * (1.0 - chance) / samples.max(1) as f64).sqrt();
+    (classes > 1 && samples > 0 && accuracy <= chance + 3.0 * deviation).then(|| {
+        format!(
+            "the model given has {} of the answers right, as guessing among {classes} classes would: is it the data that it was \
+             trained for, and do pixels become the numbers that it wants?",
+            litesmith_measure::format::percent(accuracy)
+        )
+    })
+}
+
 pub(crate) fn check_classes(scores: usize, samples: usize, classes: usize) -> Result<()> {
     if classes > 0 && scores == samples * classes {
         return Ok(());
@@ -102,6 +115,6 @@ pub(crate) fn check_classes(scores: usize, samples: usize, classes: usize) -> Re
     )
     .with_hint(
         "the data set must have the classes that the model was trained for; where it has samples of some of them only, \
-         name all with --classes",
+         `litesmith eval --classes` takes the names of all",
     ))
 }

@@ -109,4 +109,6 @@ pub struct Loaded {
     pub model: Model,
     /// Sentences for people, one for each oddity: a quantized dimension that makes no sense, metadata that is not kept.
     pub warnings: Vec<String>,
+    /// Whether any constant was stored sparse: in the model all are dense, and [`WriteOptions::sparse`] stores them so again.
+    pub is_sparse: bool,
 }

@@ -65,7 +65,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Loaded> {
         }
     }
     model.check()?;
-    Ok(Loaded { model, warnings })
+    Ok(Loaded { model, warnings, is_sparse: buffers.sparse_left < limits.sparse_bytes })
 }
 
 pub(crate) fn index(stored: u32) -> usize {

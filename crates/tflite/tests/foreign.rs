@@ -14,7 +14,7 @@ fn load(name: &str) -> Loaded {
 /// Expected values were read with the Python schema of ai-edge-litert.
 #[test]
 fn a_file_of_tensorflow() {
-    let Loaded { model, warnings } = load("tf-activations-int8-uint8io.tflite");
+    let Loaded { model, warnings, .. } = load("tf-activations-int8-uint8io.tflite");
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(model.description, "MLIR Converted.");
     let signature = &model.signatures[0];
@@ -55,7 +55,7 @@ fn a_file_of_tensorflow() {
 
 #[test]
 fn metadata_of_tflite_support() {
-    let Loaded { model, warnings } = load("support-metadata.tflite");
+    let Loaded { model, warnings, .. } = load("support-metadata.tflite");
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
     assert_eq!(warning, "metadata that is not kept: file \"groessen.txt\", file \"values.txt\", score thresholding");
     let metadata = &model.metadata;
@@ -77,7 +77,7 @@ fn metadata_of_tflite_support() {
 fn labels_beyond_the_limit_are_left_out_with_a_warning() {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../testdata/tflite/support-metadata.tflite"].iter().collect();
     let limits = Limits { associated_file_bytes: 40, ..Limits::default() };
-    let Loaded { model, warnings } = read(&std::fs::read(path).unwrap(), &limits).unwrap();
+    let Loaded { model, warnings, .. } = read(&std::fs::read(path).unwrap(), &limits).unwrap();
     assert!(warnings[0].contains("associated_file_bytes"), "{warnings:?}");
     assert!(model.metadata.outputs[0].labels.is_empty());
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{DataArgs, OutArgs, RuntimeArgs, TrainingArgs, explained, percent, seconds, share, whole_share};
+use super::{
+    DataArgs, OutArgs, RuntimeArgs, TrainingArgs, accuracy, explained, percent_sign, seconds, share, whole_share,
+};
 
 /// Find the layer that breaks a quantized model's accuracy: each layer's error against the float model, and its own share of it
 #[derive(Debug, Args)]
@@ -72,10 +74,10 @@ pub(crate) struct CompressArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) recipe: Option<PathBuf>,
     /// Find the smallest model of at least this accuracy in percent, as 99.0%
-    #[arg(long, value_name = "PERCENT", value_parser = percent_sign)]
+    #[arg(long, value_name = "PERCENT", value_parser = accuracy)]
     pub(crate) floor: Option<f64>,
     /// Find the smallest model that loses at most this many percentage points
-    #[arg(long, value_name = "POINTS", value_parser = percent)]
+    #[arg(long, value_name = "POINTS", value_parser = percent_sign)]
     pub(crate) max_drop: Option<f64>,
     /// Find the most accurate model of at most this size, as 4000, 20KB or 1MB (1 KB is 1000 bytes)
     #[arg(long, value_name = "BYTES", value_parser = byte_count)]
@@ -98,10 +100,6 @@ pub(crate) struct CompressArgs {
     /// Go on with the search in the folder
     #[arg(long, conflicts_with = "recipe")]
     pub(crate) resume: bool,
-}
-
-fn percent_sign(text: &str) -> Result<f64, String> {
-    percent(text.strip_suffix('%').unwrap_or(text).trim_end())
 }
 
 fn byte_count(text: &str) -> Result<u64, String> {
@@ -440,19 +438,19 @@ pub(crate) struct PruneArgs {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = share, conflicts_with_all = ["sparsity", "pattern"])]
     pub(crate) structured: Option<f64>,
     /// By what channels are ranked [default: taylor with --data, else l1]
-    #[arg(long, value_enum, requires = "structured")]
+    #[arg(long, value_enum, requires = "structured", conflicts_with_all = ["sparsity", "pattern"])]
     pub(crate) importance: Option<ImportanceArg>,
     /// Which channels are ranked together [default: global]
-    #[arg(long, value_enum, requires = "structured")]
+    #[arg(long, value_enum, requires = "structured", conflicts_with_all = ["sparsity", "pattern"])]
     pub(crate) scope: Option<ScopeArg>,
     /// Remove them in N steps, each followed by its part of the fine-tuning
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", conflicts_with_all = ["sparsity", "pattern"], value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) steps: u32,
     /// Channels that each layer keeps at least
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", conflicts_with_all = ["sparsity", "pattern"], value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) min_channels: u32,
     /// Keep a multiple of N channels in each layer that has one
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "structured", conflicts_with_all = ["sparsity", "pattern"], value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) multiple_of: u32,
     /// Set this share of each layer's weights to zero
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = share)]

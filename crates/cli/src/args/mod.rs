@@ -47,6 +47,20 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+fn percent_sign(text: &str) -> Result<f64, String> {
+    percent(text.strip_suffix('%').unwrap_or(text).trim_end())
+}
+
+/// An accuracy in percent: what is a share more likely is an error, not a floor that everything meets.
+fn accuracy(text: &str) -> Result<f64, String> {
+    match percent_sign(text)? {
+        share if share > 0.0 && share <= 1.0 && !text.ends_with('%') => {
+            Err(format!("got {share} %, which any model has: write {} for {} %", 100.0 * share, 100.0 * share))
+        }
+        percent => Ok(percent),
+    }
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
@@ -343,7 +357,7 @@ pub(crate) struct BenchTrainArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) learning_rate: Option<f64>,
     /// Stop when this accuracy, in percent, is reached on the test set, and tell the seconds of training it took
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = accuracy)]
     pub(crate) to_accuracy: Option<f64>,
     /// Instruction set, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]
     #[arg(long, value_name = "ISA")]

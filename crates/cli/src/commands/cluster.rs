@@ -4,7 +4,7 @@ use litesmith::compress::{ClusterScope, Clustering, Initial};
 use litesmith::measure::{Align, TextTable, format};
 use litesmith::{Result, cluster_model, files};
 
-use super::prune::{Tuning, finish, interrupted};
+use super::prune::{NAME, Tuning, finish, interrupted};
 use super::{existing, load_model};
 use crate::Verdict;
 use crate::args::{ClusterArgs, ClusterScopeArg, InitialArg};
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ClusterArgs, output: &Output) -> Result<Verdict> {
     ]);
     for layer in &report.layers {
         table.row([
-            layer.layer.clone(),
+            format::shortened(&layer.layer, NAME),
             format::count(layer.elements as u64),
             format::count(layer.values as u64),
             format!("{:.2}", layer.bits),

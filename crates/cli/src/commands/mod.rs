@@ -21,6 +21,7 @@ use std::path::Path;
 
 use litesmith::data::{Dataset, OpenOptions, open};
 use litesmith::files::Existing;
+use litesmith::tflite::Loaded;
 use litesmith::{Model, Result, SessionOptions};
 
 use crate::args::RuntimeArgs;
@@ -28,11 +29,16 @@ use crate::output::Output;
 
 /// Loads a model and passes its oddities on.
 fn load_model(path: &Path, output: &Output) -> Result<Model> {
+    load_file(path, output).map(|loaded| loaded.model)
+}
+
+/// The same with what else the file tells.
+fn load_file(path: &Path, output: &Output) -> Result<Loaded> {
     let loaded = litesmith::load_model(path)?;
     for warning in &loaded.warnings {
         output.warn(&format!("{}: {warning}", path.display()));
     }
-    Ok(loaded.model)
+    Ok(loaded)
 }
 
 /// Opens a data set and lists what was left out of it.

@@ -18,6 +18,10 @@ use crate::Verdict;
 use crate::args::{FineTuneArgs, ImportanceArg, OutArgs, PruneArgs, ScopeArg};
 use crate::output::Output;
 
+/// Most characters of a layer's name in a table, and most names of layers in a row; `--json` has all.
+pub(super) const NAME: usize = 40;
+const NAMES: usize = 3;
+
 impl From<ImportanceArg> for Importance {
     fn from(importance: ImportanceArg) -> Self {
         match importance {
@@ -80,7 +84,12 @@ fn channels(
     ]);
     for group in &report.groups {
         let why = group.locked.clone().unwrap_or_default();
-        table.row([group.layers.join(", "), group.before.to_string(), group.after.to_string(), why]);
+        let layers: Vec<_> = group.layers.iter().map(|layer| format::shortened(layer, NAME)).collect();
+        let layers = match layers.split_at_checked(NAMES) {
+            Some((shown, rest)) if !rest.is_empty() => format!("{} and {} more", shown.join(", "), rest.len()),
+            _ => layers.join(", "),
+        };
+        table.row([layers, group.before.to_string(), group.after.to_string(), why]);
     }
     let numbers = serde_json::json!({
         "groups": report.groups, "parameters": report.parameters.1, "parameters_before": report.parameters.0,
@@ -127,7 +136,7 @@ fn weights(args: &PruneArgs, model: &Model, tune: Option<FineTune<'_>>, output: 
     for layer in &report.layers {
         let share = format::percent(layer.zeros as f64 / layer.elements.max(1) as f64);
         table.row([
-            layer.layer.clone(),
+            format::shortened(&layer.layer, NAME),
             format::count(layer.elements as u64),
             share,
             layer.left.clone().unwrap_or_default(),
@@ -157,8 +166,8 @@ pub(super) fn finish(
     mut numbers: serde_json::Value,
     output: &Output,
 ) -> Result<Verdict> {
-    let saved = save(out, &WriteOptions { sparse, ..WriteOptions::default() }, model)?;
     let before = std::fs::metadata(from).map_or(0, |metadata| metadata.len());
+    let saved = save(out, &WriteOptions { sparse, ..WriteOptions::default() }, model)?;
     if output.json {
         numbers["model"] = serde_json::json!(out.out);
         numbers["file_bytes"] = saved.bytes.into();

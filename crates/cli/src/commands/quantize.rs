@@ -140,8 +140,8 @@ pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
         output.warn(&format!("{} stays float32: {}", kept.op, kept.reason));
     }
     let strip = if args.strip { Strip::Everything } else { Strip::Nothing };
-    let saved = save(&args.out, &WriteOptions { strip, sparse: args.sparse }, &quantized)?;
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
+    let saved = save(&args.out, &WriteOptions { strip, sparse: args.sparse }, &quantized)?;
     if output.json {
         let kept: Vec<_> = report
             .quantization

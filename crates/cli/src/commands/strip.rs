@@ -4,14 +4,15 @@ use litesmith::tflite::{Strip, WriteOptions};
 use litesmith::{Result, files};
 
 use super::quantize::{save, sizes};
-use super::{existing, load_model};
+use super::{existing, load_file};
 use crate::Verdict;
 use crate::args::StripArgs;
 use crate::output::Output;
 
 pub(crate) fn run(args: &StripArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let model = load_model(&args.model, output)?;
+    let loaded = load_file(&args.model, output)?;
+    let (model, sparse) = (loaded.model, args.sparse || loaded.is_sparse);
     let entries = model.signatures.iter().filter(|signature| signature.graph > 0).count();
     if entries > 0 {
         output.warn(&format!(
@@ -20,8 +21,8 @@ pub(crate) fn run(args: &StripArgs, output: &Output) -> Result<Verdict> {
         ));
     }
     let strip = if args.derivable { Strip::Derivable } else { Strip::Everything };
-    let saved = save(&args.out, &WriteOptions { strip, sparse: args.sparse }, &model)?;
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
+    let saved = save(&args.out, &WriteOptions { strip, sparse }, &model)?;
     if output.json {
         output.print_json(&serde_json::json!({
             "model": args.out.out, "file_bytes": saved.bytes, "gzip_bytes": saved.packed.gzip,

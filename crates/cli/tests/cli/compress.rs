@@ -44,8 +44,14 @@ fn what_a_search_cannot_begin_with_is_said_and_leaves_nothing_behind() {
     let place = trained();
     place.image_folder("shades");
     place.run("quantize f32.tflite --calibrate idx:digits -o int8.tflite -q").ends_with(0);
+    place.run("quantize f32.tflite --type float16 -o f16.tflite -q").ends_with(0);
     for (model, data, expected) in [
-        ("int8.tflite", "idx:digits", "int8.tflite: it is quantized already"),
+        ("int8.tflite", "idx:digits", "the model is quantized already: tensor"),
+        (
+            "f16.tflite",
+            "idx:digits",
+            "f16.tflite: op 0 DEQUANTIZE \"conv2d/kernel_float32\": the model is quantized already",
+        ),
         ("f32.tflite", "images:shades", "f32.tflite: model: it gives 10 scores for an image, the data has 2 classes"),
     ] {
         let said = place.run(&format!("compress {model} --data {data} --floor 90% -o search")).ends_with(2).stderr();

@@ -77,7 +77,16 @@ fn debug_names_the_layer_that_breaks_a_model_and_its_commands_can_be_pasted() {
         let better = place.run(&format!("{} --json", debug("int8-mixed.tflite"))).ends_with(0).json();
         let layers = better["report"]["layers"].as_array().unwrap();
         assert!(layers.iter().all(|layer| layer["stands_out"] == false), "{command}: {better}");
+        // The recipe makes the same model.
+        std::fs::write(place.path("mixed.toml"), suggestion["recipe"].as_str().unwrap()).unwrap();
+        place.run("compress f32.tflite --recipe mixed.toml -o by-recipe.tflite --force").ends_with(0);
+        let (by_command, by_recipe) = (place.path("int8-mixed.tflite"), place.path("by-recipe.tflite"));
+        assert!(std::fs::read(by_command).unwrap() == std::fs::read(by_recipe).unwrap(), "{suggestion}");
     }
+    // Weights that were scaled are others: what their layers add is not known, and none is accused.
+    place.run("quantize f32.tflite --calibrate idx:digits --equalize -o equal.tflite").ends_with(0);
+    let equal = place.run(&debug("equal.tflite")).ends_with(0).stdout();
+    assert!(equal.contains("not those of f32.tflite rounded") && !equal.contains("breaks most"), "{equal}");
     let page = std::fs::read_to_string(place.path("page.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("class=\"edge\""), "{}", page.len());
     let text = place.run(&debug("int8.tflite")).ends_with(0).stdout();

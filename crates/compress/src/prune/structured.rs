@@ -257,6 +257,7 @@ pub fn prune_channels(
     observer: &mut dyn TrainObserver,
 ) -> Result<(Graph, ChannelReport)> {
     config.check()?;
+    super::check_excluded(graph, &config.exclude)?;
     let mut channels = Channels::new(graph)?;
     let originals = Originals::of(&channels, graph, config);
     if originals.groups.iter().all(|&count| count == 0) {

@@ -251,6 +251,18 @@ pub(crate) fn layer_weights(graph: &Graph) -> Vec<(TensorId, String, bool)> {
     found
 }
 
+/// Checks that each prefix begins the name of a layer, or of its weights.
+pub(crate) fn check_excluded(graph: &Graph, prefixes: &[String]) -> Result<()> {
+    let layers = layer_weights(graph);
+    let missing = prefixes.iter().find(|prefix| {
+        layers.iter().all(|(weights, layer, _)| !is_excluded(graph, *weights, layer, std::slice::from_ref(*prefix)))
+    });
+    let Some(prefix) = missing else { return Ok(()) };
+    let names: Vec<_> = layers.iter().map(|(_, layer, _)| layer.as_str()).collect();
+    Err(Error::invalid("exclude", format!("no layer's name begins with \"{prefix}\""))
+        .with_hint(format!("the layers are {}", names.join(", "))))
+}
+
 /// Whether the name of a layer, or of its weights, begins with one of the prefixes.
 pub(crate) fn is_excluded(graph: &Graph, weights: TensorId, layer: &str, prefixes: &[String]) -> bool {
     let name = &graph.tensor(weights).name;
@@ -430,6 +442,7 @@ pub fn prune_weights(
     observer: &mut dyn TrainObserver,
 ) -> Result<(Graph, SparsityReport)> {
     config.check()?;
+    check_excluded(graph, &config.exclude)?;
     let (mut masks, mut layers) = WeightMasks::new(graph, config)?;
     if masks.layers.is_empty() {
         let why = layers.iter().find_map(|layer| layer.left.clone());

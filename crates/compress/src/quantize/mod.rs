@@ -396,6 +396,13 @@ pub fn decide(graph: &Graph, options: &QuantizeOptions, ranges: Option<&Ranges>)
         })?;
         integer = full_integer::decide(graph, options, &choices, ranges, &mut decision)?;
     }
+    if decision.edits.is_empty() && options.scheme != Scheme::Float32 {
+        let few = options.min_elements.map_or(String::new(), |least| format!(" of {least} or more elements"));
+        decision
+            .report
+            .warnings
+            .push(format!("no op has weights{few} that {} stores smaller: the model stays as it is", options.scheme));
+    }
     for node in (0..graph.nodes.len()).filter(|&node| !integer[node]) {
         if let Some(constant) = missing_bias(graph, node) {
             decision.edits.push(Edit::Constant { node, input: 2, constant });
@@ -495,8 +502,11 @@ fn check_options(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
     Ok(())
 }
 
-/// Only a graph that nobody has quantized can be.
-fn check_float(graph: &Graph) -> Result<()> {
+/// Checks that nobody has quantized the graph, nor stored its weights as float16.
+///
+/// # Errors
+/// [`Error::Invalid`] for one that somebody has, and for one with ops that exist only while training.
+pub fn check_float(graph: &Graph) -> Result<()> {
     for (index, node) in graph.nodes.iter().enumerate() {
         let quantized = node.inputs.iter().flatten().chain(&node.outputs).map(|&id| graph.tensor(id)).find(|tensor| {
             tensor.quantization.is_some() || matches!(tensor.dtype, DType::I4 | DType::I8 | DType::U8 | DType::I16)

@@ -248,7 +248,9 @@ fn layers(pairing: &Pairing, watched: &Watched<'_>, float: &Graph, quantized: &G
             if error.elements + error.not_finite == 0 {
                 continue;
             }
-            let own_unknown = tally.unknown(&pair.own);
+            let weights = weights_of(pair, float, quantized);
+            let others = weights.as_ref().is_some_and(|weights| weights.foreign);
+            let own_unknown = tally.unknown(&pair.own).or(others.then(|| "its weights are others".into()));
             let layer = LayerError {
                 position: layers.len(),
                 op: pair.quantized_node.map_or_else(|| "input".into(), |node| quantized.nodes[node].op.name().into()),
@@ -262,7 +264,7 @@ fn layers(pairing: &Pairing, watched: &Watched<'_>, float: &Graph, quantized: &G
                 error,
                 grid: tally.grid.as_ref().map(litesmith_measure::GridTally::finish),
                 values: tally.bins(),
-                weights: weights_of(pair, float, quantized),
+                weights,
                 stands_out: false,
                 cause: None,
             };
@@ -288,12 +290,11 @@ fn add_notes(report: &mut LayerErrorReport) {
         ));
     }
     let weighted: Vec<_> = report.layers.iter().filter_map(|layer| layer.weights.as_ref()).collect();
-    // Four bits keep more than this: such weights were not rounded, they are others.
-    let foreign = weighted.iter().filter(|weights| weights.error.snr_db.is_some_and(|snr| snr < 5.0)).count();
-    if foreign * 2 > weighted.len() {
+    let foreign = weighted.iter().filter(|weights| weights.foreign).count();
+    if foreign > 0 {
         report.notes.push(format!(
-            "the weights of {foreign} of {} layers are not those of {}: it may be another model, or quantization may have \
-             rescaled or trained them; errors of single layers say little then",
+            "the weights of {foreign} of {} layers are not those of {} rounded: it may be another model, or quantization may \
+             have rescaled or trained them; what these layers add themselves is not known",
             weighted.len(),
             report.float
         ));

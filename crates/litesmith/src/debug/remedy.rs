@@ -1,10 +1,10 @@
 //! What to do about a layer that breaks accuracy: commands to paste, and what they would bring.
 
 use litesmith_compress::{
-    Granularity, IoType, LayerPair, Own, Pairing, QuantizeOptions, Range, Ranges, Rule, Scheme, Selector, WeightBits,
-    quantize, selector_of,
+    CalibrationConfig, CalibratorKind, Granularity, IoType, LayerPair, Own, Pairing, QuantizationConfig,
+    QuantizeOptions, Range, Ranges, Rule, Scheme, Selector, WeightBits, quantize, selector_of,
 };
-use litesmith_graph::{DType, Graph, Model, Op, Result, Tensor};
+use litesmith_graph::{DType, Graph, Model, Op, Result, Tensor, TensorId};
 use litesmith_measure::{Cause, ErrorTally, KeptFloatResult, LayerError, LayerErrorReport, Suggestion, argmax};
 use litesmith_runtime::{Session, SessionOptions};
 
@@ -18,6 +18,22 @@ pub(super) struct Remedy<'a> {
     pub(super) pairing: &'a Pairing,
     pub(super) names: &'a DebugNames,
     pub(super) session: &'a SessionOptions,
+}
+
+/// What a suggestion does otherwise.
+struct Change {
+    rules: Vec<Rule>,
+    calibrator: Option<CalibratorKind>,
+}
+
+/// The entries of `table` that are not those of `default`, tables within likewise.
+fn without(table: toml::Table, default: &toml::Table) -> toml::Table {
+    let changed = table.into_iter().filter(|(key, value)| default.get(key) != Some(value));
+    let inner = changed.map(|(key, value)| match (value, default.get(&key)) {
+        (toml::Value::Table(own), Some(toml::Value::Table(default))) => (key, without(own, default).into()),
+        (value, _) => (key, value),
+    });
+    inner.collect()
 }
 
 /// The scheme of a graph whose activations are integers.
@@ -115,13 +131,13 @@ impl Remedy<'_> {
         let Ok(graph) = self.quantized_graph() else { return Vec::new() };
         let mut chosen: Vec<&str> = Vec::new();
         let mut only_weights = true;
-        let mut ranges = None;
+        let mut calibrator = None;
         let suspects = report.layers.iter().filter(|layer| layer.stands_out).take(super::TRIED);
         for layer in suspects.chain(report.worst()) {
             only_weights &= layer.cause == Some(Cause::Weights);
-            ranges = ranges.or(match layer.cause {
-                Some(Cause::Clipped) => Some(("to calibrate anew with nothing cut off", "--calibrator minmax")),
-                Some(Cause::Wide) => Some(("to calibrate anew for finer steps", "--calibrator mse")),
+            calibrator = calibrator.or(match layer.cause {
+                Some(Cause::Clipped) => Some(("to calibrate anew with nothing cut off", CalibratorKind::MinMax)),
+                Some(Cause::Wide) => Some(("to calibrate anew for finer steps", CalibratorKind::Mse)),
                 _ => None,
             });
             if let Some(selector) = layer.selector.as_deref().filter(|selector| !chosen.contains(selector)) {
@@ -132,18 +148,24 @@ impl Remedy<'_> {
             return Vec::new();
         }
         let noun = if chosen.len() == 1 { "the layer" } else { "the layers" };
-        let kept: Vec<_> = chosen.iter().map(|selector| format!("--keep-float {}", quoted(selector))).collect();
+        let rules = |what: &str| {
+            let rules = chosen.iter().filter_map(|selector| format!("{selector}={what}").parse().ok());
+            Change { rules: rules.collect(), calibrator: None }
+        };
+        let needs_ranges = scheme_of(graph).needs_ranges();
         // A range that does not fit is mended by another one: no layer needs to be larger or slower for it.
-        let ranges = ranges.filter(|_| scheme_of(graph).needs_ranges());
-        let mut suggestions: Vec<_> = ranges
-            .map(|(what, flags)| Suggestion { what: what.into(), command: self.command(graph, flags, "calibrated") })
+        let mut suggestions: Vec<_> = calibrator
+            .filter(|_| needs_ranges)
+            .map(|(what, kind)| {
+                let change = Change { rules: Vec::new(), calibrator: Some(kind) };
+                self.suggestion(graph, what.into(), &change, "calibrated")
+            })
             .into_iter()
             .collect();
         let or = if suggestions.is_empty() { "" } else { "or " };
-        suggestions.push(Suggestion {
-            what: format!("{or}to calibrate anew and compute {noun} with floats"),
-            command: self.command(graph, &kept.join(" "), "mixed"),
-        });
+        let anew = if needs_ranges { "calibrate anew and " } else { "" };
+        let what = format!("{or}to {anew}compute {noun} with floats");
+        suggestions.push(self.suggestion(graph, what, &rules(Scheme::Float32.keyword()), "mixed"));
         // Finer activations do nothing for weights that lost too much.
         let finer = match only_weights {
             true => Some(("w8,per-channel", "8-bit weights, a scale for each channel")).filter(|_| {
@@ -158,17 +180,61 @@ impl Remedy<'_> {
             false => Some(("int16x8", "16-bit activations")).filter(|_| scheme_of(graph) == Scheme::Int8),
         };
         if let Some((what, words)) = finer {
-            let rules: Vec<_> =
-                chosen.iter().map(|selector| format!("--rule {}", quoted(&format!("{selector}={what}")))).collect();
-            suggestions.push(Suggestion {
-                what: format!("or {noun} with {words}"),
-                command: self.command(graph, &rules.join(" "), "mixed"),
-            });
+            suggestions.push(self.suggestion(graph, format!("or {noun} with {words}"), &rules(what), "mixed"));
         }
         suggestions
     }
 
-    fn command(&self, graph: &Graph, flags: &str, suffix: &str) -> String {
+    fn suggestion(&self, graph: &Graph, what: String, change: &Change, suffix: &str) -> Suggestion {
+        let command = self.command(graph, change, suffix);
+        Suggestion { what, command, recipe: self.recipe(graph, change).unwrap_or_default() }
+    }
+
+    /// The same as a recipe; what is as by default is left out.
+    fn recipe(&self, graph: &Graph, change: &Change) -> Option<String> {
+        let (weights, granularity) = weights_of(self.pairing, graph);
+        let io = |id: Option<&TensorId>| match id.map(|&id| graph.tensor(id).dtype) {
+            Some(DType::I8) => IoType::Int8,
+            Some(DType::U8) => IoType::Uint8,
+            Some(DType::I16) => IoType::Int16,
+            _ => IoType::Float32,
+        };
+        let default = QuantizationConfig::default();
+        let config = QuantizationConfig {
+            scheme: scheme_of(graph),
+            weights,
+            granularity,
+            input_type: io(graph.inputs.first()),
+            output_type: io(graph.outputs.first()),
+            rules: self.deviations(graph).into_iter().chain(change.rules.iter().cloned()).collect(),
+            calibration: CalibrationConfig {
+                calibrator: change.calibrator.unwrap_or(default.calibration.calibrator),
+                ..default.calibration.clone()
+            },
+            ..default.clone()
+        };
+        let table = |config: &QuantizationConfig| toml::Table::try_from(config).ok();
+        let step = without(table(&config)?, &table(&default)?);
+        let mut recipe = toml::Table::new();
+        recipe.insert("data".into(), self.names.data.clone().into());
+        // Calibration by all training samples, as the command's.
+        recipe.insert("validation".into(), 0.0.into());
+        let mut named = toml::Table::from_iter([("do".to_owned(), "quantize".into())]);
+        named.insert("scheme".into(), config.scheme.keyword().replace('-', "_").into());
+        named.extend(step);
+        recipe.insert("step".into(), toml::Value::Array(vec![named.into()]));
+        let text = toml::to_string(&recipe).ok()?;
+        crate::recipe::Recipe::from_toml(&text).ok().map(|_| text)
+    }
+
+    /// What of the rest of the model is not made as most of it is.
+    fn deviations(&self, graph: &Graph) -> Vec<Rule> {
+        let Ok(float) = self.float.main() else { return Vec::new() };
+        let rule = |(node, rule)| Rule { ops: selector_of(float, node), ..rule };
+        self.deviating(graph).into_iter().map(rule).collect()
+    }
+
+    fn command(&self, graph: &Graph, change: &Change, suffix: &str) -> String {
         let scheme = scheme_of(graph);
         let mut words = vec!["litesmith quantize".to_owned(), quoted(&self.names.float)];
         words.push(format!("--type {}", scheme.keyword()));
@@ -200,13 +266,12 @@ impl Remedy<'_> {
         if scheme.needs_ranges() {
             words.push(format!("--calibrate {}", quoted(&self.names.data)));
         }
-        if let Ok(float) = self.float.main() {
-            for (node, rule) in self.deviating(graph) {
-                let rule = Rule { ops: selector_of(float, node), ..rule }.to_string();
-                words.push(format!("--rule {}", quoted(&rule)));
-            }
-        }
-        words.push(flags.to_owned());
+        words.extend(self.deviations(graph).iter().map(|rule| format!("--rule {}", quoted(&rule.to_string()))));
+        words.extend(change.calibrator.map(|kind| format!("--calibrator {kind}")));
+        words.extend(change.rules.iter().map(|rule| match rule.scheme {
+            Some(Scheme::Float32) => format!("--keep-float {}", quoted(&rule.ops.to_string())),
+            _ => format!("--rule {}", quoted(&rule.to_string())),
+        }));
         let stem = self.names.quantized.strip_suffix(".tflite").unwrap_or(&self.names.quantized);
         words.push(format!("-o {}", quoted(&format!("{stem}-{suffix}.tflite"))));
         words.join(" ")

@@ -200,7 +200,35 @@ pub(super) fn weights_error(float: &Tensor, stored: &Tensor) -> Option<WeightsEr
     let finite: Vec<_> = shown.into_iter().filter(|value| value.is_finite()).collect();
     histogram.add(&finite);
     let name = float.name.clone();
-    Some(WeightsError { name, error: tally.finish(), scales, grid, values: bins_of(&histogram) })
+    let foreign = is_foreign(float, stored, &rounded);
+    Some(WeightsError { name, error: tally.finish(), foreign, scales, grid, values: bins_of(&histogram) })
+}
+
+/// Whether more than a tenth of the weights lie further from the float ones than rounding takes them, whichever way it is done;
+/// those at the ends of the grid may have been cut off there.
+fn is_foreign(float: &Tensor, stored: &Tensor, rounded: &[f32]) -> bool {
+    let Some(values) = float.data.as_ref().and_then(|data| real_values(float, data.bytes())) else { return false };
+    let quantization = stored.quantization.as_ref().filter(|found| !found.scales.is_empty());
+    // Re-estimation of batch normalization scales channels by a little, which is steps of eight bits but none of four.
+    let steps = if stored.dtype == DType::I4 { 1.01 } else { 2.5 };
+    let (mut far, mut counted) = (0_usize, 0_usize);
+    for (index, (&value, &kept)) in values.iter().zip(rounded).enumerate() {
+        let most = match (quantization, stored.dtype.integer_range()) {
+            (Some(quantization), Some((low, high))) => {
+                let scale = quantization.scales[index / quantization.inner(&stored.shape) % quantization.scales.len()];
+                let zero_point = quantization.zero_points.first().copied().unwrap_or(0) as f32;
+                let integer = (kept / scale + zero_point).round();
+                if integer <= low as f32 || integer >= high as f32 {
+                    continue;
+                }
+                steps * scale
+            }
+            _ => value.abs() / 256.0,
+        };
+        counted += 1;
+        far += usize::from((value - kept).abs() > most);
+    }
+    far * 10 > counted
 }
 
 /// The real values of a constant, packed types included.

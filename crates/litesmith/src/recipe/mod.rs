@@ -84,6 +84,8 @@ pub enum Step {
 pub struct StripConfig {
     /// What is left out.
     pub level: StripLevel,
+    /// Whether float weights of mostly zeros are stored sparse, where the file gets smaller by it.
+    pub sparse: bool,
 }
 
 /// See [`Strip`].

@@ -52,6 +52,7 @@ pub struct Made {
 pub(crate) struct State {
     pub(crate) model: Option<Model>,
     pub(crate) strip: Strip,
+    pub(crate) sparse: bool,
     pub(crate) notes: Vec<String>,
     pub(crate) seconds: Vec<f64>,
     /// What recipes of teachers made: each is carried out once.
@@ -64,6 +65,7 @@ impl State {
         Self {
             model: model.cloned(),
             strip: Strip::Nothing,
+            sparse: false,
             notes: Vec::new(),
             seconds: Vec::new(),
             teachers: BTreeMap::new(),
@@ -75,7 +77,7 @@ impl State {
         let model = self.model.ok_or_else(|| {
             Error::invalid("recipe", "no step made a model").with_hint("begin with do = \"train\", or give a model")
         })?;
-        let bytes = model_bytes(&model, &WriteOptions { strip: self.strip, ..WriteOptions::default() })?;
+        let bytes = model_bytes(&model, &WriteOptions { strip: self.strip, sparse: self.sparse })?;
         Ok(Made { model, bytes, notes: self.notes, seconds: self.seconds })
     }
 }
@@ -133,7 +135,7 @@ pub(crate) fn run_step(
         }
         Step::Quantize(config) => quantize(recipe, config, &mut state, run, progress).map(Some),
         Step::Strip(config) => {
-            state.strip = config.level.into();
+            (state.strip, state.sparse) = (config.level.into(), config.sparse);
             Ok(Some(String::new()))
         }
     };

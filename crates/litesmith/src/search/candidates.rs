@@ -97,14 +97,22 @@ impl Candidates {
         }
     }
 
-    /// A percentage between the largest that met the goal and the next that did not.
+    /// A percentage between two that were tried, of which one met the goal: the most channels gone that leave enough accuracy, or
+    /// the fewest gone that make it small or fast enough.
     fn between(found: &Found, goal: &Goal, given_accuracy: f64) -> Option<u32> {
-        goal.floor(given_accuracy)?;
+        let is_met = |point: &super::Point| goal.is_met(point, given_accuracy);
         let tried = (1..100).filter(|&percent| pruned(found, percent).next().is_some());
-        let (met, missed): (Vec<u32>, Vec<u32>) =
-            tried.partition(|&percent| pruned(found, percent).any(|point| goal.is_met(point, given_accuracy)));
-        let low = met.into_iter().max().unwrap_or(0);
-        let high = missed.into_iter().filter(|&percent| percent > low).min()?;
+        let (met, missed): (Vec<u32>, Vec<u32>) = tried.partition(|&percent| pruned(found, percent).any(is_met));
+        let (low, high) = if goal.floor(given_accuracy).is_some() {
+            let low = met.into_iter().max().unwrap_or(0);
+            (low, missed.into_iter().filter(|&percent| percent > low).min()?)
+        } else {
+            let high = met.into_iter().min()?;
+            let low = missed.into_iter().filter(|&percent| percent < high).max();
+            // Where models with all channels meet it, fewer channels are not what it takes.
+            let whole = || found.points.iter().any(|point| is_met(point) && !point.name.contains("% pruned"));
+            (low.or_else(|| (!whole()).then_some(0))?, high)
+        };
         (high - low > NEAR).then_some(low.midpoint(high))
     }
 
@@ -173,6 +181,24 @@ mod tests {
             seconds: 1.0,
         };
         Found { points: points.iter().map(point).collect(), failed: Vec::new() }
+    }
+
+    #[test]
+    fn between_two_percentages_lies_the_next() {
+        let sized = |points: &[(&str, u64)]| {
+            let mut found = found(&points.iter().map(|&(name, _)| (name, 0.9)).collect::<Vec<_>>());
+            found.points.iter_mut().zip(points).for_each(|(point, &(_, bytes))| point.bytes = bytes);
+            found
+        };
+        let budget = Goal::Budget(1000);
+        // The fewest channels gone that are small enough, and the most that are not.
+        let points =
+            [("int8", 9000), ("50 % pruned, int8", 3000), ("70 % pruned, int8", 1100), ("80 % pruned, int8", 900)];
+        assert_eq!(Candidates::between(&sized(&points), &budget, 0.9), Some(75));
+        assert_eq!(Candidates::between(&sized(&[("int8", 9000), ("50 % pruned, int8", 900)]), &budget, 0.9), Some(25));
+        // All channels are small enough already, or nothing is.
+        assert_eq!(Candidates::between(&sized(&[("int8", 900), ("50 % pruned, int8", 500)]), &budget, 0.9), None);
+        assert_eq!(Candidates::between(&sized(&[("50 % pruned, int8", 5000)]), &budget, 0.9), None);
     }
 
     #[test]

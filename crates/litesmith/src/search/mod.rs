@@ -13,6 +13,7 @@ use litesmith_measure::{
 use litesmith_runtime::{Session, SessionOptions};
 use litesmith_tflite::{Limits, WriteOptions};
 
+use crate::evaluate::like_guessing;
 use crate::files::{self, Existing};
 use crate::predictor::Predictor;
 use crate::progress::{Progress, Stage};
@@ -99,10 +100,11 @@ pub fn search(
     progress: &mut dyn Progress,
 ) -> Result<SearchReport> {
     let clock = Stopwatch::start();
-    if model.main()?.tensors.iter().any(|tensor| tensor.quantization.is_some()) {
-        return Err(Error::invalid(&options.model_name, "it is quantized already")
-            .with_hint("give the float32 model that it was made from: what the search tries begins with floats"));
-    }
+    litesmith_compress::check_float(model.main()?).map_err(|error| {
+        error
+            .at(&options.model_name)
+            .with_hint("give the float32 model that it was made from: what the search tries begins with floats")
+    })?;
     let stop = Arc::new(AtomicBool::new(false));
     let run =
         RecipeRun { dataset, model: Some(model), session: options.session.clone(), cancel: Some(Arc::clone(&stop)) };
@@ -133,6 +135,9 @@ pub fn search(
         saved.add(point, &original, None)?;
     }
     let float = saved.points[0].accuracy;
+    if let Some(warning) = like_guessing(float, saved.points[0].samples, validation.classes().len()) {
+        progress.note(&format!("warning: {warning}"));
+    }
     options.goal.check(&saved.points[0])?;
     let mut candidates = Candidates::new(options);
     let mut kept: Vec<(Vec<Step>, State)> = Vec::new();
@@ -289,7 +294,7 @@ fn finish(
     let front = saved.front();
     let test_accuracy = match &dataset.test {
         Some(test) => {
-            progress.note("the test samples, for the first time: the model given and the best");
+            progress.note("the test samples, which no choice looks at: the model given and the best");
             let mut right = |model: &Model| -> Result<f64> {
                 let mut predictor = Predictor::for_split(model, options.session.clone(), test)?;
                 let options = EvaluateOptions::default();
@@ -313,7 +318,7 @@ fn page(report: &SearchReport, dataset: &Dataset, options: &SearchOptions, clock
     let models = std::iter::once(0).chain(shown).map(|index| {
         let point = &report.points[index];
         ModelResult {
-            name: point.name.clone(),
+            name: format!("{}{}", point.name, if index == report.best { " (best)" } else { "" }),
             file: point.file.clone(),
             kind: ModelKind::Other,
             file_bytes: point.bytes,
@@ -345,7 +350,7 @@ fn page(report: &SearchReport, dataset: &Dataset, options: &SearchOptions, clock
         title: format!("Compression on {}", dataset.name),
         subtitle: format!(
             "Of {} models made, those that no other beats in size, accuracy and speed at once. Chosen by validation samples; \
-             the test samples were looked at once, in the end.",
+             the test samples were looked at in the end, after all choices.",
             report.points.len() - 1
         ),
         comparison: Some(Comparison {

@@ -105,6 +105,27 @@ struct Origin {
     validation: f64,
 }
 
+impl Origin {
+    /// In what a search of `self` differs from one of `other`, which is asked for.
+    fn differs(&self, other: &Self) -> String {
+        let pairs = [
+            ("data", self.data.clone(), other.data.clone()),
+            ("seed", self.seed.to_string(), other.seed.to_string()),
+            ("epochs", self.epochs.to_string(), other.epochs.to_string()),
+            ("validation share", self.validation.to_string(), other.validation.to_string()),
+        ];
+        let mut parts: Vec<_> = pairs
+            .into_iter()
+            .filter(|(_, own, asked)| own != asked)
+            .map(|(what, own, asked)| format!("{what} {own}, not {asked}"))
+            .collect();
+        if (self.model_bytes, self.model_fnv1a) != (other.model_bytes, other.model_fnv1a) {
+            parts.push("another model".into());
+        }
+        format!("it holds a search with {}", parts.join(", and with "))
+    }
+}
+
 pub(super) struct Saved {
     folder: PathBuf,
     goal: Goal,
@@ -143,8 +164,7 @@ impl Saved {
                 let list: List = serde_json::from_slice(&files::load(&path, 1 << 26)?)
                     .map_err(|error| Error::malformed(path.display(), error))?;
                 if list.of != origin {
-                    let message = format!("it is a search of {:?}, not of {origin:?}", list.of);
-                    return Err(Error::invalid(path.display(), message)
+                    return Err(Error::invalid(path.display(), list.of.differs(&origin))
                         .with_hint("resume with the same model, data, seed, epochs and validation share"));
                 }
                 list.found

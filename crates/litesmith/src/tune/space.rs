@@ -113,9 +113,7 @@ impl Space {
                 settings: settings(&wish, schemes, has_weights),
             });
         }
-        if graph.tensors.iter().any(|tensor| tensor.quantization.is_some()) {
-            return Err(Error::invalid("model", "it is quantized already").with_hint("give the float32 model"));
-        }
+        litesmith_compress::check_float(graph)?;
         if ops.iter().all(Op::is_always_float) {
             return Err(Error::invalid("quantization", "the file leaves no op of the model to quantize")
                 .with_hint("let dtype be int8 for some ops"));

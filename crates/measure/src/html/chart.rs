@@ -161,16 +161,29 @@ impl ScatterChart<'_> {
                 taken.push(Area::new(frame.left + 6.0, baseline - TEXT, text_width(label), TEXT));
             }
             let at: Vec<_> = self.points.iter().map(|point| (frame.x(point.x), frame.y(point.y))).collect();
+            let front = self.front();
+            for pair in front.windows(2) {
+                let ((x, y), (next_x, next_y)) = (at[pair[0]], at[pair[1]]);
+                line(m, "front", (x, y), (next_x, y));
+                line(m, "front", (next_x, y), (next_x, next_y));
+            }
             taken.extend(at.iter().map(|&(x, y)| Area::new(x - 6.0, y - 6.0, 12.0, 12.0)));
-            // From the top down, so that labels that have to move keep the order of their points.
-            let mut order: Vec<usize> = (0..at.len()).collect();
+            // From the top down, so that labels that have to move keep the order of their points. Of many only those of the front
+            // are named, where there is room; the others tell their name when pointed at.
+            let crowded = at.len() > MANY;
+            let named = |index: &usize| !crowded || front.contains(index) || self.points[*index].class == "second";
+            let mut order: Vec<usize> = (0..at.len()).filter(named).collect();
             order.sort_by(|&a, &b| at[a].1.total_cmp(&at[b].1));
-            let mut labels = vec![Area::new(0.0, 0.0, 0.0, 0.0); at.len()];
+            let mut labels: Vec<Option<Area>> = vec![None; at.len()];
             for index in order {
-                labels[index] = frame.place(at[index].0, at[index].1, text_width(&self.points[index].name), &taken);
-                taken.push(labels[index]);
+                let area = frame.place(at[index].0, at[index].1, text_width(&self.points[index].name), &taken);
+                if !crowded || frame.is_free(&area, &taken) {
+                    labels[index] = Some(area);
+                    taken.push(area);
+                }
             }
             for (&(x, y), area) in at.iter().zip(&labels) {
+                let Some(area) = area else { continue };
                 let middle = area.y + area.height / 2.0;
                 if (middle - y).abs() > TEXT * 0.6 {
                     let near = if area.x > x { area.x - 2.0 } else { area.x + area.width + 2.0 };
@@ -179,13 +192,31 @@ impl ScatterChart<'_> {
             }
             for ((point, &(x, y)), area) in self.points.iter().zip(&at).zip(&labels) {
                 m.el("g", &[("class", point.class)], |m| dot(m, x, y, 5.5, &point.tip));
+                let Some(area) = area else { continue };
                 let left = area.x < x;
                 let (anchor_x, anchor) = if left { (area.x + area.width, "end") } else { (area.x, "start") };
                 text(m, "label", anchor_x, area.y + area.height * 0.78, anchor, &point.name);
             }
         });
     }
+
+    /// The points that no other beats, from left to right: those with more and more of the vertical value.
+    fn front(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.points.len()).collect();
+        let key = |index: usize| (self.points[index].x, -self.points[index].y);
+        order.sort_by(|&a, &b| key(a).0.total_cmp(&key(b).0).then(key(a).1.total_cmp(&key(b).1)));
+        let mut most = f64::NEG_INFINITY;
+        order.retain(|&index| {
+            let beats = self.points[index].y > most;
+            most = most.max(self.points[index].y);
+            beats
+        });
+        order
+    }
 }
+
+/// More points than this are crowded.
+const MANY: usize = 8;
 
 /// The rectangle in which values are drawn.
 pub(super) struct Frame<'a> {
@@ -247,6 +278,15 @@ impl<'a> Frame<'a> {
             }
         }
         path
+    }
+
+    /// Whether a label covers nothing of what is taken and lies inside.
+    fn is_free(&self, area: &Area, taken: &[Area]) -> bool {
+        let is_inside = area.x >= self.left
+            && area.x + area.width <= WIDTH
+            && area.y >= self.top - TEXT
+            && area.y + area.height <= self.bottom;
+        is_inside && taken.iter().all(|other| area.overlap(other) < 1.0)
     }
 
     /// Where to write a label of this width for the point `(x, y)`: beside it, or up and down from there, wherever it

@@ -131,6 +131,12 @@ fn what_to_try(m: &mut Markup, report: &LayerErrorReport) {
     for suggestion in &report.suggestions {
         m.leaf("h3", &[], &sentence(&suggestion.what));
         m.leaf("pre", &[("tabindex", "0")], &suggestion.command);
+        if !suggestion.recipe.is_empty() {
+            m.el("details", &[], |m| {
+                m.leaf("summary", &[], "as a recipe, for litesmith compress FLOAT --recipe FILE");
+                m.leaf("pre", &[("tabindex", "0")], suggestion.recipe.trim_end());
+            });
+        }
     }
     if report.kept_float.is_empty() {
         return;

@@ -361,6 +361,7 @@ fn a_page_of_layer_errors_draws_values_and_grids() {
     let mut report = crate::layer_error::tests::report();
     report.layers[1].values = Bins::new((-20.0, 14.0), 16, 0, [(-19.0, 1), (1.0, 50), (13.5, 2)].into_iter());
     report.layers[1].weights = Some(WeightsError {
+        foreign: false,
         name: "w".into(),
         error: ErrorMetrics::default(),
         scales: 3,

@@ -15,6 +15,8 @@ const ROWS: usize = 60;
 const LOW_DB: f64 = 20.0;
 /// So is one that is this much worse than the median layer: a grid three times as coarse.
 const BELOW_MEDIAN_DB: f64 = 10.0;
+/// Layers with an error of their own from which on there is a usual one.
+const FEW_LAYERS: usize = 3;
 /// Above this, an error of a thousandth, no layer is suspicious.
 const GOOD_DB: f64 = 60.0;
 
@@ -74,6 +76,9 @@ pub struct Suggestion {
     pub what: String,
     /// The command.
     pub command: String,
+    /// The same as a recipe, for `litesmith compress FLOAT --recipe FILE`; empty where there is none.
+    #[serde(default)]
+    pub recipe: String,
 }
 
 /// One tensor that both models compute.
@@ -119,6 +124,9 @@ pub struct WeightsError {
     pub name: String,
     /// Error of the quantized weights.
     pub error: ErrorMetrics,
+    /// Whether they are not the float weights rounded: trained, scaled, or those of another model.
+    #[serde(default)]
+    pub foreign: bool,
     /// How many scales they have; 0 for float16.
     pub scales: usize,
     /// Grid, where they are integers: of the real values where there is one scale, else of values over their scale.
@@ -238,10 +246,11 @@ impl LayerErrorReport {
         let mut known: Vec<_> =
             self.layers.iter().filter_map(LayerError::own_db).filter(|own| own.is_finite()).collect();
         known.sort_by(f64::total_cmp);
-        let median = known.get(known.len() / 2).copied().unwrap_or(f64::INFINITY);
+        // Of few layers none is the usual one.
+        let usual = known.get(known.len() / 2).filter(|_| known.len() >= FEW_LAYERS);
+        let low = usual.map_or(LOW_DB, |median| (median - BELOW_MEDIAN_DB).min(GOOD_DB).max(LOW_DB));
         for layer in &mut self.layers {
-            let own = layer.own_db().unwrap_or(f64::INFINITY);
-            layer.stands_out = own < LOW_DB || own < (median - BELOW_MEDIAN_DB).min(GOOD_DB);
+            layer.stands_out = layer.own_db().unwrap_or(f64::INFINITY) < low;
             layer.cause = layer.stands_out.then(|| layer.likely_cause());
         }
         self.layers.sort_by(|a, b| match (a.own_db(), b.own_db()) {
@@ -338,6 +347,10 @@ impl LayerErrorReport {
         for suggestion in &self.suggestions {
             text += &format!("\n{}:\n  {}\n", suggestion.what, suggestion.command);
         }
+        if let Some(suggestion) = self.suggestions.first().filter(|suggestion| !suggestion.recipe.is_empty()) {
+            text += "\nthe first of these as a recipe, for `litesmith compress FLOAT --recipe FILE`:\n";
+            suggestion.recipe.lines().for_each(|line| text += &format!("{}\n", format!("  {line}").trim_end()));
+        }
         text
     }
 
@@ -396,7 +409,11 @@ pub(crate) mod tests {
                 layer(3, "last", Some(44.0), 20.0),
             ],
             accuracy: Some(Accuracy { quantized: 0.9, float: 0.95 }),
-            suggestions: vec![Suggestion { what: "to keep it".into(), command: "litesmith quantize f.tflite".into() }],
+            suggestions: vec![Suggestion {
+                what: "to keep it".into(),
+                command: "litesmith quantize f.tflite".into(),
+                recipe: String::new(),
+            }],
             ..LayerErrorReport::default()
         };
         report.rank();
@@ -441,6 +458,7 @@ pub(crate) mod tests {
         clipped.grid.as_mut().unwrap().beyond = 0.03;
         let mut weights = layer(1, "weights", Some(12.0), 12.0);
         weights.weights = Some(WeightsError {
+            foreign: false,
             name: "w".into(),
             error: ErrorMetrics { snr_db: Some(13.0), ..ErrorMetrics::default() },
             scales: 1,
