@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from grid.model import ACTIVATIONS, OPS as BUILTIN, TYPES, options
-from grid.record import T, single
+from grid.model import ACTIVATIONS, Model, OPS as BUILTIN, TYPES, options
+from grid.record import Case, T, single
 
 SHAPES = [
     ("same", (2, 3, 4, 5), (2, 3, 4, 5), (2, 3, 4, 5)),
@@ -47,10 +47,26 @@ def arithmetic(builtin, kind, integers, **fields):
         yield from plain(rng, builtin, integers, SHAPES[3:5], ["none", "relu6"], kind, **fields)
         if builtin == BUILTIN.MUL:
             yield from zero_scale(rng, kind)
+            yield from squares(rng, builtin, kind)
         if "potScaleInt16" in fields:
             yield from powers_of_two(rng, builtin, kind)
 
     return cases
+
+
+def squares(rng, builtin, kind):
+    """MUL of a tensor by itself, which XNNPACK computes otherwise, with scales that give ties."""
+    for at, (dtype, low) in enumerate((("i8", -128), ("u8", 0)) * 4):
+        model = Model()
+        graph = model.graph()
+        scale, values = np.float32(rng.uniform(0.005, 0.1)), np.arange(low, low + 256).astype(TYPES[dtype][0])
+        steps, half = int(rng.integers(20, 120)), int(rng.integers(3, 60))
+        result = np.float32(np.float64(scale) ** 2 * steps * steps / (half + 0.5))
+        x = graph.input(dtype, values.shape, scale=scale, zero_point=low + int(rng.integers(30, 90)))
+        y = graph.output(dtype, values.shape, scale=result, zero_point=low + int(rng.integers(0, 100)))
+        opts = options(kind, fusedActivationFunction=ACTIVATIONS["relu6" if at > 3 else "none"])
+        graph.op(builtin, [x, x], [y], opts, 2)
+        yield Case(f"{dtype}_square_{at}", model.bytes(), [[values]])
 
 
 def zero_scale(rng, kind):

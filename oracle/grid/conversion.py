@@ -71,6 +71,14 @@ def quantize(rng):
         yield single(f"i32_{other}", BUILTIN.QUANTIZE, [x], [y], None, 2)
     x = quantized(rng, "i16", (40,))
     yield single("i16_i32", BUILTIN.QUANTIZE, [x], [T("i32", (40,), np.float32(1e-6), 5)], None, 2)
+    # The last elements, fewer than 16, may be rounded otherwise: every value among them, and ties.
+    for dtype, other in (("i8", "u8"), ("u8", "i8"), ("i8", "i8"), ("u8", "u8")):
+        low = QUANTIZED[dtype][0]
+        for ratio in (0.3, 0.7, 2.0, 4.0):
+            values = np.tile(np.arange(low, low + 256), 2)[: 256 + 13]
+            x = T(dtype, values.shape, np.float32(rng.uniform(0.005, 0.1)), low + 240, feed=np.roll(values, int(low * ratio)))
+            y = T(other, values.shape, np.float32(x.scale / np.float32(ratio)), QUANTIZED[other][0] + 159)
+            yield single(f"{dtype}_{other}_{ratio}_last", BUILTIN.QUANTIZE, [x], [y], None, 2)
     details = {"scale": np.float32(0.7), "zero_point": 0}
     yield to_int4_and_back(rng, "f32_i4", BUILTIN.QUANTIZE, BUILTIN.DEQUANTIZE, None, details)
 

@@ -241,6 +241,14 @@ def transpose_conv(rng):
         tensors = [T("i32", (4,), data=shapes[2]), inputs[1], inputs[0], inputs[2]]
         name = f"{kind}_filter_zero_point{'_channels' if per_channel else ''}"
         yield single(name, BUILTIN.TRANSPOSE_CONV, tensors, [y], opts, 5)
+    # Roundings that differ are rare.
+    shapes = (1, 7, 9, 5), (6, 3, 3, 5), (1, 14, 18, 6)
+    opts = options("TransposeConvOptions", padding=0, strideH=2, strideW=2)
+    for at, per_channel in enumerate((False, False, True)):
+        inputs, y = product(rng, "i8", *shapes, 0, 12, per_channel)
+        inputs[1].zero_point = (-7, 19, 4)[at]
+        tensors = [T("i32", (4,), data=shapes[2]), inputs[1], inputs[0], inputs[2]]
+        yield single(f"i8_filter_zero_point_{at}", BUILTIN.TRANSPOSE_CONV, tensors, [y], opts, 5)
 
 
 # Name; shape of the input; inputs and outputs of a row; whether the outer sizes are kept.

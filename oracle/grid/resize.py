@@ -29,6 +29,13 @@ def resize_bilinear(rng):
                     # A size that is computed does not go to XNNPACK.
                     inputs[1] = T("i32", (2,), feed=size)
                     yield single(f"{label_}_fed", BUILTIN.RESIZE_BILINEAR, inputs, [out(dtype, result)], opts, 4, dtype == "f32")
+    # Ties between two integers are rare: many pixels of a size that is computed.
+    for align, half in [(False, False), (True, False), (False, True)]:
+        opts = options("ResizeBilinearOptions", alignCorners=align, halfPixelCenters=half)
+        for dtype in ("u8", "i8"):
+            inputs = [feed(rng, dtype, (1, 9, 10, 3)), T("i32", (2,), feed=(14, 23))]
+            name = f"{dtype}_many_fed{'_align' * align}{'_half' * half}"
+            yield single(name, BUILTIN.RESIZE_BILINEAR, inputs, [out(dtype, (1, 14, 23, 3))], opts, 4)
 
 
 OPS = {"resize_bilinear": resize_bilinear}

@@ -3,6 +3,7 @@
 
 use crate::binary::Binary;
 use crate::broadcast::{self, Broadcast, Operand, Rows};
+use crate::byte_table::ByteTable;
 use crate::dispatch::multiversion;
 use crate::fixed_point::one_over_one_plus;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
@@ -121,6 +122,30 @@ impl<T: Quantized> QuantizedBinary<T> {
         };
         let ends = Ends { zero_point: output.zero_point, min, max };
         Ok(Self { broadcast, formula, vectors, ends, element: PhantomData })
+    }
+
+    /// MUL of a tensor by itself, where XNNPACK takes it: as the square of its real value, one entry for each byte. `None` for what
+    /// [`QuantizedBinary::new`] plans.
+    #[must_use]
+    pub fn square(
+        input: QuantParams,
+        output: QuantParams,
+        activation: Activation,
+        numerics: Numerics,
+    ) -> Option<ByteTable> {
+        let product = input.scale * input.scale / output.scale;
+        let takes = T::BITS == 8 && numerics == Numerics::Litert && (1.0 / 65_536.0..256.0).contains(&product);
+        if !takes || check_activation(KERNEL, activation).is_err() {
+            return None;
+        }
+        let (min, max) = xnnpack_range::<T>(activation, output);
+        let inverse = 1.0 / output.scale;
+        Some(ByteTable::new(|byte| {
+            let value = if T::MIN < 0 { i32::from(byte as i8) } else { i32::from(byte) };
+            let real = (value - input.zero_point) as f32 * input.scale;
+            let scaled = (real * real * inverse + output.zero_point as f32).round_ties_even();
+            scaled.clamp(min as f32, max as f32) as i32 as u8
+        }))
     }
 
     /// Plans ADD or SUB of int16 where all scales are powers of two, and one operand's that of the result; `None` where they

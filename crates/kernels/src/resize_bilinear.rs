@@ -244,6 +244,9 @@ enum Arithmetic {
     TenBits(Grid<i32>),
     /// A sum in f32, a half added, cut: LiteRT `ResizeBilinear` of uint8.
     Float(Grid<f32>),
+    /// The same, where weights are multiplied with each other first: LiteRT `optimized/resize_bilinear.h`,
+    /// `ResizeBilinearGenericSmallChannel`.
+    WeightsFirst(Grid<f32>),
 }
 
 impl QuantizedResizeBilinear {
@@ -273,6 +276,18 @@ impl QuantizedResizeBilinear {
         }))
     }
 
+    /// Plans what LiteRT's optimized builtin does, which runs where XNNPACK does not.
+    ///
+    /// # Errors
+    /// Those of [`QuantizedResizeBilinear::new`].
+    pub fn builtin<T: Quantized>(geometry: ResizeGeometry, alignment: Alignment) -> Result<Self, Unsupported> {
+        let reference = Self::new::<T>(geometry, alignment, Numerics::Reference)?;
+        Ok(match reference.0 {
+            Arithmetic::Float(grid) => Self(Arithmetic::WeightsFirst(grid)),
+            arithmetic => Self(arithmetic),
+        })
+    }
+
     /// y = x in another size.
     ///
     /// # Panics
@@ -299,6 +314,15 @@ impl QuantizedResizeBilinear {
             Arithmetic::Float(grid) if T::MIN == 0 => {
                 grid.run(context, x, y, |corners: [T; 4], right: f32, down: f32| {
                     T::narrow((sum(corners.map(|value| value.widen() as f32), right, down) + 0.5) as i32)
+                })
+            }
+            Arithmetic::WeightsFirst(grid) if T::MIN == 0 => {
+                grid.run(context, x, y, |corners: [T; 4], right: f32, down: f32| {
+                    let [a, b, c, d] = corners.map(|value| value.widen() as f32);
+                    let (left, up) = (1.0 - right, 1.0 - down);
+                    T::narrow(
+                        (a * (up * left) + b * (up * right) + c * (down * left) + d * (down * right) + 0.5) as i32,
+                    )
                 })
             }
             other => panic!("{other:?} was planned for another type"),

@@ -91,6 +91,10 @@ pub fn load(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     use std::io::Read;
     let io = |error| Error::io(path.display(), error);
     let file = std::fs::File::open(path).map_err(io)?;
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_char_device(&file.metadata().map_err(io)?.file_type()) {
+        return Err(Error::invalid(path.display(), "it is a device, not a file"));
+    }
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that is too large; its length is not asked, for pipes have none.
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
@@ -112,6 +116,8 @@ mod tests {
         let error = save(&path, b"two", Existing::Keep).unwrap_err();
         assert!(error.hint().unwrap().contains("--force"), "{error}");
         assert_eq!(load(&path, 10).unwrap(), b"one");
+        #[cfg(unix)]
+        assert!(load(Path::new("/dev/zero"), 1 << 40).unwrap_err().to_string().contains("a device"));
         save(&path, b"three", Existing::Replace).unwrap();
         assert_eq!(load(&path, 10).unwrap(), b"three");
         assert!(matches!(load(&path, 4), Err(Error::Limit(_))));

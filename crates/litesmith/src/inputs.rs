@@ -36,6 +36,7 @@ pub fn write_input(session: &mut Session, index: usize, values: &[f32]) -> Resul
         DType::U32 => fill(session.input_mut::<u32>(index)?, values, |value| quantize(value) as u32),
         DType::I64 => fill(session.input_mut::<i64>(index)?, values, |value| quantize(value) as i64),
         DType::F64 => fill(session.input_mut::<f64>(index)?, values, |value| f64::from(*value)),
+        DType::F16 => fill(session.input_mut::<u16>(index)?, values, |value| half::f16::from_f32(*value).to_bits()),
         DType::Bool => fill(session.input_mut::<u8>(index)?, values, |value| u8::from(*value != 0.0)),
         other => return Err(Error::unsupported(place, format!("elements of type {other}"))),
     }
@@ -62,6 +63,7 @@ pub fn real_values(tensor: &Tensor, bytes: &[u8]) -> Option<Vec<f32>> {
     let mut values = match tensor.dtype {
         DType::F32 => all(bytes, f32::from_ne_bytes),
         DType::F64 => all(bytes, |element| f64::from_ne_bytes(element) as f32),
+        DType::F16 => all(bytes, |element| half::f16::from_ne_bytes(element).to_f32()),
         DType::I8 => all(bytes, |element| i8::from_ne_bytes(element).into()),
         DType::U8 | DType::Bool => all(bytes, |element: [u8; 1]| element[0].into()),
         DType::I16 => all(bytes, |element| i16::from_ne_bytes(element).into()),

@@ -73,7 +73,13 @@ pub fn load_model(path: &Path) -> Result<tflite::Loaded> {
 pub fn inspect_model(path: &Path) -> Result<tflite::Inspection> {
     let limits = tflite::Limits::default();
     let bytes = files::load(path, limits.file_bytes as u64)?;
-    tflite::inspect(&bytes, &limits).map_err(|error| error.at(path.display()))
+    let mut found = tflite::inspect(&bytes, &limits).map_err(|error| error.at(path.display()))?;
+    for code in found.operator_codes.iter_mut().filter(|code| code.is_custom) {
+        if !litesmith_runtime::is_builtin_custom(&code.name) {
+            code.refusal = Some(format!("custom op \"{}\", which the program that runs it has to register", code.name));
+        }
+    }
+    Ok(found)
 }
 
 /// Saves a model as a `.tflite` file, whole or not at all; returns its size in bytes.

@@ -1,17 +1,18 @@
 //! Arrays in, arrays out: a model run on `.npy` files, for tests and for comparison with other runtimes.
 
 use litesmith_data::RawArray;
-use litesmith_graph::{DType, Error, Result};
+use litesmith_graph::{DType, Error, Graph, Node, Op, Result};
 use litesmith_runtime::Session;
 
 use crate::predictor::write_real;
 
-/// Images that run at once; the result does not depend on it.
+/// Images that run at once, where each is computed without the others.
 const BATCH: usize = 64;
 
 /// Runs `session` on an array `[N, ..]` of its first input and returns the first output as the bytes of a `.npy` file, in
 /// the output's element type. Elements of the input's own type are taken as they are; floats are quantized as the input
-/// tensor says. A trailing axis of size 1 may be missing or extra, as in `[N, 28, 28]` for `[N, 28, 28, 1]`.
+/// tensor says. A trailing axis of size 1 may be missing or extra, as in `[N, 28, 28]` for `[N, 28, 28, 1]`. Sizes that the
+/// model declares as open follow the array. Networks of images run on some at a time, others on all at once.
 ///
 /// # Errors
 /// [`Error::Invalid`] when the array does not fit the input, else those of [`Session::run`].
@@ -28,16 +29,26 @@ pub fn run_npy(session: &mut Session, array: &RawArray) -> Result<Vec<u8>> {
         let end = shape.iter().rposition(|&size| size != 1).map_or(0, |last| last + 1);
         shape[..end].to_vec()
     };
-    if array.shape.is_empty() || shape.is_empty() || trimmed(&array.shape[1..]) != trimmed(&shape[1..]) || images == 0 {
+    let is_batch = !array.shape.is_empty() && !shape.is_empty() && images > 0;
+    let is_batch = is_batch && trimmed(&array.shape[1..]) == trimmed(&shape[1..]);
+    let is_open = session.input_tensor(0)?.signature.as_ref().is_some_and(|sizes| sizes.contains(&-1));
+    if !is_batch && is_open && array.shape.len() == shape.len() {
+        session.resize_input(0, &array.shape)?;
+        set_input(session, 0, array)?;
+        session.run()?;
+        return output_npy(session, 0);
+    }
+    if !is_batch {
         let rest: String = shape.iter().skip(1).map(|size| format!(", {size}")).collect();
         let message = format!("got shape {:?}, expected [N{rest}]", array.shape);
         return Err(Error::invalid("input array", message));
     }
     let image_bytes = array.bytes.len() / images;
+    let together = if computes_rows_alone(session.graph()) { BATCH } else { images };
     let mut output = Vec::new();
     let mut output_shape = Vec::new();
-    for first in (0..images).step_by(BATCH) {
-        let batch = BATCH.min(images - first);
+    for first in (0..images).step_by(together) {
+        let batch = together.min(images - first);
         session.resize_batch(batch)?;
         let bytes = array.bytes[first * image_bytes..(first + batch) * image_bytes].to_vec();
         let part = RawArray { shape: session.input_tensor(0)?.shape.clone(), dtype: array.dtype, bytes };
@@ -51,6 +62,50 @@ pub fn run_npy(session: &mut Session, array: &RawArray) -> Result<Vec<u8>> {
         output.extend_from_slice(bytes);
     }
     npy(session.output_tensor(0)?.dtype, &output_shape, &output)
+}
+
+/// Whether the ops are those of networks of images, which keep the first axis and compute each of its rows without the others.
+fn computes_rows_alone(graph: &Graph) -> bool {
+    let axes = |node: &Node| {
+        let axes = graph.tensor((*node.inputs.get(1)?)?).data.as_ref()?;
+        axes.elements::<i32>().ok().map(<[i32]>::to_vec)
+    };
+    let rank = |node: &Node| node.inputs.first().copied().flatten().map_or(0, |id| graph.tensor(id).shape.len());
+    graph.nodes.iter().all(|node| match &node.op {
+        Op::Conv2d(_)
+        | Op::DepthwiseConv2d(_)
+        | Op::TransposeConv(_)
+        | Op::FullyConnected(_)
+        | Op::AveragePool2d(_)
+        | Op::MaxPool2d(_)
+        | Op::Relu(_)
+        | Op::Relu6(_)
+        | Op::LeakyRelu(_)
+        | Op::Prelu(_)
+        | Op::Elu(_)
+        | Op::Gelu(_)
+        | Op::HardSwish(_)
+        | Op::Logistic(_)
+        | Op::Tanh(_)
+        | Op::Add(_)
+        | Op::Sub(_)
+        | Op::Mul(_)
+        | Op::Quantize(_)
+        | Op::Dequantize(_)
+        | Op::Pad(_)
+        | Op::Reshape(_)
+        | Op::ResizeBilinear(_)
+        | Op::ResizeNearestNeighbor(_) => true,
+        Op::Softmax(_) | Op::LogSoftmax(_) => rank(node) > 1,
+        Op::Mean(_) => axes(node).is_some_and(|axes| axes.iter().all(|&axis| is_not_first(axis, rank(node)))),
+        Op::Concatenation(op) => is_not_first(op.axis, rank(node)),
+        _ => false,
+    })
+}
+
+/// Of an axis that may count from the end.
+fn is_not_first(axis: i32, rank: usize) -> bool {
+    axis > 0 || (axis < 0 && axis.unsigned_abs() as usize != rank)
 }
 
 /// Runs `session` once on arrays for its inputs: by name, or in order those without. An input that no array is given for keeps
@@ -109,7 +164,14 @@ fn set_input(session: &mut Session, index: usize, array: &RawArray) -> Result<()
     let elements = tensor.elements()?;
     match array.to_f32().filter(|real| real.len() == elements) {
         Some(real) => write_real(session, index, &real),
-        None => Err(Error::invalid(place(), format!("got {}, expected {dtype} or float32", array.dtype))),
+        None => Err(Error::invalid(
+            place(),
+            format!(
+                "got {}, expected {}",
+                array.dtype,
+                if dtype == DType::F32 { "float32".into() } else { format!("{dtype} or float32") }
+            ),
+        )),
     }
 }
 

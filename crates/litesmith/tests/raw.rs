@@ -1,9 +1,9 @@
 //! Arrays in, arrays out, for models of several inputs and outputs of any type.
 
 use litesmith::data::{RawArray, read_npy, write_npy};
-use litesmith::graph::ops::{Add, Reshape};
-use litesmith::graph::{DType, Graph, Model, Tensor};
-use litesmith::raw::{output_npy, run_arrays};
+use litesmith::graph::ops::{Add, Relu, Reshape, ReverseV2, Sum};
+use litesmith::graph::{DType, Data, Graph, Model, Tensor, TensorId};
+use litesmith::raw::{output_npy, run_arrays, run_npy};
 use litesmith::{Session, SessionOptions};
 
 /// Arrays for inputs, by name or in order.
@@ -49,6 +49,44 @@ fn arrays_are_given_by_name_and_in_order_and_set_the_shapes() {
     assert_eq!(session.output::<f32>(0).unwrap(), [11.0, 22.0, 33.0, 44.0]);
     let square = RawArray::read(&output_npy(&session, session.output_index("square").unwrap()).unwrap()).unwrap();
     assert_eq!((square.shape.as_slice(), square.bytes), ([2, 2].as_slice(), longs(&large).bytes));
+}
+
+/// Rows that depend on each other run together, however many they are; sizes that are open follow the array.
+#[test]
+fn rows_of_one_input_are_not_torn_apart() {
+    let rows = 130;
+    let values: Vec<f32> = (0..rows * 4).map(|index| index as f32).collect();
+    let input = || Tensor { signature: Some(vec![-1, 4]), ..Tensor::new("x", DType::F32, [1, 4]) };
+    let run = |node: &dyn Fn(&mut Graph, TensorId) -> TensorId, values: &[f32], shape: &[usize]| {
+        let mut graph = Graph::new("main");
+        let x = graph.add_input(input());
+        graph.outputs = vec![node(&mut graph, x)];
+        let mut session = Session::new(&Model::from_graph(graph), SessionOptions::default()).unwrap();
+        let array = RawArray::read(&run_npy(&mut session, &floats(shape, values)).unwrap()).unwrap();
+        (array.shape.clone(), array.to_f32().unwrap())
+    };
+    let axis = |graph: &mut Graph| graph.add_tensor(Tensor::constant("axis", DType::I32, [1], Data::from_slice(&[0])));
+    let reversed = run(
+        &|graph, x| {
+            let axis = axis(graph);
+            graph.add_node(ReverseV2, &[Some(x), Some(axis)], "y").unwrap()
+        },
+        &values,
+        &[rows, 4],
+    );
+    assert_eq!(reversed.1[..4], values[(rows - 1) * 4..]);
+    let sum = run(
+        &|graph, x| {
+            let axis = axis(graph);
+            graph.add_node(Sum { keep_dims: false }, &[Some(x), Some(axis)], "y").unwrap()
+        },
+        &values,
+        &[rows, 4],
+    );
+    assert_eq!((sum.0, sum.1[0]), (vec![4], (0..rows).map(|row| 4.0 * row as f32).sum()));
+    // Each row by itself: in parts, with the same result.
+    let relu = run(&|graph, x| graph.add_node(Relu, &[Some(x)], "y").unwrap(), &values, &[rows, 4]);
+    assert_eq!(relu, (vec![rows, 4], values));
 }
 
 #[test]

@@ -20,4 +20,5 @@ pub use custom::{CustomInputs, CustomIo, CustomKernel, CustomNode, CustomOp, Cus
 pub use exactness::{Exactness, exactness};
 pub use explain::{Fate, MemoryUse, NodeInfo};
 pub use litesmith_kernels::{Isa, Numerics};
+pub use ops::custom::is_builtin_custom;
 pub use session::{Session, SessionLimits, SessionOptions};

@@ -105,8 +105,27 @@ struct Planner<'a, 'e, 's> {
     assumed: Vec<(TensorId, Data)>,
     packed: Vec<Reservation>,
     has_run: bool,
+    /// Multiply-accumulates of the nodes that ran while planning.
+    folded: u64,
     /// Nodes that no kernel takes.
     refused: Vec<(usize, Error)>,
+}
+
+/// Multiply-accumulates that planning spends on nodes whose inputs are constants, all together: what takes longer is computed in each
+/// run, so that planning a hostile file takes no longer than running it.
+const FOLDED_MACS: u64 = 1 << 30;
+
+/// Multiply-accumulates of a node, or comparisons of a pool.
+fn work(graph: &Graph, index: usize) -> u64 {
+    let node = &graph.nodes[index];
+    let elements: usize =
+        node.outputs.iter().map(|&id| graph.tensor(id).elements().unwrap_or(usize::MAX)).max().unwrap_or(0);
+    let window = match &node.op {
+        Op::MaxPool2d(op) => op.filter_height.saturating_mul(op.filter_width),
+        Op::AveragePool2d(op) => op.filter_height.saturating_mul(op.filter_width),
+        _ => 0,
+    };
+    graph.cost(index).macs.max(elements.saturating_mul(window) as u64)
 }
 
 pub(crate) fn plan(input: PlanInput<'_>, env: &mut Env<'_>) -> Result<Plan> {
@@ -120,6 +139,7 @@ pub(crate) fn plan(input: PlanInput<'_>, env: &mut Env<'_>) -> Result<Plan> {
         assumed: Vec::new(),
         packed: Vec::new(),
         has_run: false,
+        folded: 0,
         refused: Vec::new(),
     };
     let next = planner.plan_nodes()?;
@@ -386,7 +406,10 @@ impl Planner<'_, '_, '_> {
             }
         };
         self.packed.push(self.env.charge(kernel.plan_bytes)?);
-        if (constant && states.is_empty()) || matches!(node.op, Op::Shape(_) | Op::Rank(_)) {
+        let work = self.folded.saturating_add(work(self.input.graph, index));
+        let folds = constant && states.is_empty() && work <= FOLDED_MACS;
+        if folds || matches!(node.op, Op::Shape(_) | Op::Rank(_)) {
+            self.folded = work;
             self.fold(node, kernel)?;
         } else {
             self.push(index, node, kernel, states);

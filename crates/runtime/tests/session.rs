@@ -1,7 +1,7 @@
 //! Sessions on small graphs whose results are known.
 
 use litesmith_graph::ops::{
-    Activation, Add, Conv2d, Dequantize, FullyConnected, MaxPool2d, Pack, Padding, Relu, Reshape, Shape, Softmax,
+    self, Activation, Add, Conv2d, Dequantize, FullyConnected, MaxPool2d, Pack, Padding, Relu, Reshape, Shape, Softmax,
     StridedSlice, Tanh,
 };
 use litesmith_graph::{DType, Data, Error, Graph, Model, Quantization, Tensor, TensorId};
@@ -93,6 +93,28 @@ fn every_instruction_set_agrees_with_scalar() {
         for (a, b) in run(&mut session, &image(1)).iter().zip(&expected) {
             assert!((a - b).abs() < 1e-6, "{isa}: {a} and {b}");
         }
+    }
+}
+
+/// What takes long is computed when the model runs, not when it is planned.
+#[test]
+fn constants_are_folded_as_long_as_it_takes_little_time() {
+    for (size, folds) in [(64, true), (1100, false)] {
+        let mut graph = Graph::new("main");
+        let value = Tensor::constant("value", DType::F32, [], Data::from_slice(&[0.5_f32]));
+        let shape = Tensor::constant("shape", DType::I32, [2], Data::from_slice(&[size, size]));
+        let (shape, value) = (graph.add_tensor(shape), graph.add_tensor(value));
+        let filled = graph.add_node(ops::Fill, &[Some(shape), Some(value)], "filled").unwrap();
+        let product = graph.add_node(ops::BatchMatmul::default(), &[Some(filled), Some(filled)], "product").unwrap();
+        let x = graph.add_input(Tensor::new("x", DType::F32, [size as usize, size as usize]));
+        graph.outputs = vec![graph.add_node(ops::Add::default(), &[Some(product), Some(x)], "y").unwrap()];
+        let mut session = Session::new(&Model::from_graph(graph), options(1)).unwrap();
+        assert_eq!(session.explain()[1].fate == Fate::Folded, folds, "{size}");
+        if folds {
+            continue;
+        }
+        session.run().unwrap();
+        assert_eq!(session.output::<f32>(0).unwrap()[7], 0.25 * size as f32);
     }
 }
 

@@ -385,7 +385,7 @@ impl From<NumericsArg> for litesmith::Numerics {
 /// How a model is run.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RuntimeArgs {
-    /// Whose integer arithmetic to follow; float models are the same under both
+    /// Whose integer arithmetic to follow; floats are the same under both but where RESIZE_BILINEAR places pixels
     #[arg(long, value_enum, default_value_t = NumericsArg::Litert)]
     pub(crate) numerics: NumericsArg,
     /// Instruction set, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]

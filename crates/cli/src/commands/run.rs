@@ -88,6 +88,13 @@ fn run_raw(session: &mut Session, args: &RunArgs, output: &Output) -> Result<Ver
         _ => {
             let load = |(name, path): &(Option<String>, PathBuf)| Ok((name.clone(), RawArray::load(path)?));
             let arrays = inputs.iter().map(load).collect::<Result<Vec<_>>>()?;
+            let left = session.input_count().saturating_sub(arrays.len());
+            if left > 0 {
+                output.warn(&format!(
+                    "{left} of the {} inputs get no array and are zeros: --input NAME=FILE gives one",
+                    session.input_count()
+                ));
+            }
             raw::run_arrays(session, &arrays)?;
             indices.iter().map(|&index| raw::output_npy(session, index)).collect::<Result<Vec<_>>>()?
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use litesmith_compress::{Computed, match_computed};
-use litesmith_graph::{Error, Model, Result, Tensor, TensorId};
+use litesmith_graph::{DType, Error, Model, Result, Tensor, TensorId};
 use litesmith_runtime::{Session, SessionOptions};
 use serde::Serialize;
 
@@ -103,10 +103,16 @@ pub fn compare_numerically(
     let second = record(&mut other, &inputs).map_err(|error| error.at(&b.name))?;
     let pairs = match_computed(&computed(&first), &computed(&second));
     let tensors: Vec<_> = pairs.iter().map(|&(i, j)| difference(&first[i], &second[j])).collect();
+    // Not every output is among them: some are of other sizes, or computed by what is not watched, as the branches of an IF.
+    let outputs_agree = (0..one.output_count())
+        .map(|index| outputs_agree(&one, &other, index, tolerance))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .all(|agree| agree);
     let (unmatched_a, unmatched_b) = (first.len() - tensors.len(), second.len() - tensors.len());
     Ok(NumericDiff {
         first_diverging: tensors.iter().position(|tensor| !tensor.within(tolerance)),
-        outputs_agree: tensors.iter().filter(|tensor| tensor.is_output).all(|tensor| tensor.within(tolerance)),
+        outputs_agree,
         unmatched_a,
         unmatched_b,
         tensors,
@@ -133,6 +139,19 @@ fn made_up_for_both(a: (&Side<'_>, &Session), b: (&Side<'_>, &Session), seed: u6
         .collect()
 }
 
+/// Whether output `index` of both has as many elements, none further apart than `tolerance`.
+fn outputs_agree(one: &Session, other: &Session, index: usize, tolerance: f64) -> Result<bool> {
+    let value = |session: &Session| -> Result<Option<Value>> {
+        let tensor = session.output_tensor(index)?;
+        Ok(Value::of("output", tensor, session.output_bytes(index)?, Some(index)))
+    };
+    Ok(match (value(one)?, value(other)?) {
+        (Some(one), Some(other)) => one.reals.len() == other.reals.len() && difference(&one, &other).within(tolerance),
+        // What is no numbers.
+        _ => one.output_bytes(index)? == other.output_bytes(index)?,
+    })
+}
+
 /// A computed tensor.
 struct Value {
     op: &'static str,
@@ -142,6 +161,31 @@ struct Value {
     /// Which output of the model it is.
     output: Option<usize>,
     reals: Vec<f32>,
+    /// The elements of plain integers, more than the reals can tell apart.
+    integers: Option<Vec<i64>>,
+}
+
+impl Value {
+    fn of(op: &'static str, tensor: &Tensor, bytes: &[u8], output: Option<usize>) -> Option<Self> {
+        let reals = real_values(tensor, bytes)?;
+        let sizes: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
+        let integers = match tensor.dtype {
+            _ if tensor.quantization.is_some() => None,
+            DType::I32 => Some(bytes.as_chunks().0.iter().map(|&word| i32::from_ne_bytes(word).into()).collect()),
+            DType::U32 => Some(bytes.as_chunks().0.iter().map(|&word| u32::from_ne_bytes(word).into()).collect()),
+            DType::I64 | DType::U64 => Some(bytes.as_chunks().0.iter().map(|&word| i64::from_ne_bytes(word)).collect()),
+            _ => None,
+        };
+        Some(Self {
+            op,
+            name: tensor.name.clone(),
+            kind: format!("{}[{}]", tensor.dtype, sizes.join(",")),
+            shape: tensor.shape.clone(),
+            output,
+            reals,
+            integers,
+        })
+    }
 }
 
 fn computed(values: &[Value]) -> Vec<Computed<'_>> {
@@ -160,17 +204,8 @@ fn record(session: &mut Session, inputs: &[Vec<f32>]) -> Result<Vec<Value>> {
         graph.nodes.iter().flat_map(|node| node.outputs.iter().map(|&id| (id, node.op.name()))).collect();
     let mut values = Vec::new();
     session.run_observed(&mut |id: TensorId, tensor: &Tensor, bytes: &[u8]| {
-        if let (Some(&op), Some(reals)) = (ops.get(&id), real_values(tensor, bytes)) {
-            let sizes: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
-            values.push(Value {
-                op,
-                name: tensor.name.clone(),
-                kind: format!("{}[{}]", tensor.dtype, sizes.join(",")),
-                shape: tensor.shape.clone(),
-                output: graph.outputs.iter().position(|&output| output == id),
-                reals,
-            });
-        }
+        let output = graph.outputs.iter().position(|&output| output == id);
+        values.extend(ops.get(&id).and_then(|op| Value::of(op, tensor, bytes, output)));
     })?;
     Ok(values)
 }
@@ -179,10 +214,15 @@ fn difference(a: &Value, b: &Value) -> TensorDiff {
     let (mut differing, mut max_abs, mut sum) = (0, 0.0_f64, 0.0_f64);
     let (mut energy, mut other_energy, mut noise, mut dot) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
     let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
-    for (&one, &other) in a.reals.iter().zip(&b.reals) {
+    let integers = a.integers.as_ref().zip(b.integers.as_ref());
+    for (index, (&one, &other)) in a.reals.iter().zip(&b.reals).enumerate() {
         let (x, y) = (f64::from(one), f64::from(other));
-        // The same NaN or infinity on both sides is no difference.
-        let apart = if one.to_bits() == other.to_bits() { 0.0 } else { (x - y).abs() };
+        let apart = match integers {
+            Some((a, b)) => a[index].abs_diff(b[index]) as f64,
+            // The same NaN or infinity on both sides is no difference.
+            None if one.to_bits() == other.to_bits() => 0.0,
+            None => (x - y).abs(),
+        };
         let apart = if apart.is_nan() { f64::INFINITY } else { apart };
         differing += usize::from(apart > 0.0);
         max_abs = max_abs.max(apart);
@@ -229,6 +269,35 @@ fn difference(a: &Value, b: &Value) -> TensorDiff {
 mod tests {
     use super::*;
 
+    #[test]
+    fn integers_are_told_apart_beyond_what_floats_can() {
+        let tensor = Tensor::new("n", DType::I32, [2]);
+        let value =
+            |numbers: [i32; 2]| Value::of("ADD", &tensor, &numbers.map(i32::to_ne_bytes).concat(), Some(0)).unwrap();
+        let found = difference(&value([16_777_216, 5]), &value([16_777_217, 5]));
+        assert_eq!((found.differing, found.max_abs), (1, 1.0));
+        assert_eq!(difference(&value([i32::MAX, 5]), &value([i32::MAX, 5])).differing, 0);
+    }
+
+    /// What the branches of an IF compute is not watched; their result is.
+    #[test]
+    fn outputs_of_other_sizes_are_not_the_same() {
+        let side = |size: usize| {
+            let mut graph = litesmith_graph::Graph::new("main");
+            let x = graph.add_input(Tensor::new("x", DType::F32, [1]));
+            let values = litesmith_graph::Data::from_slice(&vec![1.0_f32; size]);
+            let y = graph.add_tensor(Tensor::constant("c", DType::F32, [size], values));
+            let sum = litesmith_graph::ops::Add::default();
+            graph.outputs = vec![graph.add_node(sum, &[Some(x), Some(y)], &format!("y{size}")).unwrap()];
+            Model::from_graph(graph)
+        };
+        let compare = |a: &Model, b: &Model| {
+            let side = |model| Side { name: "m".into(), model, session: SessionOptions::default() };
+            compare_numerically(&side(a), &side(b), None, 1, 0.0).unwrap().outputs_agree
+        };
+        assert!(compare(&side(3), &side(3)) && !compare(&side(3), &side(4)));
+    }
+
     fn value(op: &'static str, name: &str, reals: &[f32]) -> Value {
         Value {
             op,
@@ -237,6 +306,7 @@ mod tests {
             shape: vec![reals.len()],
             output: None,
             reals: reals.to_vec(),
+            integers: None,
         }
     }
 

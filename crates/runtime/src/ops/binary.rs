@@ -178,6 +178,12 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Ac
     let output = quant_params(cx.output()?)?;
     let activation = fused_activation(activation)?;
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];
+    if op == Binary::Mul
+        && cx.node.inputs[0] == cx.node.inputs[1]
+        && let Some(table) = QuantizedBinary::<T>::square(inputs[0], output, activation, cx.numerics())
+    {
+        return Ok(Kernel::look_up(cx.kernel_name(cx.output()?.dtype), table));
+    }
     let binary = QuantizedBinary::<T>::new(op, shapes, inputs, output, activation, cx.numerics()).map_err(refused)?;
     let pieces = Pieces::new(a, b, |shape| {
         QuantizedBinary::<T>::new(op, [shape, shape], inputs, output, activation, cx.numerics()).map_err(refused)

@@ -62,15 +62,24 @@ fn plan_integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kern
     }))
 }
 
-/// From bytes to bytes it is a table.
+/// From bytes to bytes it is a table, unless the last elements are rounded otherwise than the rest.
 fn plan_bytes<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
     let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let requantize = Requantize::<A, B>::new(input, output, cx.numerics()).map_err(refused)?;
     let every: [u8; 256] = std::array::from_fn(|x| x as u8);
-    let mut entries = [0; 256];
     let context = Context { pool: &Pool::serial(), isa: Isa::Scalar };
-    requantize.run(context, bytemuck::cast_slice::<u8, A>(&every), bytemuck::cast_slice_mut::<u8, B>(&mut entries));
-    let table = ByteTable::new(|x| entries[usize::from(x)]);
+    let entries = |together: usize| {
+        let mut entries = [0; 256];
+        for (x, y) in every.chunks(together).zip(entries.chunks_mut(together)) {
+            requantize.run(context, bytemuck::cast_slice::<u8, A>(x), bytemuck::cast_slice_mut::<u8, B>(y));
+        }
+        entries
+    };
+    let (whole, last) = (entries(256), entries(1));
+    if whole != last && cx.output()?.elements()? % 16 != 0 {
+        return plan_integer::<A, B>(cx);
+    }
+    let table = ByteTable::new(|x| whole[usize::from(x)]);
     Ok(Kernel::look_up(cx.kernel_name(cx.output()?.dtype), table))
 }
 

@@ -150,8 +150,11 @@ fn is_delegated(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
         _ => false,
     };
     let takes_scales = weights.quantization.as_ref().is_none_or(|found| found.scales.iter().all(|&scale| scale > 0.0));
-    // The builtins run signed weights with a zero point, where LiteRT runs them.
+    // The builtins run signed weights with a zero point, where LiteRT runs them; but of TRANSPOSE_CONV, whose single one is not
+    // looked at.
+    let is_ignored = |found: &Quantization| matches!(cx.node.op, Op::TransposeConv(_)) && found.scales.len() == 1;
     let takes_zero_points = weights.dtype == DType::U8
+        || weights.quantization.as_ref().is_some_and(is_ignored)
         || weights.quantization.as_ref().is_none_or(|found| found.zero_points.iter().all(|&point| point == 0));
     Ok(is_constant && takes_window && takes_type && takes_scales && takes_zero_points)
 }

@@ -35,6 +35,12 @@ const BUILTIN: &[Builtin] = &[
     },
 ];
 
+/// Whether the custom op `name` needs no registration.
+#[must_use]
+pub fn is_builtin_custom(name: &str) -> bool {
+    builtin(name).is_some()
+}
+
 fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTIN.iter().find(|builtin| builtin.name == name)
 }
