@@ -129,10 +129,10 @@ fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
     search(&model, &dataset, &resumed_options, &mut Silent).unwrap();
     let quantized = load_model(&out.join("best.tflite")).unwrap().model;
     let error = search(&quantized, &dataset, &resumed_options, &mut Silent).unwrap_err().to_string();
-    assert!(error.contains("digits.tflite: it is quantized already"), "{error}");
+    assert!(error.contains("digits.tflite: ") && error.contains("the model is quantized already"), "{error}");
     let other = SearchOptions { resume: true, seed: 2, ..options(&out, Goal::Budget(20_000)) };
     let error = search(&model, &dataset, &other, &mut Silent).unwrap_err().to_string();
-    assert!(error.contains("it is a search of"), "{error}");
+    assert!(error.contains("it holds a search with seed 1, not 2"), "{error}");
 }
 
 #[test]

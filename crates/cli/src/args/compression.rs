@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::{
-    DataArgs, OutArgs, RuntimeArgs, TrainingArgs, accuracy, explained, percent_sign, seconds, share, whole_share,
+    DataArgs, NormalizationArgs, OutArgs, RuntimeArgs, TrainingArgs, accuracy, explained, percent_sign, seconds, share,
+    whole_share,
 };
 
 /// Find the layer that breaks a quantized model's accuracy: each layer's error against the float model, and its own share of it
@@ -26,6 +27,8 @@ pub(crate) struct DebugArgs {
     pub(crate) against: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) normalization: NormalizationArgs,
     /// Training samples to run, the same number of each class
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: u32,

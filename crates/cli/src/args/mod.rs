@@ -404,6 +404,18 @@ pub(crate) struct DataArgs {
     pub(crate) skip_bad: bool,
 }
 
+/// How pixels become numbers, for models that do not say so.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NormalizationArgs {
+    /// What is subtracted from pixels where the model does not say it, one value or one for each channel; 0 with --std 1 leaves
+    /// them as they are
+    #[arg(long, value_name = "X", value_delimiter = ',', allow_negative_numbers = true, requires = "std")]
+    pub(crate) mean: Vec<f32>,
+    /// What they are divided by then
+    #[arg(long, value_name = "X", value_delimiter = ',', allow_negative_numbers = true, requires = "mean")]
+    pub(crate) std: Vec<f32>,
+}
+
 /// Which file a result goes to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OutArgs {
@@ -451,6 +463,8 @@ pub(crate) struct EvalArgs {
     /// Part of the data set [default: test, or the only one there is]
     #[arg(long, value_enum)]
     pub(crate) split: Option<SplitArg>,
+    #[command(flatten)]
+    pub(crate) normalization: NormalizationArgs,
     /// Names of the model's classes in its order, where the data set has samples of some of them only
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) classes: Vec<String>,

@@ -4,7 +4,7 @@ use litesmith::data::SplitKind;
 use litesmith::measure::layer_error_html;
 use litesmith::{DebugNames, DebugOptions, Result, debug_quantized, files};
 
-use super::{existing, load_model, open_data, session_options};
+use super::{assume_normalization, existing, load_model, open_data, session_options};
 use crate::Verdict;
 use crate::args::DebugArgs;
 use crate::output::Output;
@@ -13,7 +13,8 @@ pub(crate) fn run(args: &DebugArgs, output: &Output) -> Result<Verdict> {
     if let Some(path) = &args.html {
         files::check_absent(path, existing(args.force))?;
     }
-    let quantized = load_model(&args.model, output)?;
+    let mut quantized = load_model(&args.model, output)?;
+    assume_normalization(&mut quantized, &args.normalization, &args.model)?;
     let float = load_model(&args.against, output)?;
     let dataset = open_data(&args.data.data, args.data.skip_bad, output)?;
     // Never the test samples: what is changed for them would be chosen by them.

@@ -4,7 +4,7 @@ use litesmith::data::OpenOptions;
 use litesmith::measure::{Align, Machine, ModelSummary, Report, TextTable, format, render_html};
 use litesmith::{EvaluateOptions, Predictor, Result, evaluate, files, report_evaluation};
 
-use super::{existing, load_model, open_data_with, session_options};
+use super::{assume_normalization, existing, load_model, open_data_with, session_options};
 use crate::Verdict;
 use crate::args::EvalArgs;
 use crate::output::Output;
@@ -13,7 +13,8 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
     if let Some(path) = &args.html {
         files::check_absent(path, existing(args.force))?;
     }
-    let model = load_model(&args.model, output)?;
+    let mut model = load_model(&args.model, output)?;
+    assume_normalization(&mut model, &args.normalization, &args.model)?;
     let classes = Some(args.classes.clone()).filter(|classes| !classes.is_empty());
     let open = OpenOptions { skip_bad: args.data.skip_bad, classes, ..OpenOptions::default() };
     let dataset = open_data_with(&args.data.data, open, output)?;
@@ -29,7 +30,10 @@ pub(crate) fn run(args: &EvalArgs, output: &Output) -> Result<Verdict> {
     }
     let mut reference = match &args.against {
         Some(path) => {
-            let model = load_model(path, output)?;
+            let mut model = load_model(path, output)?;
+            if model.metadata.inputs.iter().all(|input| input.normalization.is_none()) {
+                assume_normalization(&mut model, &args.normalization, path)?;
+            }
             Some(Predictor::for_split(&model, session, split).map_err(|error| error.at(path.display()))?)
         }
         None => None,

@@ -21,10 +21,11 @@ use std::path::Path;
 
 use litesmith::data::{Dataset, OpenOptions, open};
 use litesmith::files::Existing;
+use litesmith::graph::{Normalization, TensorMetadata};
 use litesmith::tflite::Loaded;
-use litesmith::{Model, Result, SessionOptions};
+use litesmith::{Error, Model, Result, SessionOptions};
 
-use crate::args::RuntimeArgs;
+use crate::args::{NormalizationArgs, RuntimeArgs};
 use crate::output::Output;
 
 /// Loads a model and passes its oddities on.
@@ -39,6 +40,24 @@ fn load_file(path: &Path, output: &Output) -> Result<Loaded> {
         output.warn(&format!("{}: {warning}", path.display()));
     }
     Ok(loaded)
+}
+
+/// Where the model does not say how pixels become numbers, they become what the command line says.
+fn assume_normalization(model: &mut Model, args: &NormalizationArgs, path: &Path) -> Result<()> {
+    if args.mean.is_empty() {
+        return Ok(());
+    }
+    let inputs = &mut model.metadata.inputs;
+    if inputs.iter().any(|input| input.normalization.is_some()) {
+        let message = "the model says how pixels become numbers: --mean and --std are for those that do not";
+        return Err(Error::invalid(path.display(), message)
+            .with_hint("leave --mean and --std out; litesmith inspect shows what the model says"));
+    }
+    if inputs.is_empty() {
+        inputs.push(TensorMetadata::default());
+    }
+    inputs[0].normalization = Some(Normalization { mean: args.mean.clone(), std: args.std.clone() });
+    Ok(())
 }
 
 /// Opens a data set and lists what was left out of it.

@@ -107,6 +107,27 @@ fn debug_names_the_layer_that_breaks_a_model_and_its_commands_can_be_pasted() {
 }
 
 #[test]
+fn a_model_that_does_not_say_how_pixels_become_numbers_is_told() {
+    let place = trained();
+    place.run("strip f32.tflite -o bare.tflite -q").ends_with(0);
+    let accuracy = |options: &str| {
+        let json = place.run(&format!("eval bare.tflite --data idx:digits {options} --json")).ends_with(0).json();
+        json["metrics"]["accuracy"].as_f64().unwrap()
+    };
+    assert_eq!(accuracy("--mean 0 --std 255"), accuracy(""));
+    assert!(accuracy("--mean 255 --std=-255") < accuracy("") - 0.1, "dark digits on bright ground");
+    let says = place.run("eval f32.tflite --data idx:digits --mean 0 --std 1").ends_with(2).stderr();
+    assert!(says.contains("the model says how pixels become numbers"), "{says}");
+    place.run("quantize f32.tflite --calibrate idx:digits --strip -o int8.tflite -q").ends_with(0);
+    let debug = "debug int8.tflite --against bare.tflite --data idx:digits --samples 20 --json";
+    let snr = |options: &str| {
+        let json = place.run(&format!("{debug} {options}")).ends_with(0).json();
+        json["report"]["layers"].to_string()
+    };
+    assert!(snr("--mean 0 --std 255") != snr("--mean 0 --std 1"), "the pixels are others");
+}
+
+#[test]
 fn threads_change_no_byte_and_a_resumed_run_ends_where_the_uninterrupted_one_does() {
     let place = trained();
     place.run(&format!("{TRAIN} -o one.tflite --threads 1 -q")).ends_with(0);

@@ -520,7 +520,10 @@ pub fn check_float(graph: &Graph) -> Result<()> {
             _ if quantized.is_none() => continue,
             _ => {}
         }
-        let tensor = quantized.map(|tensor| format!(": tensor \"{}\" is {}", tensor.name, tensor.dtype));
+        let tensor = quantized.map(|tensor| match tensor.name.as_str() {
+            "" => format!(": a tensor is {}", tensor.dtype),
+            name => format!(": tensor \"{name}\" is {}", tensor.dtype),
+        });
         return Err(Error::invalid(
             graph.place(index),
             format!("the model is quantized already{}", tensor.unwrap_or_default()),
