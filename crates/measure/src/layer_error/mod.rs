@@ -248,7 +248,7 @@ impl LayerErrorReport {
         known.sort_by(f64::total_cmp);
         // Of few layers none is the usual one.
         let usual = known.get(known.len() / 2).filter(|_| known.len() >= FEW_LAYERS);
-        let low = usual.map_or(LOW_DB, |median| (median - BELOW_MEDIAN_DB).min(GOOD_DB).max(LOW_DB));
+        let low = usual.map_or(LOW_DB, |median| (median - BELOW_MEDIAN_DB).clamp(LOW_DB, GOOD_DB));
         for layer in &mut self.layers {
             layer.stands_out = layer.own_db().unwrap_or(f64::INFINITY) < low;
             layer.cause = layer.stands_out.then(|| layer.likely_cause());
