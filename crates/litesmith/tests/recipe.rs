@@ -203,6 +203,14 @@ fn the_recipes_of_the_repository_make_models_of_their_size_and_those_of_the_zoo(
         for step in &mut recipe.steps {
             if let Step::Train(config, _) = step {
                 config.epochs = 1;
+                // Several large teachers take long: that they are there, and what they train.
+                if let Some(distill) = config.distill.take_if(|distill| distill.teacher.len() > 1) {
+                    for teacher in distill.teacher {
+                        let teacher = Recipe::load(&recipe.folder.join(teacher)).unwrap();
+                        let arch = teacher.folder.join(teacher.arch.unwrap());
+                        assert!(arch.exists() && matches!(teacher.steps[..], [Step::Train(..)]), "{}", arch.display());
+                    }
+                }
             }
         }
         let bytes = made(&recipe, None).unwrap().bytes;
