@@ -261,5 +261,5 @@ fn kinds(m: &mut Markup, comparison: &Comparison) {
 
 /// Names are labels in charts; long ones would cover them.
 fn shorten(name: &str) -> String {
-    if name.chars().count() <= 22 { name.into() } else { name.chars().take(21).chain(['…']).collect() }
+    if name.chars().count() <= 30 { name.into() } else { name.chars().take(29).chain(['…']).collect() }
 }
