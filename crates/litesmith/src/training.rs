@@ -63,7 +63,7 @@ pub fn load_architecture(what: &str, classes: Option<usize>) -> Result<Architect
         let bytes = files::load(path, 1 << 20)?;
         let text = String::from_utf8(bytes)
             .map_err(|error| Error::malformed(what, format!("it is no UTF-8 text: {error}")))?;
-        return Architecture::from_toml(&text).map_err(|error| error.at(what));
+        return Architecture::from_toml(&text).map_err(|error| crate::recipe::hinted(error.at(what)));
     }
     let mut spec: ZooSpec = what.parse()?;
     let own = ZOO.iter().find(|entry| entry.name == spec.name).map(|entry| entry.classes);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use litesmith::compress::IoType;
 use litesmith::data::{Augment, SplitKind};
 use litesmith::measure::{Fact, Machine, ModelSummary, Report, format, render_html};
+use litesmith::recipe::hinted;
 use litesmith::train::{
     EarlyStopping, Ended, Optimizer, Qat, QatGranularity, QatMethod, QatWeights, Schedule, TrainConfig, TrainOptions,
 };
@@ -241,7 +242,7 @@ fn load_config(path: &Path) -> Result<TrainConfig> {
     let bytes = files::load(path, 1 << 20)?;
     let text = String::from_utf8(bytes)
         .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;
-    let mut config = TrainConfig::from_toml(&text).map_err(|error| error.at(path.display()))?;
+    let mut config = TrainConfig::from_toml(&text).map_err(|error| hinted(error.at(path.display())))?;
     // A file names others as seen from where it lies.
     if let (Some(distill), Some(folder)) = (&mut config.distill, path.parent()) {
         distill.teacher.iter_mut().for_each(|teacher| *teacher = folder.join(&*teacher));

@@ -95,6 +95,21 @@ fn errors_are_json_when_results_are() {
 }
 
 #[test]
+fn a_key_that_is_misspelt_is_told_the_nearest() {
+    let place = Workplace::with_digits();
+    std::fs::write(place.path("conf.toml"), "epcohs = 3\n").unwrap();
+    std::fs::write(
+        place.path("arch.toml"),
+        "name = \"a\"\ninput = [28, 28, 1]\n[[layer]]\ntype = \"Dense\"\nunit = 3\n",
+    )
+    .unwrap();
+    for (options, near) in [("--arch mnist-cnn --config conf.toml", "epochs"), ("--arch arch.toml", "units")] {
+        let said = place.run(&format!("train {options} --data idx:digits -o m.tflite")).ends_with(2).stderr();
+        assert!(said.contains(&format!("did you mean \"{near}\"?")), "{said}");
+    }
+}
+
+#[test]
 fn an_architecture_file_says_the_same_as_a_name() {
     let place = Workplace::new();
     std::fs::write(place.path("bad.toml"), "name = \"x\"\ninput = [28, 28, 1]\n[[layer]]\ntype = \"Conv3D\"\n")

@@ -35,6 +35,7 @@ mod suggest;
 
 pub use run::{Made, RecipeRun, run_recipe};
 pub(crate) use run::{State, run_step, train_split};
+pub use suggest::hinted;
 
 use crate::files;
 

@@ -24,15 +24,23 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// An error of serde as ours, with a hint where it lists what it knows: "unknown field `a`, expected one of `b`, `c`".
+/// An error of serde as ours, with a hint.
 pub(super) fn explain(place: impl std::fmt::Display, message: &str) -> Error {
+    hinted(Error::invalid(place, message))
+}
+
+/// The error with the nearest known word as a hint, where it lists what is known: "unknown field `a`, expected one of `b`, `c`".
+#[must_use]
+pub fn hinted(error: Error) -> Error {
+    let message = error.to_string();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let error = Error::invalid(place, message);
     match quoted.split_first() {
-        Some((&unknown, known)) if message.contains("unknown") => match nearest(unknown, known.iter().copied()) {
-            Some(near) => error.with_hint(format!("did you mean \"{near}\"?")),
-            None => error,
-        },
+        Some((&unknown, known)) if error.hint().is_none() && message.contains("unknown") => {
+            match nearest(unknown, known.iter().copied()) {
+                Some(near) => error.with_hint(format!("did you mean \"{near}\"?")),
+                None => error,
+            }
+        }
         _ => error,
     }
 }
