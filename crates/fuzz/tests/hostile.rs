@@ -144,6 +144,10 @@ fn attacks() -> Vec<(&'static str, Graph, &'static str)> {
     let mut expand = one(Relu, &[1], |_| vec![]);
     let mut fold = Graph::new("main");
     let mut shared = Graph::new("main");
+    // Halves are computed as floats, which take memory of their own.
+    let mut halves = Graph::new("main");
+    let x = halves.add_input(Tensor::new("x", DType::F16, [1 << 20, 1 << 20]));
+    halves.outputs = vec![halves.add_node(Relu, &[Some(x)], "y").unwrap()];
     {
         let axis = integers(&mut expand, &[0]);
         let mut last = expand.outputs[0];
@@ -254,6 +258,7 @@ fn attacks() -> Vec<(&'static str, Graph, &'static str)> {
         ("quantized-axis", axis, "weights quantized along axis 3"),
         ("outputs-that-nothing-computes", constant_output, ""),
         ("scales", tiny_scale, "scale"),
+        ("halves", halves, "allowed are"),
     ]
 }
 

@@ -51,6 +51,31 @@ enum Formula {
     FixedSquare { zero_points: [i32; 2], left_shift: u32, scales: [FixedPoint; 2], output: FixedPoint },
 }
 
+/// MUL of a byte by itself, where XNNPACK takes it: the square of its real value. `None` for what [`QuantizedBinary::new`] plans.
+#[must_use]
+pub fn square(
+    signed: bool,
+    input: QuantParams,
+    output: QuantParams,
+    activation: Activation,
+    numerics: Numerics,
+) -> Option<ByteTable> {
+    let product = input.scale * input.scale / output.scale;
+    let takes = numerics == Numerics::Litert && (1.0 / 65_536.0..256.0).contains(&product);
+    if !takes || check_activation(KERNEL, activation).is_err() {
+        return None;
+    }
+    let range = if signed { xnnpack_range::<i8> } else { xnnpack_range::<u8> };
+    let (min, max) = range(activation, output);
+    let inverse = 1.0 / output.scale;
+    Some(ByteTable::new(|byte| {
+        let value = if signed { i32::from(byte as i8) } else { i32::from(byte) };
+        let real = (value - input.zero_point) as f32 * input.scale;
+        let scaled = (real * real * inverse + output.zero_point as f32).round_ties_even();
+        scaled.clamp(min as f32, max as f32) as i32 as u8
+    }))
+}
+
 impl<T: Quantized> QuantizedBinary<T> {
     /// Plans `a op b` on operands of these shapes.
     ///
@@ -122,30 +147,6 @@ impl<T: Quantized> QuantizedBinary<T> {
         };
         let ends = Ends { zero_point: output.zero_point, min, max };
         Ok(Self { broadcast, formula, vectors, ends, element: PhantomData })
-    }
-
-    /// MUL of a tensor by itself, where XNNPACK takes it: as the square of its real value, one entry for each byte. `None` for what
-    /// [`QuantizedBinary::new`] plans.
-    #[must_use]
-    pub fn square(
-        input: QuantParams,
-        output: QuantParams,
-        activation: Activation,
-        numerics: Numerics,
-    ) -> Option<ByteTable> {
-        let product = input.scale * input.scale / output.scale;
-        let takes = T::BITS == 8 && numerics == Numerics::Litert && (1.0 / 65_536.0..256.0).contains(&product);
-        if !takes || check_activation(KERNEL, activation).is_err() {
-            return None;
-        }
-        let (min, max) = xnnpack_range::<T>(activation, output);
-        let inverse = 1.0 / output.scale;
-        Some(ByteTable::new(|byte| {
-            let value = if T::MIN < 0 { i32::from(byte as i8) } else { i32::from(byte) };
-            let real = (value - input.zero_point) as f32 * input.scale;
-            let scaled = (real * real * inverse + output.zero_point as f32).round_ties_even();
-            scaled.clamp(min as f32, max as f32) as i32 as u8
-        }))
     }
 
     /// Plans ADD or SUB of int16 where all scales are powers of two, and one operand's that of the result; `None` where they

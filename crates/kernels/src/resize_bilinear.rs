@@ -242,11 +242,9 @@ enum Arithmetic {
     ElevenBits(Grid<i32>),
     /// Weights of 10 bits, ties away from 0: LiteRT `ResizeBilinearInteger`.
     TenBits(Grid<i32>),
-    /// A sum in f32, a half added, cut: LiteRT `ResizeBilinear` of uint8.
-    Float(Grid<f32>),
-    /// The same, where weights are multiplied with each other first: LiteRT `optimized/resize_bilinear.h`,
-    /// `ResizeBilinearGenericSmallChannel`.
-    WeightsFirst(Grid<f32>),
+    /// A sum in f32, a half added, cut: LiteRT `ResizeBilinear` of uint8; or, where the flag says so, with weights that are
+    /// multiplied with each other first: `optimized/resize_bilinear.h`, `ResizeBilinearGenericSmallChannel`.
+    Float(Grid<f32>, bool),
 }
 
 impl QuantizedResizeBilinear {
@@ -270,7 +268,7 @@ impl QuantizedResizeBilinear {
                 taps(input, output, alignment, numerics).into_iter().map(round).collect()
             })?)
         } else if is_unsigned {
-            Arithmetic::Float(Grid::new(geometry, |input, output| taps(input, output, alignment, numerics))?)
+            Arithmetic::Float(Grid::new(geometry, |input, output| taps(input, output, alignment, numerics))?, false)
         } else {
             Arithmetic::TenBits(Grid::new(geometry, |input, output| taps_in_fixed_point(input, output, alignment))?)
         }))
@@ -281,11 +279,11 @@ impl QuantizedResizeBilinear {
     /// # Errors
     /// Those of [`QuantizedResizeBilinear::new`].
     pub fn builtin<T: Quantized>(geometry: ResizeGeometry, alignment: Alignment) -> Result<Self, Unsupported> {
-        let reference = Self::new::<T>(geometry, alignment, Numerics::Reference)?;
-        Ok(match reference.0 {
-            Arithmetic::Float(grid) => Self(Arithmetic::WeightsFirst(grid)),
-            arithmetic => Self(arithmetic),
-        })
+        let mut planned = Self::new::<T>(geometry, alignment, Numerics::Reference)?;
+        if let Arithmetic::Float(_, weights_first) = &mut planned.0 {
+            *weights_first = true;
+        }
+        Ok(planned)
     }
 
     /// y = x in another size.
@@ -311,18 +309,16 @@ impl QuantizedResizeBilinear {
                     T::narrow(((sum + half) / (1 << 20)) as i32)
                 })
             }
-            Arithmetic::Float(grid) if T::MIN == 0 => {
+            Arithmetic::Float(grid, weights_first) if T::MIN == 0 => {
                 grid.run(context, x, y, |corners: [T; 4], right: f32, down: f32| {
-                    T::narrow((sum(corners.map(|value| value.widen() as f32), right, down) + 0.5) as i32)
-                })
-            }
-            Arithmetic::WeightsFirst(grid) if T::MIN == 0 => {
-                grid.run(context, x, y, |corners: [T; 4], right: f32, down: f32| {
-                    let [a, b, c, d] = corners.map(|value| value.widen() as f32);
+                    let corners @ [a, b, c, d] = corners.map(|value| value.widen() as f32);
                     let (left, up) = (1.0 - right, 1.0 - down);
-                    T::narrow(
-                        (a * (up * left) + b * (up * right) + c * (down * left) + d * (down * right) + 0.5) as i32,
-                    )
+                    let sum = if *weights_first {
+                        a * (up * left) + b * (up * right) + c * (down * left) + d * (down * right)
+                    } else {
+                        sum(corners, right, down)
+                    };
+                    T::narrow((sum + 0.5) as i32)
                 })
             }
             other => panic!("{other:?} was planned for another type"),

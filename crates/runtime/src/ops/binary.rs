@@ -8,7 +8,7 @@ use litesmith_kernels::broadcast::Broadcast;
 use litesmith_kernels::in_place::{CHUNK, in_place};
 use litesmith_kernels::integer::Integer;
 use litesmith_kernels::numerics::Quantized;
-use litesmith_kernels::quantized_binary::QuantizedBinary;
+use litesmith_kernels::quantized_binary::{QuantizedBinary, square};
 
 use super::{NodeContext, fused_activation, operand_params, quant_params, refused};
 use crate::kernel::{FusedActivation, Inputs, Kernel, Part};
@@ -179,8 +179,9 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Ac
     let activation = fused_activation(activation)?;
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];
     if op == Binary::Mul
+        && T::BITS == 8
         && cx.node.inputs[0] == cx.node.inputs[1]
-        && let Some(table) = QuantizedBinary::<T>::square(inputs[0], output, activation, cx.numerics())
+        && let Some(table) = square(T::MIN < 0, inputs[0], output, activation, cx.numerics())
     {
         return Ok(Kernel::look_up(cx.kernel_name(cx.output()?.dtype), table));
     }

@@ -11,6 +11,7 @@ use litesmith_kernels::{Buffer, Context};
 
 use super::NodeContext;
 use crate::kernel::{Inputs, Io, Kernel, Place};
+use crate::planner::check_memory;
 
 /// What elements are converted from and to.
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +151,9 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Option<Kernel>> {
     let Some(Converted { graph, node, inputs: widen, outputs: narrow }) = Converted::new(cx)? else { return Ok(None) };
     let inner = super::plan_native(&NodeContext { graph: &graph, node: &node, unfolded: None, ..*cx })?;
     let bytes = |id: TensorId| graph.tensor(id).byte_size();
+    let computed = node.inputs.iter().flatten().filter(|&&id| graph.tensor(id).data.is_none());
+    let sizes = computed.chain(&node.outputs).map(|&id| bytes(id)).collect::<Result<Vec<_>>>()?;
+    check_memory(&sizes, cx.options)?;
     let mut places = Vec::with_capacity(node.inputs.len());
     let mut wide = Wide { inputs: Vec::new(), outputs: Vec::new() };
     for id in &node.inputs {

@@ -62,25 +62,39 @@ fn plan_integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kern
     }))
 }
 
-/// From bytes to bytes it is a table, unless the last elements are rounded otherwise than the rest.
+/// From bytes to bytes it is a table.
 fn plan_bytes<A: Quantized, B: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
     let (input, output) = (quant_params(cx.input(0)?)?, quant_params(cx.output()?)?);
     let requantize = Requantize::<A, B>::new(input, output, cx.numerics()).map_err(refused)?;
-    let every: [u8; 256] = std::array::from_fn(|x| x as u8);
     let context = Context { pool: &Pool::serial(), isa: Isa::Scalar };
+    plan_table(cx, &|x, y| {
+        requantize.run(context, bytemuck::cast_slice::<u8, A>(x), bytemuck::cast_slice_mut::<u8, B>(y))
+    })
+}
+
+/// The kernel that does what `function` does to bytes, or two: the last elements, fewer than 16, may be rounded otherwise than the rest.
+fn plan_table(cx: &NodeContext<'_>, function: &dyn Fn(&[u8], &mut [u8])) -> Result<Kernel> {
+    let every: [u8; 256] = std::array::from_fn(|x| x as u8);
     let entries = |together: usize| {
         let mut entries = [0; 256];
-        for (x, y) in every.chunks(together).zip(entries.chunks_mut(together)) {
-            requantize.run(context, bytemuck::cast_slice::<u8, A>(x), bytemuck::cast_slice_mut::<u8, B>(y));
-        }
+        every.chunks(together).zip(entries.chunks_mut(together)).for_each(|(x, y)| function(x, y));
         entries
     };
     let (whole, last) = (entries(256), entries(1));
-    if whole != last && cx.output()?.elements()? % 16 != 0 {
-        return plan_integer::<A, B>(cx);
+    let name = cx.kernel_name(cx.output()?.dtype);
+    let [table, end] = [whole, last].map(|entries| ByteTable::new(|x| entries[usize::from(x)]));
+    if whole == last || cx.output()?.elements()? % 16 == 0 {
+        return Ok(Kernel::look_up(name, table));
     }
-    let table = ByteTable::new(|x| whole[usize::from(x)]);
-    Ok(Kernel::look_up(cx.kernel_name(cx.output()?.dtype), table))
+    let bytes = table.bytes() + end.bytes();
+    let kernel = Kernel::new(name, move |context, mut io| {
+        let (inputs, y) = io.split::<u8>();
+        let (x, y) = (inputs.get::<u8>(0).split_at(y.len() / 16 * 16), y.split_at_mut(y.len() / 16 * 16));
+        table.run(context, x.0, y.0);
+        end.run(context, x.1, y.1);
+        Ok(())
+    });
+    Ok(kernel.with_tables(bytes))
 }
 
 fn plan_channels<T: Quantized>(cx: &NodeContext<'_>) -> Result<Kernel> {
