@@ -291,6 +291,7 @@ fn attacks_fail_as_they_should() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     // Files that fuzzing found need no expectation.
     for (name, bytes) in models("attacks") {
+        litesmith_fuzz::inspect(&bytes);
         if !names.contains(&name.trim_end_matches(".tflite")) {
             eprintln!("{name}");
             exercise_bytes(&bytes, 1);

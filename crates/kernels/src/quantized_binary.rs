@@ -51,6 +51,62 @@ enum Formula {
     FixedSquare { zero_points: [i32; 2], left_shift: u32, scales: [FixedPoint; 2], output: FixedPoint },
 }
 
+/// What the formula depends on of an element type.
+#[derive(Clone, Copy)]
+struct Type {
+    bits: u32,
+    is_i8: bool,
+}
+
+/// One for all element types: what is planned once needs no code for each.
+#[inline(never)]
+fn formula(
+    op: Binary,
+    element: Type,
+    inputs: [QuantParams; 2],
+    output: QuantParams,
+    numerics: Numerics,
+) -> Result<Formula, Unsupported> {
+    let [a, b] = inputs;
+    let zero_points = [a.zero_point, b.zero_point];
+    if element.bits == 16 && (zero_points, output.zero_point) != ([0, 0], 0) {
+        return Err(Unsupported::new(KERNEL, "int16 with a zero point other than 0"));
+    }
+    let xnnpack = numerics == Numerics::Litert && element.bits == 8;
+    let (ratio_a, ratio_b) = (a.scale / output.scale, b.scale / output.scale);
+    let product = a.scale * b.scale / output.scale;
+    let sum_range = 1.0 / 1024.0..256.0;
+    Ok(match op {
+        Binary::Add | Binary::Sub if xnnpack && sum_range.contains(&ratio_a) && sum_range.contains(&ratio_b) => {
+            xnnpack_sum(zero_points, ratio_a, ratio_b, op == Binary::Sub)
+        }
+        Binary::Add | Binary::Sub => {
+            let sign = if op == Binary::Sub { -1 } else { 1 };
+            fixed_sum(zero_points, inputs, output, if element.bits == 16 { 15 } else { 20 }, sign)?
+        }
+        Binary::Mul if xnnpack && (1.0 / 65_536.0..256.0).contains(&product) => {
+            Formula::Product { zero_points, scale: product }
+        }
+        Binary::Mul => Formula::FixedProduct { zero_points, output: FixedPoint::new(product.into()) },
+        Binary::Div => {
+            // Rounded to f32 twice, then widened.
+            let ratio = a.scale / (b.scale * output.scale);
+            Formula::Quotient { zero_points, output: FixedPoint::new(ratio.into()) }
+        }
+        Binary::SquaredDifference if element.is_i8 => fixed_square(zero_points, inputs, output)?,
+        Binary::Maximum | Binary::Minimum | Binary::SquaredDifference => {
+            return Err(Unsupported::new(KERNEL, format!("{op:?} of quantized values")));
+        }
+    })
+}
+
+/// As LiteRT's vectors compute a sum of int16.
+fn fused_sum(formula: Formula) -> Option<Formula> {
+    let Formula::FixedSum { left_shift, scales, output, .. } = formula else { return None };
+    let shifts = scales.map(|scale| left_shift as i32 + scale.shift);
+    Some(Formula::FusedSum { shifts, multipliers: scales.map(|scale| scale.multiplier), output })
+}
+
 /// MUL of a byte by itself, where XNNPACK takes it: the square of its real value. `None` for what [`QuantizedBinary::new`] plans.
 #[must_use]
 pub fn square(
@@ -102,49 +158,14 @@ impl<T: Quantized> QuantizedBinary<T> {
             }
         }
         output.check::<T>(KERNEL, "output")?;
-        let zero_points = [a.zero_point, b.zero_point];
-        if T::BITS == 16 && (zero_points, output.zero_point) != ([0, 0], 0) {
-            return Err(Unsupported::new(KERNEL, "int16 with a zero point other than 0"));
-        }
-        let xnnpack = numerics == Numerics::Litert && T::BITS == 8;
-        let (ratio_a, ratio_b) = (a.scale / output.scale, b.scale / output.scale);
-        let product = a.scale * b.scale / output.scale;
-        let sum_range = 1.0 / 1024.0..256.0;
-        let formula = match op {
-            Binary::Add | Binary::Sub if xnnpack && sum_range.contains(&ratio_a) && sum_range.contains(&ratio_b) => {
-                xnnpack_sum(zero_points, ratio_a, ratio_b, op == Binary::Sub)
-            }
-            Binary::Add | Binary::Sub => {
-                let sign = if op == Binary::Sub { -1 } else { 1 };
-                fixed_sum(zero_points, inputs, output, if T::BITS == 16 { 15 } else { 20 }, sign)?
-            }
-            Binary::Mul if xnnpack && (1.0 / 65_536.0..256.0).contains(&product) => {
-                Formula::Product { zero_points, scale: product }
-            }
-            Binary::Mul => Formula::FixedProduct { zero_points, output: FixedPoint::new(product.into()) },
-            Binary::Div => {
-                // Rounded to f32 twice, then widened.
-                let ratio = a.scale / (b.scale * output.scale);
-                Formula::Quotient { zero_points, output: FixedPoint::new(ratio.into()) }
-            }
-            Binary::SquaredDifference if (T::BITS, T::MIN) == (8, -128) => fixed_square(zero_points, inputs, output)?,
-            Binary::Maximum | Binary::Minimum | Binary::SquaredDifference => {
-                return Err(Unsupported::new(KERNEL, format!("{op:?} of quantized values")));
-            }
-        };
+        let element = Type { bits: T::BITS, is_i8: (T::BITS, T::MIN) == (8, -128) };
+        let formula = formula(op, element, inputs, output, numerics)?;
         let delegated = matches!(formula, Formula::Sum { .. } | Formula::Product { .. });
         let range = if delegated { xnnpack_range::<T> } else { builtin_range::<T> };
         let (min, max) = range(activation, output);
         let broadcast = Broadcast::new(shapes[0], shapes[1])?;
-        let vectors = match formula {
-            Formula::FixedSum { left_shift, scales, output, .. }
-                if numerics == Numerics::Litert && T::BITS == 16 && op == Binary::Add && shapes[0] == shapes[1] =>
-            {
-                let shifts = scales.map(|scale| left_shift as i32 + scale.shift);
-                Some(Formula::FusedSum { shifts, multipliers: scales.map(|scale| scale.multiplier), output })
-            }
-            _ => None,
-        };
+        let fused = numerics == Numerics::Litert && T::BITS == 16 && op == Binary::Add && shapes[0] == shapes[1];
+        let vectors = if fused { fused_sum(formula) } else { None };
         let ends = Ends { zero_point: output.zero_point, min, max };
         Ok(Self { broadcast, formula, vectors, ends, element: PhantomData })
     }

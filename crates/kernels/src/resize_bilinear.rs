@@ -257,8 +257,19 @@ impl QuantizedResizeBilinear {
         alignment: Alignment,
         numerics: Numerics,
     ) -> Result<Self, Unsupported> {
-        let is_unsigned = T::MIN == 0;
-        Ok(Self(if T::BITS == 8 && numerics == Numerics::Litert {
+        Self::plan(T::BITS == 8, T::MIN == 0, geometry, alignment, numerics)
+    }
+
+    /// One for all element types: what is planned once needs no code for each.
+    #[inline(never)]
+    fn plan(
+        is_byte: bool,
+        is_unsigned: bool,
+        geometry: ResizeGeometry,
+        alignment: Alignment,
+        numerics: Numerics,
+    ) -> Result<Self, Unsupported> {
+        Ok(Self(if is_byte && numerics == Numerics::Litert {
             Arithmetic::ElevenBits(Grid::new(geometry, |input, output| {
                 let round = |tap: Tap<f32>| Tap {
                     low: tap.low,

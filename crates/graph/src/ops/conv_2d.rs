@@ -56,7 +56,9 @@ impl OpSpec for Conv2d {
     }
 
     fn macs(&self, inputs: &Inputs<'_>, output: &[usize]) -> u64 {
-        inputs.optional(1).map_or(0, |filter| product(output).saturating_mul(product(&filter.shape[1..])))
+        inputs
+            .optional(1)
+            .map_or(0, |filter| product(output).saturating_mul(product(filter.shape.get(1..).unwrap_or_default())))
     }
 
     fn fused_activation(&mut self) -> Option<&mut Activation> {

@@ -25,6 +25,9 @@ macro_rules! tiles {
             /// Rows of a tile that ends in half a vector.
             const HALF_HEIGHT: usize = $tallest / 2;
 
+            /// Whether whole vectors have code of their own: not on x86-64 with four lanes, which its CPUs since 2013 do not run.
+            const HAS_WHOLE: bool = LANES > 4 || !cfg!(target_arch = "x86_64");
+
             features! {
                 /// See [`Rows`], of panels. `c` starts at the first pixel and at column 0.
                 pub(crate) fn rows_into(problem: &Rows, c: &mut Target) {
@@ -147,13 +150,15 @@ macro_rules! tiles {
                     while column < columns.end {
                         let valid = (width - column % width).min(columns.end - column);
                         match (valid, valid.div_ceil(LANES)) {
-                            (valid, 2) if valid == 2 * LANES => {
+                            (valid, 2) if valid == 2 * LANES && HAS_WHOLE => {
                                 tile::<HEIGHT, 2, true, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c);
                             }
                             (valid, 2) => {
                                 tile::<HEIGHT, 2, false, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c);
                             }
-                            (LANES, _) => tile::<HEIGHT, 1, true, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c),
+                            (LANES, _) if HAS_WHOLE => {
+                                tile::<HEIGHT, 1, true, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c);
+                            }
                             (valid, _) => tile::<HEIGHT, 1, false, PACKED>(problem, column, valid, &a_at, &c_at, ahead, c),
                         }
                         column += valid;
@@ -379,7 +384,7 @@ macro_rules! tiles {
                 fn gather_panel<const HEIGHT: usize>(
                     problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut Target,
                 ) {
-                    if valid == 2 * LANES {
+                    if valid == 2 * LANES && HAS_WHOLE {
                         // The bulk of the pixels has code for each step.
                         return match problem.a_grid.pixel_step {
                             $($step if HEIGHT == $gather_tallest => {
@@ -389,8 +394,8 @@ macro_rules! tiles {
                         };
                     }
                     match valid {
-                        LANES => gather_tile::<HEIGHT, 1, true, 0>(problem, a, panel, column, valid, c),
-                        valid if valid < LANES => {
+                        LANES if HAS_WHOLE => gather_tile::<HEIGHT, 1, true, 0>(problem, a, panel, column, valid, c),
+                        valid if valid <= LANES => {
                             gather_tile::<HEIGHT, 1, false, 0>(problem, a, panel, column, valid, c);
                         }
                         _ => gather_tile::<HEIGHT, 2, false, 0>(problem, a, panel, column, valid, c),

@@ -43,7 +43,6 @@ pub(super) fn plan_unidirectional(cx: &NodeContext<'_>, op: &UnidirectionalSeque
 }
 
 /// The basic kernel: float, as an LSTM whose weights are cut out of one matrix, and uint8.
-#[inline(never)]
 fn plan_basic(cx: &NodeContext<'_>) -> Result<Kernel> {
     let ([_, inputs], [batch, cells]) = (&cx.input(0)?.shape[..], &cx.output()?.shape[..]) else {
         return Err(cx.no_kernel());
@@ -107,7 +106,6 @@ fn plan_basic(cx: &NodeContext<'_>) -> Result<Kernel> {
 
 const U8: DType = DType::U8;
 
-#[inline(never)]
 fn plan_basic_quantized(cx: &NodeContext<'_>, [batch, inputs, cells]: [usize; 3]) -> Result<Kernel> {
     let scale = |index: usize| Ok(quant_params(cx.input(index)?)?.scale);
     let spec = BasicLstmSpec {
