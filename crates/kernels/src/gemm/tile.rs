@@ -588,7 +588,7 @@ macro_rules! tiles {
                 #[inline]
                 pub(crate) fn load_row<const VECTORS: usize, const FULL: bool>(from: &[f32]) -> [Vector; VECTORS] {
                     let mut row = [vector::splat(0.0); VECTORS];
-                    let (whole, rest) = from.as_chunks::<LANES>();
+                    let whole = from.as_chunks::<LANES>().0;
                     if FULL {
                         let whole = &whole[..VECTORS];
                         for v in 0..VECTORS {
@@ -598,20 +598,21 @@ macro_rules! tiles {
                         for v in 0..VECTORS - 1 {
                             row[v] = vector::load(&whole[v]);
                         }
-                        row[VECTORS - 1] = vector::load_partial(rest);
+                        row[VECTORS - 1] = vector::load_partial(&from[(VECTORS - 1) * LANES..]);
                     }
                     row
                 }
 
                 #[inline]
                 pub(crate) fn store_row<const VECTORS: usize, const FULL: bool>(to: &mut [f32], row: [Vector; VECTORS]) {
-                    let (whole, rest) = to.as_chunks_mut::<LANES>();
                     if FULL {
-                        let whole = &mut whole[..VECTORS];
+                        let whole = &mut to.as_chunks_mut::<LANES>().0[..VECTORS];
                         for v in 0..VECTORS {
                             vector::store(&mut whole[v], row[v]);
                         }
                     } else {
+                        let (whole, rest) = to.split_at_mut((VECTORS - 1) * LANES);
+                        let whole = whole.as_chunks_mut::<LANES>().0;
                         for v in 0..VECTORS - 1 {
                             vector::store(&mut whole[v], row[v]);
                         }
