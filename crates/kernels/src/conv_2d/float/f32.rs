@@ -105,15 +105,25 @@ impl Lowered {
     fn rows_per_task(&self, threads: usize) -> usize {
         let [height, width, _] = self.result;
         let shared = share(threads, height, width.saturating_mul(self.pixel_products()), TASK_PRODUCTS);
-        (1..=shared).rev().find(|&rows| self.band_len(rows) <= BAND).unwrap_or(1)
+        // The most that fit, by halving: a hostile image may have 2^31 rows.
+        let (mut least, mut most) = (1, shared);
+        while least < most {
+            let middle = least + (most - least).div_ceil(2);
+            if self.band_len(middle) <= BAND {
+                least = middle;
+            } else {
+                most = middle - 1;
+            }
+        }
+        least
     }
 
     /// Elements of the padded rows that `rows` result rows of the forward pass read; 0 if operands are read where they are.
     fn band_len(&self, rows: usize) -> usize {
         let Some(Axis { operand_step, taps, .. }) = self.passes.first().map(|pass| &pass.vertical) else { return 0 };
         let reach = taps.last().map_or(0, |tap| tap.1 + 1);
-        let rows = rows.saturating_sub(1) * operand_step + reach;
-        if self.padded { rows * self.padding[1].size * self.operand[2] } else { 0 }
+        let rows = rows.saturating_sub(1).saturating_mul(*operand_step).saturating_add(reach);
+        if self.padded { rows.saturating_mul(self.padding[1].size).saturating_mul(self.operand[2]) } else { 0 }
     }
 
     /// Packs each group of each pass; `copy(tap, channel in group, group, columns, to)` writes a run of one row.
