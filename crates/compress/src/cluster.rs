@@ -73,16 +73,18 @@ impl Default for Clustering {
 }
 
 impl Clustering {
-    /// Which weights of a tensor share values: those of which this says the same.
-    fn channel_of(&self, shape: &[usize], is_depthwise: bool) -> impl Fn(usize) -> usize + use<> {
+    /// Into how many parts the weights of a tensor fall that share values only among themselves, and which part each is in.
+    fn parts(&self, shape: &[usize], is_depthwise: bool) -> (usize, impl Fn(usize) -> usize + use<>) {
         let channels = if is_depthwise { shape.last() } else { shape.first() }.copied().unwrap_or(1).max(1);
         let inner = (shape.iter().product::<usize>() / channels).max(1);
         let scope = self.scope;
-        move |index| match scope {
+        let count = if scope == ClusterScope::Layer { 1 } else { channels };
+        let part_of = move |index| match scope {
             ClusterScope::Layer => 0,
             ClusterScope::Channel if is_depthwise => index % channels,
             ClusterScope::Channel => index / inner,
-        }
+        };
+        (count, part_of)
     }
 
     /// Checks that the numbers make sense.
@@ -168,17 +170,15 @@ impl WeightClusters {
                 ));
             }
             let shape = &graph.tensor(tensor).shape;
-            let channels = if is_depthwise { shape.last() } else { shape.first() }.copied().unwrap_or(1).max(1);
-            let channel_of = config.channel_of(shape, is_depthwise);
-            let parts = if config.scope == ClusterScope::Layer { 1 } else { channels };
+            let (parts, part_of) = config.parts(shape, is_depthwise);
             let mut members: Vec<Vec<usize>> = vec![Vec::new(); parts];
             let mut cluster = vec![ZERO; values.len()];
             let mut zeros = vec![false; parts];
             for (index, &value) in values.iter().enumerate() {
                 if config.preserve_zeros && value == 0.0 {
-                    zeros[channel_of(index)] = true;
+                    zeros[part_of(index)] = true;
                 } else {
-                    members[channel_of(index)].push(index);
+                    members[part_of(index)].push(index);
                 }
             }
             let mut count = 0;
@@ -355,9 +355,9 @@ pub fn cluster_weights(
     for (tensor, layer, is_depthwise) in layer_weights(&shared) {
         let tensor = shared.tensor(tensor);
         let Some(data) = &tensor.data else { continue };
-        let channel_of = config.channel_of(&tensor.shape, is_depthwise);
+        let (_, part_of) = config.parts(&tensor.shape, is_depthwise);
         let mut sorted: Vec<_> =
-            data.elements::<f32>()?.iter().enumerate().map(|(index, &value)| (channel_of(index), value)).collect();
+            data.elements::<f32>()?.iter().enumerate().map(|(index, &value)| (part_of(index), value)).collect();
         let elements = sorted.len();
         // A code for each channel that has values of its own.
         sorted.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
@@ -380,7 +380,7 @@ mod tests {
         let of = |values: &[(usize, f32)]| entropy(values) / values.len() as f64;
         assert_eq!((of(&channels[..4]), of(&channels[4..]), of(&channels)), (1.0, 1.0, 2.0));
         let config = Clustering { scope: ClusterScope::Channel, ..Clustering::default() };
-        let of = |shape: &[usize], is_depthwise| (0..8).map(config.channel_of(shape, is_depthwise)).collect::<Vec<_>>();
+        let of = |shape: &[usize], is_depthwise| (0..8).map(config.parts(shape, is_depthwise).1).collect::<Vec<_>>();
         assert_eq!(of(&[2, 1, 2, 2], false), [0, 0, 0, 0, 1, 1, 1, 1]);
         assert_eq!(of(&[1, 2, 2, 2], true), [0, 1, 0, 1, 0, 1, 0, 1]);
     }

@@ -78,7 +78,7 @@ pub use buffer::Buffer;
 pub use error::Unsupported;
 pub use litesmith_simd::{Isa, UnknownIsa};
 pub use numerics::{Numerics, QuantParams, Quantized};
-pub use pool::Pool;
+pub use pool::{Band, Pool};
 pub use real::Real;
 
 /// What every kernel call runs on: the threads to split over and the instruction set chosen once per session.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -313,6 +314,15 @@ impl fmt::Debug for Pool {
     }
 }
 
+/// What a task of [`Pool::bands_mut`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Band {
+    /// Its first element.
+    pub first: usize,
+    /// The first element of the band that lies before it, where that was what the thread did last.
+    pub before: Option<usize>,
+}
+
 /// A pointer that tasks on several threads may turn into disjoint slices.
 struct Parts<T> {
     base: *mut T,
@@ -335,9 +345,19 @@ impl<T> Parts<T> {
     #[expect(clippy::mut_from_ref, reason = "each part is handed out once, as the caller ensures")]
     unsafe fn part(&self, index: usize) -> &mut [T] {
         let start = index.saturating_mul(self.chunk).min(self.len);
-        let len = self.chunk.min(self.len - start);
-        // SAFETY: `start + len <= self.len`, parts of different indices do not overlap, and the caller uses each once.
-        unsafe { std::slice::from_raw_parts_mut(self.base.add(start), len) }
+        // SAFETY: parts of different indices do not overlap, and the caller uses each once.
+        unsafe { self.range(start..start + self.chunk.min(self.len - start)) }
+    }
+
+    /// Some elements.
+    ///
+    /// # Safety
+    /// They must be elements of the slice, which must still be borrowed for such ranges alone, and none of them in use by anyone else.
+    #[expect(clippy::mut_from_ref, reason = "each range is handed out once, as the caller ensures")]
+    unsafe fn range(&self, range: Range<usize>) -> &mut [T] {
+        debug_assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: the range is within the slice, and in use by the caller alone.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(range.start), range.len()) }
     }
 }
 
@@ -416,6 +436,40 @@ impl Pool {
             let lent = if by_thread { thread } else { index };
             // SAFETY: both are borrowed until the call returns; it uses each index once, and each thread for one task at a time.
             task(index, unsafe { data.part(index) }, unsafe { scratch.part(lent) });
+        });
+    }
+
+    /// Splits `data` into a part of `part` elements for each thread, and each part into bands of `band` elements, which its thread
+    /// takes in their order, and others take when they have none left. Lends each thread `scratch_len` elements of `scratch`, which has
+    /// as many for each; what a band leaves there is there for the next one of the thread.
+    ///
+    /// # Panics
+    /// If `part` or `band` is 0, `scratch` is too short, or a task panics.
+    pub fn bands_mut<T: Send, S: Send>(
+        &self,
+        data: &mut [T],
+        [part, band]: [usize; 2],
+        scratch: &mut [S],
+        scratch_len: usize,
+        task: impl Fn(Band, &mut [T], &mut [S]) + Sync,
+    ) {
+        assert!(
+            scratch_len.checked_mul(self.threads()).is_some_and(|len| len <= scratch.len()),
+            "scratch for each thread"
+        );
+        let each = part.div_ceil(band);
+        let tasks = data.len() / part * each + (data.len() % part).div_ceil(band);
+        // What each thread did last. Those beyond begin each band anew.
+        let last = [const { AtomicUsize::new(usize::MAX) }; 64];
+        let first = |index: usize| index / each * part + index % each * band;
+        let (bands, scratch) = (Parts::new(data, 1), Parts::new(scratch, scratch_len));
+        self.run_on_threads(tasks, &|thread: usize, index: usize| {
+            let last = last.get(thread).map(|last| last.swap(index, Ordering::Relaxed));
+            let before = last.filter(|&last| last.wrapping_add(1) == index && index > 0).map(first);
+            let own = first(index)..first(index + 1).min(bands.len);
+            // SAFETY: both are borrowed until the call returns; it uses each index once, and each thread for one task at a time.
+            let (data, lent) = unsafe { (bands.range(own.clone()), scratch.part(thread)) };
+            task(Band { first: own.start, before }, data, lent);
         });
     }
 
@@ -539,6 +593,34 @@ mod tests {
             }
         });
         assert_eq!(sum.into_inner(), 48);
+    }
+
+    #[test]
+    fn bands_cover_the_data_and_know_what_lies_before() {
+        for threads in 1..5 {
+            let pool = Pool::new(threads);
+            for (len, part, band) in [(0, 6, 2), (1, 6, 4), (60, 20, 8), (56, 28, 10), (57, 15, 15), (9, 40, 3)] {
+                let (mut data, mut scratch) = (vec![0_u32; len], vec![usize::MAX; threads * 2]);
+                let followed = AtomicUsize::new(0);
+                pool.bands_mut(&mut data, [part, band], &mut scratch, 2, |at, data, scratch| {
+                    assert!(data.len() <= band && at.first / part == (at.first + data.len() - 1) / part, "{at:?}");
+                    // What the thread left there.
+                    if let Some(before) = at.before {
+                        assert_eq!((before, at.first), (scratch[0], scratch[1]));
+                        followed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    scratch.copy_from_slice(&[at.first, at.first + data.len()]);
+                    data.iter_mut().for_each(|count| *count += 1);
+                });
+                assert!(data.iter().all(|&count| count == 1), "{len} {part} {band}: {data:?}");
+                let bands = len / part * part.div_ceil(band) + (len % part).div_ceil(band);
+                let followed = followed.into_inner();
+                assert!(
+                    followed < bands.max(1) && (threads > 1 || followed + 1 == bands.max(1)),
+                    "{followed} of {bands}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod fuse;
 mod inline;
 mod kernel;
 mod ops;
+mod pace;
 mod place;
 mod planner;
 mod rows;

@@ -20,6 +20,10 @@ const IMAGE_MIN: usize = 1 << 20;
 /// Elements of the rows between two ops, all together: less than half a second cache.
 const BAND: usize = 96 << 10;
 
+/// Rows of each op of a chain.
+type Needs = [Range<usize>; STAGES_MAX];
+const NOTHING: Needs = [const { 0..0 }; STAGES_MAX];
+
 /// The images of float32 that an op reads and makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -164,8 +168,8 @@ impl Chain {
     }
 
     /// The rows of each op's output that `rows` of the last need, those included.
-    fn needs(&self, rows: Range<usize>) -> [Range<usize>; STAGES_MAX] {
-        let mut needs = [const { 0..0 }; STAGES_MAX];
+    fn needs(&self, rows: Range<usize>) -> Needs {
+        let mut needs = NOTHING;
         let last = self.stages.len() - 1;
         needs[last] = rows;
         for stage in (0..last).rev() {
@@ -190,15 +194,13 @@ impl Chain {
 
     fn run(&self, context: Context<'_>, inputs: Inputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
         let Span { height, row_len: [_, row_len] } = self.last().span();
-        let rows = height.output;
-        // A task for each thread, as each computes rows that it shares with its neighbour by itself.
-        let per_task = rows.div_ceil(context.pool.threads()).next_multiple_of(2);
-        context.pool.chunks_mut_with_scratch(y, per_task * row_len, scratch, self.scratch, |task, y, scratch| {
-            let mut have = [const { 0..0 }; STAGES_MAX];
-            for (band, y) in y.chunks_mut(self.band * row_len).enumerate() {
-                let first = task * per_task + band * self.band;
-                self.run_band(context, inputs, first..first + y.len() / row_len, &mut have, y, scratch);
-            }
+        // A part for each thread, as bands that do not follow one another compute the rows that they share twice.
+        let part = height.output.div_ceil(context.pool.threads()).next_multiple_of(2);
+        let band = part.div_ceil(part.div_ceil(self.band)).next_multiple_of(2).min(self.band);
+        context.pool.bands_mut(y, [part * row_len, band * row_len], scratch, self.scratch, |at, y, scratch| {
+            let first = at.first / row_len;
+            let mut have = at.before.map_or(NOTHING, |before| self.needs(before / row_len..first));
+            self.run_band(context, inputs, first..first + y.len() / row_len, &mut have, y, scratch);
         });
     }
 
@@ -208,7 +210,7 @@ impl Chain {
         context: Context<'_>,
         inputs: Inputs<'_>,
         rows: Range<usize>,
-        have: &mut [Range<usize>; STAGES_MAX],
+        have: &mut Needs,
         y: &mut [f32],
         scratch: &mut [f32],
     ) {

@@ -1,6 +1,7 @@
 //! A planned model, ready to run.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Graph, Model, Result, Signature, Tensor, TensorId};
@@ -9,12 +10,14 @@ use litesmith_kernels::{Context, Isa, Numerics, Pool};
 use crate::custom::CustomOps;
 use crate::env::{Env, Memory, Subgraph, Variables};
 use crate::explain::{self, MemoryUse, NodeInfo};
+use crate::pace::Pace;
 use crate::runner::{Input, Runner, Watch};
 
 /// How a session runs.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
-    /// Threads that share the work of each op, the caller's included; at least 1. The result never depends on it.
+    /// Threads that share the work of each op, the caller's included; at least 1. Runs of less than a millisecond try now and then
+    /// whether one thread is faster, and use what is. The result never depends on it.
     pub threads: usize,
     /// Whose integer arithmetic to follow.
     pub numerics: Numerics,
@@ -103,6 +106,7 @@ struct Entry {
     runner: Runner,
     /// [`Variables::reshaped`] of the plan.
     reshaped: u64,
+    pace: Pace,
     /// Names that the signature gives to inputs and outputs.
     names: [Vec<(String, TensorId)>; 2],
 }
@@ -212,7 +216,8 @@ impl Session {
         let mut runner = Runner::new(&mut env, graph, None)?;
         runner.allocate();
         let reshaped = env.variables.reshaped;
-        entries.push(Entry { key: key.map(str::to_owned), runner, reshaped, names });
+        let pace = Pace::new(env.context.pool.threads());
+        entries.push(Entry { key: key.map(str::to_owned), runner, reshaped, pace, names });
         self.current = self.entries.len() - 1;
         Ok(())
     }
@@ -326,6 +331,7 @@ impl Session {
                 let mut before = std::mem::replace(&mut entry.runner, runner);
                 entry.runner.allocate();
                 entry.reshaped = env.variables.reshaped;
+                entry.pace = Pace::new(env.context.pool.threads());
                 if keep_values {
                     entry.runner.take_values(&mut before);
                 }
@@ -479,7 +485,13 @@ impl Session {
         self.follow_variables()?;
         let current = self.current;
         let (mut env, entries) = self.env();
-        entries.get_mut(current).map_or(Ok(()), |entry| entry.runner.run(&mut env, &mut Watch::Nothing))
+        let Some(entry) = entries.get_mut(current) else { return Ok(()) };
+        env.context.pool = entry.pace.pool(env.context.pool);
+        let begun = entry.pace.is_timed().then(Instant::now);
+        let result = entry.runner.run(&mut env, &mut Watch::Nothing);
+        let taken = begun.map_or(0, |begun| begun.elapsed().as_nanos());
+        entry.pace.note(u64::try_from(taken).unwrap_or(u64::MAX));
+        result
     }
 
     /// Runs the graph and shows each computed tensor to `observe` as soon as it is there: its id, its description, and
@@ -512,7 +524,9 @@ impl Session {
         self.follow_variables()?;
         let current = self.current;
         let (mut env, entries) = self.env();
-        entries.get_mut(current).map_or(Ok(()), |entry| entry.runner.run(&mut env, &mut Watch::Nodes(after)))
+        let Some(entry) = entries.get_mut(current) else { return Ok(()) };
+        env.context.pool = entry.pace.pool(env.context.pool);
+        entry.runner.run(&mut env, &mut Watch::Nodes(after))
     }
 
     /// What the plan made of each node, in the order of the graph. Where shapes depend on values, as the last run had it.

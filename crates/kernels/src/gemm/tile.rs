@@ -387,7 +387,7 @@ macro_rules! tiles {
                     if valid == 2 * LANES && HAS_WHOLE {
                         // The bulk of the pixels has code for each step.
                         return match problem.a_grid.pixel_step {
-                            $($step if HEIGHT == $gather_tallest => {
+                            $($step if HEIGHT == $tallest => {
                                 gather_tile::<HEIGHT, 2, true, $step>(problem, a, panel, column, valid, c);
                             })*
                             _ => gather_tile::<HEIGHT, 2, true, 0>(problem, a, panel, column, valid, c),
@@ -411,15 +411,23 @@ macro_rules! tiles {
                     if let Some(bias) = problem.bias {
                         sums = [load_row::<VECTORS, FULL>(&bias[column..][..valid]); HEIGHT];
                     }
+                    let reach = a.len() - (HEIGHT - 1) * step;
+                    let mut rows = [a; HEIGHT];
+                    for i in 0..HEIGHT {
+                        rows[i] = &a[i * step..][..reach];
+                    }
                     let (panel, _) = panel.as_chunks::<LANES>();
                     for (&offset, b) in problem.segments.iter().zip(panel.chunks_exact(VECTORS)) {
                         let mut bs = [vector::splat(0.0); VECTORS];
                         for v in 0..VECTORS {
                             bs[v] = vector::load(&b[v]);
                         }
-                        let a = &a[offset..][..(HEIGHT - 1) * step + 1];
+                        // One check for all rows, as with one each the compiler gathers all elements before it multiplies the first, for
+                        // which there are no registers.
+                        assert!(offset < reach, "operands within the slice");
                         for i in 0..HEIGHT {
-                            let a = vector::splat(a[i * step]);
+                            // SAFETY: every row has `reach` elements.
+                            let a = vector::splat(unsafe { *rows[i].get_unchecked(offset) });
                             for v in 0..VECTORS {
                                 sums[i][v] = vector::multiply_add(a, bs[v], sums[i][v]);
                             }

@@ -79,6 +79,17 @@ fn weights_of(pairing: &Pairing, graph: &Graph) -> (WeightBits, Granularity) {
     )
 }
 
+/// The types of the input and the output, `None` where they are floats.
+fn io_types(graph: &Graph) -> (Option<IoType>, Option<IoType>) {
+    let of = |ids: &[TensorId]| match graph.tensor(*ids.first()?).dtype {
+        DType::I8 => Some(IoType::Int8),
+        DType::U8 => Some(IoType::Uint8),
+        DType::I16 => Some(IoType::Int16),
+        _ => None,
+    };
+    (of(&graph.inputs), of(&graph.outputs))
+}
+
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+".contains(c);
@@ -193,19 +204,14 @@ impl Remedy<'_> {
     /// The same as a recipe; what is as by default is left out.
     fn recipe(&self, graph: &Graph, change: &Change) -> Option<String> {
         let (weights, granularity) = weights_of(self.pairing, graph);
-        let io = |id: Option<&TensorId>| match id.map(|&id| graph.tensor(id).dtype) {
-            Some(DType::I8) => IoType::Int8,
-            Some(DType::U8) => IoType::Uint8,
-            Some(DType::I16) => IoType::Int16,
-            _ => IoType::Float32,
-        };
+        let (input, output) = io_types(graph);
         let default = QuantizationConfig::default();
         let config = QuantizationConfig {
             scheme: scheme_of(graph),
             weights,
             granularity,
-            input_type: io(graph.inputs.first()),
-            output_type: io(graph.outputs.first()),
+            input_type: input.unwrap_or(IoType::Float32),
+            output_type: output.unwrap_or(IoType::Float32),
             rules: self.deviations(graph).into_iter().chain(change.rules.iter().cloned()).collect(),
             calibration: CalibrationConfig {
                 calibrator: change.calibrator.unwrap_or(default.calibration.calibrator),
@@ -214,13 +220,16 @@ impl Remedy<'_> {
             ..default.clone()
         };
         let table = |config: &QuantizationConfig| toml::Table::try_from(config).ok();
-        let step = without(table(&config)?, &table(&default)?);
+        let whole = table(&config)?;
+        let scheme = whole.get("scheme")?.clone();
+        let step = without(whole, &table(&default)?);
         let mut recipe = toml::Table::new();
         recipe.insert("data".into(), self.names.data.clone().into());
         // Calibration by all training samples, as the command's.
         recipe.insert("validation".into(), 0.0.into());
         let mut named = toml::Table::from_iter([("do".to_owned(), "quantize".into())]);
-        named.insert("scheme".into(), config.scheme.keyword().replace('-', "_").into());
+        // Named also where it is the default: the step says what it does.
+        named.insert("scheme".into(), scheme);
         named.extend(step);
         recipe.insert("step".into(), toml::Value::Array(vec![named.into()]));
         let text = toml::to_string(&recipe).ok()?;
@@ -238,19 +247,12 @@ impl Remedy<'_> {
         let scheme = scheme_of(graph);
         let mut words = vec!["litesmith quantize".to_owned(), quoted(&self.names.float)];
         words.push(format!("--type {}", scheme.keyword()));
-        let io = |id: Option<&litesmith_graph::TensorId>| match id.map(|&id| graph.tensor(id).dtype) {
-            Some(DType::I8) => Some("int8"),
-            Some(DType::U8) => Some("uint8"),
-            Some(DType::I16) => Some("int16"),
-            _ => None,
-        };
-        let (input, output) = (io(graph.inputs.first()), io(graph.outputs.first()));
-        match (input, output) {
-            (Some(input), Some(output)) if input == output => words.push(format!("--io {input}")),
-            _ => {
-                words.extend(input.map(|input| format!("--input-type {input}")));
-                words.extend(output.map(|output| format!("--output-type {output}")));
-            }
+        let (input, output) = io_types(graph);
+        if input == output {
+            words.extend(input.map(|io| format!("--io {}", io.dtype())));
+        } else {
+            words.extend(input.map(|io| format!("--input-type {}", io.dtype())));
+            words.extend(output.map(|io| format!("--output-type {}", io.dtype())));
         }
         let metadata = self.quantized.metadata.inputs.first().and_then(|input| input.normalization.as_ref());
         if let Some(normalization) = metadata.filter(|_| input.is_some()) {

@@ -1,5 +1,7 @@
 //! Both models, sample by sample: values of every tensor, and what is gathered from them.
 
+use std::borrow::Cow;
+
 use litesmith_compress::{Histogram, LayerPair, Own, Range};
 use litesmith_graph::{DType, Graph, Result, Tensor, TensorId};
 use litesmith_measure::{Bins, ErrorTally, Grid, GridTally, WeightsError};
@@ -193,21 +195,20 @@ pub(super) fn weights_error(float: &Tensor, stored: &Tensor) -> Option<WeightsEr
                 if scale > 0.0 { value / scale } else { 0.0 }
             };
             let grid = Grid::new(stored.dtype.to_string(), 1.0, 0, stored.dtype.integer_range()?);
-            (Some(grid), values.iter().enumerate().map(scaled).collect::<Vec<_>>())
+            (Some(grid), values.iter().enumerate().map(scaled).collect::<Cow<'_, [f32]>>())
         }
-        _ => (grid_of(stored), values),
+        _ => (grid_of(stored), Cow::from(&values)),
     };
-    let finite: Vec<_> = shown.into_iter().filter(|value| value.is_finite()).collect();
+    let finite: Vec<_> = shown.iter().copied().filter(|value| value.is_finite()).collect();
     histogram.add(&finite);
     let name = float.name.clone();
-    let foreign = is_foreign(float, stored, &rounded);
+    let foreign = is_foreign(&values, stored, &rounded);
     Some(WeightsError { name, error: tally.finish(), foreign, scales, grid, values: bins_of(&histogram) })
 }
 
 /// Whether more than a tenth of the weights lie further from the float ones than rounding takes them, whichever way it is done;
 /// those at the ends of the grid may have been cut off there.
-fn is_foreign(float: &Tensor, stored: &Tensor, rounded: &[f32]) -> bool {
-    let Some(values) = float.data.as_ref().and_then(|data| real_values(float, data.bytes())) else { return false };
+fn is_foreign(values: &[f32], stored: &Tensor, rounded: &[f32]) -> bool {
     let quantization = stored.quantization.as_ref().filter(|found| !found.scales.is_empty());
     // Re-estimation of batch normalization scales channels by a little, which is steps of eight bits but none of four.
     let steps = if stored.dtype == DType::I4 { 1.01 } else { 2.5 };

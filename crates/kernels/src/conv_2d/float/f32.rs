@@ -36,6 +36,8 @@ struct Pass {
 /// Runs shorter than this are gathered, if all together are short as well.
 const SHORT_RUN: usize = 12;
 const SHORT_DEPTH: usize = 160;
+/// Runs that are worth a slice each.
+const RUN: usize = 8;
 
 /// A direction's lowered form: from an operand image, padded, to a result image.
 #[derive(Debug, Clone)]
@@ -214,7 +216,9 @@ impl Lowered {
                 pixels: pixels.clone(),
                 c_grid,
             };
-            if pass.gather {
+            // Tiles that end in a part of a vector do better with runs, unless those are very short.
+            let is_whole = columns.is_multiple_of(gemm::panel_width(self.lanes));
+            if pass.gather && (is_whole || pass.runs.len < RUN) {
                 gemm::rows_gather(isa, &whole, &mut result);
                 continue;
             }

@@ -1,0 +1,142 @@
+//! Whether a short model runs faster on one thread than on several, found by trying.
+//!
+//! To hand a part of an op to another core takes two to ten messages between them, each of 50 nanoseconds where they share a cache and
+//! of half a microsecond where the host of a virtual machine has put them apart, which it may change at any time. So no plan can
+//! know from which op on it pays. Results do not depend on it, as they do not on the number of threads.
+
+use litesmith_kernels::Pool;
+
+/// Runs of each kind in a trial, of which the first, whose data lies in another core's cache, does not count.
+const TRIAL: usize = 6;
+/// Runs before the first trial.
+const WARM_UP: usize = 2;
+/// Runs between two trials at least, and at most, which is where one kind won clearly.
+const OFTEN: usize = 256;
+const SELDOM: usize = 4096;
+/// Nanoseconds of a run from which on several threads are worth it on any machine.
+const LONG: u64 = 1_000_000;
+
+static ALONE: Pool = Pool::serial();
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Together,
+    Alone,
+}
+
+enum Phase {
+    /// Runs that are left before the next trial.
+    Steady(usize),
+    /// Nanoseconds of the runs so far, those on all threads first.
+    Trial(usize, [[u64; TRIAL]; 2]),
+    /// No trial will come.
+    Settled,
+}
+
+/// How the runs of one plan are done.
+pub(crate) struct Pace {
+    kind: Kind,
+    phase: Phase,
+    period: usize,
+}
+
+impl Pace {
+    /// Of a session with `threads` threads.
+    pub(crate) fn new(threads: usize) -> Self {
+        let phase = if threads > 1 { Phase::Steady(WARM_UP) } else { Phase::Settled };
+        Self { kind: Kind::Together, phase, period: OFTEN }
+    }
+
+    /// The threads for the next run.
+    pub(crate) fn pool<'a>(&self, pool: &'a Pool) -> &'a Pool {
+        let kind = match self.phase {
+            Phase::Trial(runs, _) if runs < TRIAL => Kind::Together,
+            Phase::Trial(..) => Kind::Alone,
+            Phase::Steady(_) | Phase::Settled => self.kind,
+        };
+        if kind == Kind::Alone { &ALONE } else { pool }
+    }
+
+    /// Whether it wants to know how long the next run takes.
+    pub(crate) fn is_timed(&self) -> bool {
+        matches!(self.phase, Phase::Trial(..))
+    }
+
+    /// Hears of a run that is done, and how long it took where that was wanted.
+    pub(crate) fn note(&mut self, nanoseconds: u64) {
+        match &mut self.phase {
+            Phase::Settled => {}
+            Phase::Steady(0 | 1) => self.phase = Phase::Trial(0, [[0; TRIAL]; 2]),
+            Phase::Steady(left) => *left -= 1,
+            Phase::Trial(runs, times) => {
+                times[*runs / TRIAL][*runs % TRIAL] = nanoseconds;
+                *runs += 1;
+                let median = |times: &[u64; TRIAL]| {
+                    let mut counted = *times;
+                    counted[1..].sort_unstable();
+                    counted[1 + TRIAL / 2]
+                };
+                if *runs == TRIAL && median(&times[0]) > LONG {
+                    (self.kind, self.phase) = (Kind::Together, Phase::Settled);
+                } else if *runs == 2 * TRIAL {
+                    let [together, alone] = [median(&times[0]), median(&times[1])];
+                    self.choose(together, alone);
+                }
+            }
+        }
+    }
+
+    fn choose(&mut self, together: u64, alone: u64) {
+        // What is nearly as good stays.
+        let is_better = |a: u64, b: u64| a.saturating_mul(100) < b.saturating_mul(97);
+        match self.kind {
+            Kind::Together if is_better(alone, together) => self.kind = Kind::Alone,
+            Kind::Alone if is_better(together, alone) => self.kind = Kind::Together,
+            _ => {}
+        }
+        let is_clear = together.abs_diff(alone) > together.min(alone) / 4;
+        self.period = if is_clear { (self.period * 2).min(SELDOM) } else { OFTEN };
+        self.phase = Phase::Steady(self.period);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `runs` times where a run takes `together` on all threads and `alone` on one; how many were on one.
+    fn run(pace: &mut Pace, pool: &Pool, runs: usize, together: u64, alone: u64) -> usize {
+        let mut counted = 0;
+        for _ in 0..runs {
+            let is_alone = pace.pool(pool).threads() == 1;
+            counted += usize::from(is_alone);
+            pace.note(if is_alone { alone } else { together });
+        }
+        counted
+    }
+
+    #[test]
+    fn follows_what_is_faster() {
+        let (pool, mut pace) = (Pool::new(2), Pace::new(2));
+        // Two threads are faster: one is tried now and then.
+        let alone = run(&mut pace, &pool, 10_000, 30_000, 50_000);
+        assert!((TRIAL..10 * TRIAL).contains(&alone), "{alone}");
+        // Then another process takes their time, and goes again.
+        let alone = run(&mut pace, &pool, 10_000, 80_000, 50_000);
+        assert!(alone > 5_000, "{alone}");
+        let alone = run(&mut pace, &pool, 20_000, 30_000, 50_000);
+        assert!(alone < 10_000, "{alone}");
+        // What differs by less than a clock can tell stays as it is.
+        assert!(run(&mut pace, &pool, 10_000, 50_000, 49_000) < 500);
+    }
+
+    #[test]
+    fn long_models_and_single_threads_try_nothing() {
+        let (pool, mut pace) = (Pool::new(2), Pace::new(2));
+        assert_eq!(run(&mut pace, &pool, 10_000, 2 * LONG, LONG), 0);
+        assert!(!pace.is_timed());
+        let mut pace = Pace::new(1);
+        run(&mut pace, &pool, 1_000, 10, 10);
+        assert!(!pace.is_timed());
+    }
+}
