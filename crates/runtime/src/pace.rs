@@ -9,10 +9,12 @@ use litesmith_kernels::Pool;
 /// Runs of each kind in a trial, of which the first, whose data lies in another core's cache, does not count.
 const TRIAL: usize = 6;
 /// Runs before the first trial.
-const WARM_UP: usize = 2;
-/// Runs between two trials at least, and at most, which is where one kind won clearly.
-const OFTEN: usize = 256;
-const SELDOM: usize = 4096;
+const WARM_UP: usize = 16;
+/// Nanoseconds between two trials at least, and at most, which is where one kind won clearly.
+const OFTEN: u64 = 250_000_000;
+const SELDOM: u64 = 2_000_000_000;
+/// Nanoseconds until threads that slept have found a core each.
+const WAKING: u64 = 5_000_000;
 /// Nanoseconds of a run from which on several threads are worth it on any machine.
 const LONG: u64 = 1_000_000;
 
@@ -27,6 +29,8 @@ enum Kind {
 enum Phase {
     /// Runs that are left before the next trial.
     Steady(usize),
+    /// Runs on all threads that are left before it, as these were asleep.
+    Waking(usize),
     /// Nanoseconds of the runs so far, those on all threads first.
     Trial(usize, [[u64; TRIAL]; 2]),
     /// No trial will come.
@@ -37,19 +41,23 @@ enum Phase {
 pub(crate) struct Pace {
     kind: Kind,
     phase: Phase,
-    period: usize,
+    /// Nanoseconds between two trials.
+    period: u64,
+    /// Of a run of this kind.
+    taken: u64,
 }
 
 impl Pace {
     /// Of a session with `threads` threads.
     pub(crate) fn new(threads: usize) -> Self {
         let phase = if threads > 1 { Phase::Steady(WARM_UP) } else { Phase::Settled };
-        Self { kind: Kind::Together, phase, period: OFTEN }
+        Self { kind: Kind::Together, phase, period: OFTEN, taken: LONG }
     }
 
     /// The threads for the next run.
     pub(crate) fn pool<'a>(&self, pool: &'a Pool) -> &'a Pool {
         let kind = match self.phase {
+            Phase::Waking(_) => Kind::Together,
             Phase::Trial(runs, _) if runs < TRIAL => Kind::Together,
             Phase::Trial(..) => Kind::Alone,
             Phase::Steady(_) | Phase::Settled => self.kind,
@@ -66,8 +74,9 @@ impl Pace {
     pub(crate) fn note(&mut self, nanoseconds: u64) {
         match &mut self.phase {
             Phase::Settled => {}
-            Phase::Steady(0 | 1) => self.phase = Phase::Trial(0, [[0; TRIAL]; 2]),
-            Phase::Steady(left) => *left -= 1,
+            Phase::Steady(0 | 1) if self.kind == Kind::Alone => self.phase = Phase::Waking(runs_of(WAKING, self.taken)),
+            Phase::Steady(0 | 1) | Phase::Waking(0 | 1) => self.phase = Phase::Trial(0, [[0; TRIAL]; 2]),
+            Phase::Steady(left) | Phase::Waking(left) => *left -= 1,
             Phase::Trial(runs, times) => {
                 times[*runs / TRIAL][*runs % TRIAL] = nanoseconds;
                 *runs += 1;
@@ -96,8 +105,14 @@ impl Pace {
         }
         let is_clear = together.abs_diff(alone) > together.min(alone) / 4;
         self.period = if is_clear { (self.period * 2).min(SELDOM) } else { OFTEN };
-        self.phase = Phase::Steady(self.period);
+        self.taken = if self.kind == Kind::Alone { alone } else { together };
+        self.phase = Phase::Steady(runs_of(self.period, self.taken));
     }
+}
+
+/// Runs in some nanoseconds.
+fn runs_of(nanoseconds: u64, run: u64) -> usize {
+    usize::try_from(nanoseconds / run.max(1)).unwrap_or(usize::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -119,15 +134,15 @@ mod tests {
     fn follows_what_is_faster() {
         let (pool, mut pace) = (Pool::new(2), Pace::new(2));
         // Two threads are faster: one is tried now and then.
-        let alone = run(&mut pace, &pool, 10_000, 30_000, 50_000);
+        let alone = run(&mut pace, &pool, 100_000, 30_000, 50_000);
         assert!((TRIAL..10 * TRIAL).contains(&alone), "{alone}");
         // Then another process takes their time, and goes again.
-        let alone = run(&mut pace, &pool, 10_000, 80_000, 50_000);
-        assert!(alone > 5_000, "{alone}");
-        let alone = run(&mut pace, &pool, 20_000, 30_000, 50_000);
-        assert!(alone < 10_000, "{alone}");
+        let alone = run(&mut pace, &pool, 200_000, 80_000, 50_000);
+        assert!(alone > 100_000, "{alone}");
+        let alone = run(&mut pace, &pool, 200_000, 30_000, 50_000);
+        assert!(alone < 100_000, "{alone}");
         // What differs by less than a clock can tell stays as it is.
-        assert!(run(&mut pace, &pool, 10_000, 50_000, 49_000) < 500);
+        assert!(run(&mut pace, &pool, 100_000, 50_000, 49_000) < 1000);
     }
 
     #[test]

@@ -16,6 +16,8 @@ const DEPTH_BLOCK: usize = 512;
 const TASK_PRODUCTS: usize = 50_000;
 /// Pixels that are few: a 7x7 image, with which mobile networks end.
 const FEW_PIXELS: usize = 64;
+/// Rows of an image that are many for a thread: one more or less is little.
+const MANY_ROWS: usize = 8;
 /// Elements of a band of a padded image: a quarter of a second cache.
 const BAND: usize = 64 * 1024;
 
@@ -466,7 +468,10 @@ impl Plan {
             });
             return;
         }
-        let per_task = pool.share(pixels, self.forward.pixel_products(), TASK_PRODUCTS);
+        // Whole rows where there are enough of them, as the ops before and after are split: a thread then reads what it wrote.
+        let unit = if self.geometry.height.output >= MANY_ROWS { self.geometry.width.output } else { 1 };
+        let products = self.forward.pixel_products().saturating_mul(unit);
+        let per_task = pool.share(pixels / unit, products, TASK_PRODUCTS) * unit;
         pool.chunks_mut(y, per_task * pixel, |index, y| {
             let first = index * per_task;
             let range = first..first + y.len() / pixel;

@@ -198,7 +198,7 @@ impl DepthwiseConv2d {
 /// Elements of the result that are worth a thread: about a microsecond.
 const TASK_ELEMENTS: usize = 2048;
 
-/// Calls `task(image, first row, rows)` for bands of an even number of rows of images of `height` rows.
+/// Calls `task(image, first row, rows)` for bands of rows of images of `height` rows.
 fn each_rows(
     pool: &Pool,
     y: &mut [f32],
@@ -206,7 +206,7 @@ fn each_rows(
     row_len: usize,
     task: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) {
-    let rows = pool.share(height, row_len, TASK_ELEMENTS).next_multiple_of(2).min(height);
+    let rows = pool.share(height, row_len, TASK_ELEMENTS);
     if height.is_multiple_of(rows) {
         let bands = height / rows;
         pool.chunks_mut(y, rows * row_len, |index, y| task(index / bands, index % bands * rows, y));
