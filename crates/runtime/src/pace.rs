@@ -13,6 +13,8 @@ const WARM_UP: usize = 16;
 /// Nanoseconds between two trials at least, and at most, which is where one kind won clearly.
 const OFTEN: u64 = 250_000_000;
 const SELDOM: u64 = 2_000_000_000;
+/// Nanoseconds after which a trial that spoke for one thread is repeated, as another process may have taken the time of the others.
+const AGAIN: u64 = 50_000_000;
 /// Nanoseconds until threads that slept have found a core each.
 const WAKING: u64 = 5_000_000;
 /// Nanoseconds of a run from which on several threads are worth it on any machine.
@@ -40,6 +42,8 @@ enum Phase {
 /// How the runs of one plan are done.
 pub(crate) struct Pace {
     kind: Kind,
+    /// Whether the last trial spoke for one thread.
+    doubts: bool,
     phase: Phase,
     /// Nanoseconds between two trials.
     period: u64,
@@ -51,7 +55,7 @@ impl Pace {
     /// Of a session with `threads` threads.
     pub(crate) fn new(threads: usize) -> Self {
         let phase = if threads > 1 { Phase::Steady(WARM_UP) } else { Phase::Settled };
-        Self { kind: Kind::Together, phase, period: OFTEN, taken: LONG }
+        Self { kind: Kind::Together, doubts: false, phase, period: OFTEN, taken: LONG }
     }
 
     /// The threads for the next run.
@@ -98,13 +102,18 @@ impl Pace {
     fn choose(&mut self, together: u64, alone: u64) {
         // What is nearly as good stays.
         let is_better = |a: u64, b: u64| a.saturating_mul(100) < b.saturating_mul(97);
-        match self.kind {
-            Kind::Together if is_better(alone, together) => self.kind = Kind::Alone,
-            Kind::Alone if is_better(together, alone) => self.kind = Kind::Together,
-            _ => {}
-        }
+        let speaks_for_one = match self.kind {
+            Kind::Together => is_better(alone, together),
+            Kind::Alone => !is_better(together, alone),
+        };
+        let before = std::mem::replace(&mut self.doubts, speaks_for_one);
+        self.kind = if speaks_for_one && before { Kind::Alone } else { Kind::Together };
         let is_clear = together.abs_diff(alone) > together.min(alone) / 4;
-        self.period = if is_clear { (self.period * 2).min(SELDOM) } else { OFTEN };
+        self.period = match before == speaks_for_one {
+            false if speaks_for_one => AGAIN,
+            true if is_clear => (self.period * 2).clamp(OFTEN, SELDOM),
+            _ => OFTEN,
+        };
         self.taken = if self.kind == Kind::Alone { alone } else { together };
         self.phase = Phase::Steady(runs_of(self.period, self.taken));
     }
