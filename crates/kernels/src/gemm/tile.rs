@@ -388,39 +388,44 @@ macro_rules! tiles {
                         // The bulk of the pixels has code for each step.
                         return match problem.a_grid.pixel_step {
                             $($step if HEIGHT == $tallest => {
-                                gather_tile::<HEIGHT, 2, true, $step>(problem, a, panel, column, valid, c);
+                                gather_tile::<HEIGHT, 2, true, $step>(problem, a, panel, (0, 2), column, valid, c);
                             })*
-                            _ => gather_tile::<HEIGHT, 2, true, 0>(problem, a, panel, column, valid, c),
+                            _ => gather_tile::<HEIGHT, 2, true, 0>(problem, a, panel, (0, 2), column, valid, c),
                         };
                     }
-                    match valid {
-                        LANES if HAS_WHOLE => gather_tile::<HEIGHT, 1, true, 0>(problem, a, panel, column, valid, c),
-                        valid if valid <= LANES => {
-                            gather_tile::<HEIGHT, 1, false, 0>(problem, a, panel, column, valid, c);
-                        }
-                        _ => gather_tile::<HEIGHT, 2, false, 0>(problem, a, panel, column, valid, c),
+                    // The others a vector at a time: rare, and less code.
+                    for first in (0..valid).step_by(LANES) {
+                        let of = (first / LANES, valid.div_ceil(LANES));
+                        let (left, mut c) = ((valid - first).min(LANES), c.skip(first));
+                        gather_tile::<HEIGHT, 1, false, 0>(problem, a, panel, of, column + first, left, &mut c);
                     }
                 }
 
-                /// `HEIGHT` pixels of one row of one panel; `STEP` elements apart, 0 if known only at run time.
+                /// `HEIGHT` pixels of one row, and `VECTORS` vectors of one panel, `first` of `all` on: all of them if `FULL`. The pixels are
+                /// `STEP` elements apart, 0 if known only at run time.
                 fn gather_tile<const HEIGHT: usize, const VECTORS: usize, const FULL: bool, const STEP: usize>(
-                    problem: &Rows, a: &[f32], panel: &[f32], column: usize, valid: usize, c: &mut Target,
+                    problem: &Rows, a: &[f32], panel: &[f32], (first, all): (usize, usize), column: usize, valid: usize,
+                    c: &mut Target,
                 ) {
+                    let (first, all) = if FULL { (0, VECTORS) } else { (first, all) };
                     let step = if STEP > 0 { STEP } else { problem.a_grid.pixel_step };
                     let mut sums = [[vector::splat(0.0); VECTORS]; HEIGHT];
                     if let Some(bias) = problem.bias {
                         sums = [load_row::<VECTORS, FULL>(&bias[column..][..valid]); HEIGHT];
                     }
-                    let reach = a.len() - (HEIGHT - 1) * step;
+                    let farthest = (HEIGHT - 1) * step;
+                    assert!(farthest <= a.len(), "operands within the slice");
+                    let reach = a.len() - farthest;
                     let mut rows = [a; HEIGHT];
                     for i in 0..HEIGHT {
-                        rows[i] = &a[i * step..][..reach];
+                        // SAFETY: the last row ends with the slice.
+                        rows[i] = unsafe { a.get_unchecked(i * step..i * step + reach) };
                     }
                     let (panel, _) = panel.as_chunks::<LANES>();
-                    for (&offset, b) in problem.segments.iter().zip(panel.chunks_exact(VECTORS)) {
+                    for (&offset, b) in problem.segments.iter().zip(panel.chunks_exact(all)) {
                         let mut bs = [vector::splat(0.0); VECTORS];
                         for v in 0..VECTORS {
-                            bs[v] = vector::load(&b[v]);
+                            bs[v] = vector::load(&b[first + v]);
                         }
                         // One check for all rows, as with one each the compiler gathers all elements before it multiplies the first, for
                         // which there are no registers.
