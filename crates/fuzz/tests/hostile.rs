@@ -208,6 +208,8 @@ fn attacks() -> Vec<(&'static str, Graph, &'static str)> {
             "sizes overflow",
         ),
         ("stride", one(Conv2d { stride_height: huge, stride_width: huge, ..same.clone() }, &[1, 9, 9, 1], filter), ""),
+        // The rows of a task are looked for by halving: one by one, planning took minutes.
+        ("rows", one(same.clone(), &[1, huge, 1, 1], filter), "they need"),
         ("stride-zero", one(Conv2d { stride_height: 0, ..same.clone() }, &[1, 9, 9, 1], filter), "got stride_h 0"),
         (
             "filter-not-constant",

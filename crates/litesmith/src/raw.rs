@@ -1,7 +1,7 @@
 //! Arrays in, arrays out: a model run on `.npy` files, for tests and for comparison with other runtimes.
 
 use litesmith_data::RawArray;
-use litesmith_graph::{DType, Error, Graph, Node, Op, Result};
+use litesmith_graph::{DType, Error, Graph, Node, Op, Result, TensorId};
 use litesmith_runtime::Session;
 
 use crate::predictor::write_real;
@@ -71,6 +71,7 @@ fn computes_rows_alone(graph: &Graph) -> bool {
         axes.elements::<i32>().ok().map(<[i32]>::to_vec)
     };
     let rank = |node: &Node| node.inputs.first().copied().flatten().map_or(0, |id| graph.tensor(id).shape.len());
+    let row_len = |id: Option<TensorId>| Some(graph.tensor(id?).shape.get(1..)?.iter().product::<usize>());
     graph.nodes.iter().all(|node| match &node.op {
         Op::Conv2d(_)
         | Op::DepthwiseConv2d(_)
@@ -93,10 +94,14 @@ fn computes_rows_alone(graph: &Graph) -> bool {
         | Op::Quantize(_)
         | Op::Dequantize(_)
         | Op::Pad(_)
-        | Op::Reshape(_)
         | Op::ResizeBilinear(_)
         | Op::ResizeNearestNeighbor(_) => true,
         Op::Softmax(_) | Op::LogSoftmax(_) => rank(node) > 1,
+        // Rows may fall into several, but not become one with others.
+        Op::Reshape(_) => matches!(
+            (row_len(node.inputs.first().copied().flatten()), row_len(node.outputs.first().copied())),
+            (Some(from), Some(to)) if to > 0 && from % to == 0
+        ),
         Op::Mean(_) => axes(node).is_some_and(|axes| axes.iter().all(|&axis| is_not_first(axis, rank(node)))),
         Op::Concatenation(op) => is_not_first(op.axis, rank(node)),
         _ => false,

@@ -86,7 +86,14 @@ fn rows_of_one_input_are_not_torn_apart() {
     assert_eq!((sum.0, sum.1[0]), (vec![4], (0..rows).map(|row| 4.0 * row as f32).sum()));
     // Each row by itself: in parts, with the same result.
     let relu = run(&|graph, x| graph.add_node(Relu, &[Some(x)], "y").unwrap(), &values, &[rows, 4]);
-    assert_eq!(relu, (vec![rows, 4], values));
+    assert_eq!(relu, (vec![rows, 4], values.clone()));
+    // Three rows become one, which 64 rows do not divide into.
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor { signature: Some(vec![-1, 4]), ..Tensor::new("x", DType::F32, [3, 4]) });
+    graph.outputs = vec![graph.add_node(Reshape { new_shape: Some(vec![-1, 12]) }, &[Some(x)], "y").unwrap()];
+    let mut session = Session::new(&Model::from_graph(graph), SessionOptions::default()).unwrap();
+    let merged = run_npy(&mut session, &floats(&[129, 4], &values[..129 * 4])).unwrap();
+    assert_eq!(RawArray::read(&merged).unwrap().shape, [43, 12]);
 }
 
 #[test]

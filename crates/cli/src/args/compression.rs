@@ -55,7 +55,7 @@ pub(crate) struct DebugArgs {
 
 A search saves every model that it makes, with its recipe, and at any time the best one so far as best.tflite. It chooses by
 validation samples, which it takes from the training samples where the data set has none of its own; the test samples are looked at
-once, in the end. Exit status 1: the goal was not reached; the nearest model is saved.")]
+in the end only, and again with --resume. Exit status 1: the goal was not reached; the nearest model is saved.")]
 #[command(group = clap::ArgGroup::new("goal").args(["floor", "max_drop", "budget", "latency_us", "recipe"]).required(true))]
 pub(crate) struct CompressArgs {
     /// Float model to begin with; a recipe may name an architecture instead

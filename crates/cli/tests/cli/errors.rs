@@ -1,6 +1,7 @@
 //! What the tool says when it cannot do what it was asked for: place, what was got and expected, what to do.
 
 use crate::common::{Workplace, root};
+use crate::tools::model;
 
 #[test]
 fn every_command_has_help_with_an_example() {
@@ -154,6 +155,15 @@ fn words_that_make_no_sense_are_refused_before_the_work() {
         ("prune m.tflite --structured 0.5 --sparsity 0.5 -o n.tflite".to_owned(), "cannot be used with"),
         ("prune m.tflite --structured 0.5 --begin 0.5 --data idx:d -o n.tflite".to_owned(), "cannot be used with"),
         ("prune m.tflite --sparsity 0.5 --frequency 5 -o n.tflite".to_owned(), "--data"),
+        ("prune m.tflite --sparsity 0.5 --steps 4 -o n.tflite".to_owned(), "cannot be used with"),
+        (
+            format!(
+                "quantize {} --type float16 --adaround --calibrate idx:digits -o n.tflite",
+                model("digits-f32.tflite")
+            ),
+            "does nothing",
+        ),
+        (format!("prune {} --sparsity 0.5 --exclude nothing -o n.tflite", model("digits-f32.tflite")), "nothing"),
         ("prune m.tflite --sparsity 0.5 --end 1.5 --data idx:d -o n.tflite".to_owned(), "expected 0 to 1"),
         ("prune m.tflite --structured 1 -o n.tflite".to_owned(), "less than 1"),
         ("prune m.tflite --pattern 4:2 -o n.tflite".to_owned(), "2:4"),
@@ -161,6 +171,7 @@ fn words_that_make_no_sense_are_refused_before_the_work() {
         ("cluster m.tflite --clusters 1 -o n.tflite".to_owned(), "--clusters"),
         (format!("{train} --teacher missing.tflite"), "missing.tflite"),
         ("eval m.tflite --data idx:digits --floor 101".to_owned(), "0 to 100"),
+        ("eval m.tflite --data idx:digits --floor 0.99".to_owned(), "percent"),
         ("run m.tflite a.png --top 0".to_owned(), "--top"),
         ("train --arch mnist-cnn --model m.tflite --data idx:digits -o m.tflite".to_owned(), "cannot be used with"),
     ] {

@@ -2,7 +2,7 @@
 
 use crate::common::{Workplace, root};
 
-fn model(name: &str) -> String {
+pub(crate) fn model(name: &str) -> String {
     root().join("testdata/models").join(name).to_str().unwrap().to_owned()
 }
 
@@ -107,4 +107,15 @@ fn strip_makes_a_smaller_file_with_the_same_outputs() {
     assert!(outputs[0] == outputs[1], "the outputs differ");
     let text = place.run("inspect small.tflite").ends_with(0).stdout();
     assert!(text.contains("with gzip"), "{text}");
+}
+
+#[test]
+fn strip_keeps_sparse_weights_sparse() {
+    let place = Workplace::new();
+    let before = model("digits-f32.tflite");
+    place.run(&format!("prune {before} --sparsity 0.9 --sparse -o sparse.tflite -q")).ends_with(0);
+    place.run("strip sparse.tflite -o small.tflite -q").ends_with(0);
+    let size = |name: &str| std::fs::metadata(place.path(name)).unwrap().len();
+    assert!(size("small.tflite") < size("sparse.tflite"), "{} {}", size("small.tflite"), size("sparse.tflite"));
+    assert!(size("small.tflite") * 2 < std::fs::metadata(&before).unwrap().len(), "{}", size("small.tflite"));
 }
