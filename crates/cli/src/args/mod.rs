@@ -475,7 +475,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "K", value_delimiter = ',')]
     pub(crate) top_k: Vec<usize>,
     /// Exit with status 1 when the accuracy is below this, in percent
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = accuracy)]
     pub(crate) floor: Option<f64>,
     /// Write a report with charts and the wrong samples as pictures
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

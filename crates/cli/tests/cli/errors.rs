@@ -171,7 +171,7 @@ fn words_that_make_no_sense_are_refused_before_the_work() {
         ("cluster m.tflite --clusters 1 -o n.tflite".to_owned(), "--clusters"),
         (format!("{train} --teacher missing.tflite"), "missing.tflite"),
         ("eval m.tflite --data idx:digits --floor 101".to_owned(), "0 to 100"),
-        ("eval m.tflite --data idx:digits --floor 0.99".to_owned(), "percent"),
+        ("eval m.tflite --data idx:digits --floor 0.99".to_owned(), "write 99 for 99 %"),
         ("run m.tflite a.png --top 0".to_owned(), "--top"),
         ("train --arch mnist-cnn --model m.tflite --data idx:digits -o m.tflite".to_owned(), "cannot be used with"),
     ] {
