@@ -2,7 +2,7 @@
 
 use litesmith_data::{NpyArray, Pixels, Purpose, Rng};
 use litesmith_graph::{DType, Error, Model, Op, Quantization, Result, Tensor};
-use litesmith_runtime::Session;
+use litesmith_runtime::{Session, SessionOptions};
 
 /// Fills input `index` of a session with real numbers, quantized as its tensor says. Integers without quantization are
 /// rounded, truth values are what is not 0.
@@ -112,6 +112,17 @@ pub fn made_up_inputs(session: &Session, model: &Model, seed: u64) -> Result<Vec
         inputs.push((0..tensor.elements()?).map(one).collect());
     }
     Ok(inputs)
+}
+
+/// The session of a signature of `model`, or of its main graph.
+///
+/// # Errors
+/// Those of [`Session::for_signature`].
+pub fn open_session(model: &Model, signature: Option<&str>, options: SessionOptions) -> Result<Session> {
+    match signature {
+        Some(key) => Session::for_signature(model, key, options),
+        None => Session::new(model, options),
+    }
 }
 
 /// The range of input `index`, as far as the model tells it.

@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use litesmith_graph::{DType, Graph, Node, OP_TABLE};
+use litesmith::inputs::write_input;
+use litesmith_graph::ops::{Custom, Squeeze};
+use litesmith_graph::{DType, Data, Graph, Model, Node, OP_TABLE, Quantization, Tensor, TensorId};
 use litesmith_runtime::{Exactness, Fate, Isa, Session, SessionOptions, exactness};
 use litesmith_tflite::{Limits, op_versions};
 
@@ -84,14 +86,91 @@ fn for_any_isa(name: &str) -> String {
     parts.map(without_size).collect::<Vec<_>>().join("/")
 }
 
-fn look(bytes: &[u8], found: &mut BTreeMap<&'static str, Found>) {
-    let Ok(loaded) = litesmith_tflite::read(bytes, &Limits::default()) else { return };
+fn look(model: &Model, found: &mut BTreeMap<&'static str, Found>) {
     let options = SessionOptions { isa: Some(Isa::Scalar), ..SessionOptions::default() };
-    let Ok(mut session) = Session::new(&loaded.model, options) else { return };
+    let Ok(mut session) = Session::new(model, options) else { return };
     note(&session, false, found);
-    // From then on each op is a kernel of its own. Whether the run succeeds does not matter.
+    // Numbers with which RANGE counts to three, but no loop begins; then each op is a kernel of its own. Whether the run succeeds does
+    // not matter.
+    let inputs = if model.graphs.len() == 1 { session.input_count() } else { 0 };
+    for index in 0..inputs {
+        let number = if index == 1 { 4.0 } else { 1.0 };
+        let Ok(count) = session.input_tensor(index).and_then(Tensor::elements) else { continue };
+        let _ = write_input(&mut session, index, &vec![number; count]);
+    }
     let _ = session.run_observed(&mut |_, _, _| {});
     note(&session, true, found);
+}
+
+/// The node alone, as a graph.
+fn alone(graph: &Graph, node: &Node) -> Graph {
+    let mut one = Graph::new("main");
+    one.tensors.clone_from(&graph.tensors);
+    one.nodes = vec![node.clone()];
+    one.outputs.clone_from(&node.outputs);
+    let is_given = |id: &TensorId| graph.tensor(*id).data.is_none();
+    one.inputs = node.inputs.iter().flatten().copied().filter(is_given).collect();
+    one.inputs.sort_unstable();
+    one.inputs.dedup();
+    one
+}
+
+/// The same ops on elements of every other type: all tensors of the type of a node's first input become of that type, constants among
+/// them zeros. What a plan takes then is known to work, as kernels are made for types.
+fn look_at_other_types(
+    graph: &Graph,
+    seen: &mut BTreeSet<(&'static str, DType)>,
+    found: &mut BTreeMap<&'static str, Found>,
+) {
+    for node in &graph.nodes {
+        let Some(from) = node.inputs.first().copied().flatten().map(|id| graph.tensor(id).dtype) else { continue };
+        if !seen.insert((node.op.name(), from)) {
+            continue;
+        }
+        for to in [DType::F32, DType::F16, DType::I8, DType::U8, DType::I16, DType::I32, DType::I64, DType::Bool] {
+            // A grid of any kind, and the one that LiteRT wants of what lies between -1 and 1, or 0 and 1.
+            let unit = match to {
+                DType::I8 => Quantization::per_tensor(1.0 / 256.0, -128),
+                DType::U8 => Quantization::per_tensor(1.0 / 256.0, 0),
+                _ => Quantization::per_tensor(1.0 / 32768.0, 0),
+            };
+            for quantization in [Quantization::per_tensor(0.5, 0), unit] {
+                let mut one = alone(graph, node);
+                for tensor in one.tensors.iter_mut().filter(|tensor| tensor.dtype == from) {
+                    tensor.dtype = to;
+                    let is_quantized = matches!(to, DType::I8 | DType::U8 | DType::I16);
+                    tensor.quantization = is_quantized.then(|| quantization.clone());
+                    let size = tensor.byte_size().unwrap_or(0);
+                    if let Some(data) = &mut tensor.data {
+                        *data = Data::from_bytes(&vec![0; size]);
+                    }
+                }
+                let options = SessionOptions { isa: Some(Isa::Scalar), ..SessionOptions::default() };
+                if let Ok(session) = Session::new(&Model::from_graph(one), options) {
+                    note(&session, true, found);
+                }
+            }
+        }
+    }
+}
+
+/// Ops that are in none of the models.
+fn others() -> Vec<Graph> {
+    let mut squeeze = Graph::new("main");
+    let x = squeeze.add_input(Tensor::new("x", DType::F32, [1, 2, 1]));
+    squeeze.outputs = vec![squeeze.add_node(Squeeze { squeeze_dims: vec![2] }, &[Some(x)], "y").unwrap()];
+    let mut custom = Graph::new("main");
+    let x = custom.add_input(Tensor::new("x", DType::F32, [1, 2, 2, 1]));
+    let filter = Tensor::constant("w", DType::F32, [1, 2, 2, 1], Data::from_slice(&[1.0_f32; 4]));
+    let bias = Tensor::constant("b", DType::F32, [1], Data::from_slice(&[0.0_f32]));
+    let operands = [Some(x), Some(custom.add_tensor(filter)), Some(custom.add_tensor(bias))];
+    let y = custom.add_tensor(Tensor::new("y", DType::F32, [1, 4, 4, 1]));
+    let name = "Convolution2DTransposeBias".to_owned();
+    // SAME, strides of 2.
+    let op = Custom { name, version: 1, options: Data::from_slice(&[1_i32, 2, 2]) };
+    custom.nodes.push(Node { op: op.into(), inputs: operands.to_vec(), outputs: vec![y] });
+    custom.outputs = vec![y];
+    vec![squeeze, custom]
 }
 
 /// What a session does with each op; `alone` where it does nothing along with another.
@@ -102,7 +181,7 @@ fn note(session: &Session, alone: bool, found: &mut BTreeMap<&'static str, Found
             Fate::Kernel { name, .. } if name.contains('+') => continue,
             Fate::Kernel { name, .. } if !name.ends_with("/empty") => for_any_isa(&name),
             Fate::View { .. } => "none: a view".into(),
-            Fate::Folded if !alone => "none: folded".into(),
+            Fate::Folded if !alone || entry.kernels.is_empty() => "none: folded".into(),
             _ => continue,
         };
         let of_floats = node.outputs.first().is_some_and(|&id| session.graph().tensor(id).dtype == DType::F32);
@@ -116,13 +195,18 @@ fn note(session: &Session, alone: bool, found: &mut BTreeMap<&'static str, Found
 
 fn document() -> String {
     let mut found = BTreeMap::new();
-    models().iter().for_each(|bytes| look(bytes, &mut found));
+    let loaded = models().into_iter().filter_map(|bytes| litesmith_tflite::read(&bytes, &Limits::default()).ok());
+    let models: Vec<_> = loaded.map(|loaded| loaded.model).chain(others().into_iter().map(Model::from_graph)).collect();
+    models.iter().for_each(|model| look(model, &mut found));
+    let mut seen = BTreeSet::new();
+    let graphs = models.iter().flat_map(|model| &model.graphs);
+    graphs.for_each(|graph| look_at_other_types(graph, &mut seen, &mut found));
     let isas: Vec<_> = Isa::ALL.iter().map(|isa| isa.name()).collect();
     let mut text = format!(
         "# Operators\n\nWritten by `cargo xtask operators` from the op table, the reader and the planner; `cargo xtask check` fails \
          when it differs.\n\n- **versions**: the highest version that the reader takes.\n- **types**: element types that a plan \
          takes, first input × second → output, one type where all are the same; of the cases of `testdata/grid` and the models \
-         of `testdata`. An op may take more.\n- **kernels**: each is compiled for {}, and the one for the CPU is chosen when a \
+         of `testdata`, and of their ops alone with other types. An op may take more.\n- **kernels**: each is compiled for {}, and the one for the CPU is chosen when a \
          session is made; `litesmith run MODEL --explain` names it. `copy` moves elements and computes nothing.\n- **float32**: \
          the largest error against the exact result; `eps` is 2⁻²³ times the result, `n` the terms of a sum, `Σ` the sum of \
          their absolute values. Integer results are the bytes that LiteRT computes.\n\n| op | code | versions | types | kernels | \

@@ -306,6 +306,9 @@ pub(crate) struct BenchArgs {
     /// Models to time
     #[arg(value_name = "MODEL", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) models: Vec<PathBuf>,
+    /// Time this signature instead of the main graph
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
     /// First size of every input [default: that of the model]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batch: Option<u32>,
@@ -596,6 +599,9 @@ pub(crate) struct DiffArgs {
     /// Array for an input, in the order of the model's; real numbers for quantized inputs too
     #[arg(long, value_name = "FILE.npy", value_hint = ValueHint::FilePath)]
     pub(crate) input: Vec<PathBuf>,
+    /// Run this signature instead of the main graph
+    #[arg(long, value_name = "NAME", conflicts_with = "structure")]
+    pub(crate) signature: Option<String>,
     /// Seed of the made-up input
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,

@@ -29,6 +29,7 @@ fn bench_models(args: &BenchArgs, output: &Output) -> Result<Verdict> {
     }
     let report = inference(&InferenceBench {
         models: &models,
+        signature: args.signature.as_deref(),
         threads: &output.thread_counts,
         batch: args.batch.map(|batch| batch as usize),
         session: session_options(&args.runtime, output),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use litesmith::data::{Image, RawArray, load_image, load_npy};
+use litesmith::inputs::open_session;
 use litesmith::measure::{Align, TextTable, format};
 use litesmith::runtime::Fate;
 use litesmith::{Predictor, Result, Session, files, raw};
@@ -16,10 +17,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
     let model = load_model(&args.model, output)?;
     let options = session_options(&args.runtime, output);
     let at_model = |error: litesmith::Error| error.at(args.model.display());
-    let open = |options| match &args.signature {
-        Some(key) => Session::for_signature(&model, key, options),
-        None => Session::new(&model, options),
-    };
+    let open = |options| open_session(&model, args.signature.as_deref(), options);
     if args.explain {
         return explain(&open(options).map_err(at_model)?, output);
     }

@@ -346,6 +346,12 @@ fn arrays_go_in_and_come_out() {
     assert_eq!(std::fs::read(place.path("z.npy")).unwrap().len(), bytes.len());
     let ran = place.run("run f32.tflite --input other=x.npy --output-raw w.npy").ends_with(2);
     assert!(ran.stderr().contains("input \"other\": the model has none of that name"), "{}", ran.stderr());
+    place.run("diff f32.tflite --threads 1,2 --signature serving_default --tolerance 1e-5").ends_with(0);
+    place.run("bench f32.tflite --signature serving_default --seconds 0.01 --threads 1").ends_with(0);
+    for arguments in ["bench f32.tflite --signature other", "diff f32.tflite --threads 1,2 --signature other"] {
+        let said = place.run(arguments).ends_with(2).stderr();
+        assert!(said.contains("f32.tflite") && said.contains("serving_default"), "{said}");
+    }
     let ran = place.run("run f32.tflite --signature other --input x.npy --output-raw w.npy").ends_with(2);
     assert!(ran.stderr().contains("hint: it has serving_default"), "{}", ran.stderr());
 }

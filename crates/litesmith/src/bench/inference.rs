@@ -10,7 +10,7 @@ use litesmith_runtime::{Fate, MemoryUse, Session, SessionOptions};
 use serde::Serialize;
 
 use super::peak::{CACHE_BYTES, Peak, machine_peak};
-use crate::inputs::{made_up_inputs, write_input};
+use crate::inputs::{made_up_inputs, open_session, write_input};
 
 /// Runs of a profile: the median of each op counts.
 const PROFILE_RUNS: usize = 50;
@@ -31,6 +31,8 @@ pub struct BenchModel {
 pub struct InferenceBench<'a> {
     /// The models.
     pub models: &'a [BenchModel],
+    /// The signature to run of each; the main graph when `None`.
+    pub signature: Option<&'a str>,
     /// Thread counts to time each with.
     pub threads: &'a [usize],
     /// First size of every input; what the model says when `None`.
@@ -160,7 +162,7 @@ pub fn inference(bench: &InferenceBench<'_>) -> Result<InferenceReport> {
 fn prepare(bench: &InferenceBench<'_>, model: &BenchModel, threads: usize) -> Result<(Session, InferenceTimes)> {
     let options = SessionOptions { threads, ..bench.session.clone() };
     let clock = Stopwatch::start();
-    let mut session = Session::new(&model.model, options)?;
+    let mut session = open_session(&model.model, bench.signature, options)?;
     if let Some(batch) = bench.batch {
         session.resize_batch(batch)?;
     }

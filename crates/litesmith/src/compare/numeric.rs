@@ -7,7 +7,7 @@ use litesmith_graph::{DType, Error, Model, Result, Tensor, TensorId};
 use litesmith_runtime::{Session, SessionOptions};
 use serde::Serialize;
 
-use crate::inputs::{made_up_inputs, real_values, write_input};
+use crate::inputs::{made_up_inputs, open_session, real_values, write_input};
 
 /// A model and how to run it.
 pub struct Side<'a> {
@@ -15,6 +15,8 @@ pub struct Side<'a> {
     pub name: String,
     /// The model.
     pub model: &'a Model,
+    /// The signature to run; the main graph when `None`.
+    pub signature: Option<String>,
     /// Numerics, instruction set, threads.
     pub session: SessionOptions,
 }
@@ -87,8 +89,9 @@ pub fn compare_numerically(
     seed: u64,
     tolerance: f64,
 ) -> Result<NumericDiff> {
-    let session =
-        |side: &Side<'_>| Session::new(side.model, side.session.clone()).map_err(|error| error.at(&side.name));
+    let session = |side: &Side<'_>| {
+        open_session(side.model, side.signature.as_deref(), side.session.clone()).map_err(|error| error.at(&side.name))
+    };
     let (mut one, mut other) = (session(a)?, session(b)?);
     let counts = |session: &Session| (session.input_count(), session.output_count());
     if counts(&one) != counts(&other) {
@@ -96,6 +99,10 @@ pub fn compare_numerically(
         return Err(Error::invalid("models", message).with_hint("--structure compares what they hold only"));
     }
     let inputs = match inputs {
+        Some(inputs) if inputs.len() != one.input_count() => {
+            let message = format!("got {} arrays, the model has {} inputs", inputs.len(), one.input_count());
+            return Err(Error::invalid("inputs", message));
+        }
         Some(inputs) => inputs.to_vec(),
         None => made_up_for_both((a, &one), (b, &other), seed)?,
     };
@@ -292,7 +299,7 @@ mod tests {
             Model::from_graph(graph)
         };
         let compare = |a: &Model, b: &Model| {
-            let side = |model| Side { name: "m".into(), model, session: SessionOptions::default() };
+            let side = |model| Side { name: "m".into(), model, signature: None, session: SessionOptions::default() };
             compare_numerically(&side(a), &side(b), None, 1, 0.0).unwrap().outputs_agree
         };
         assert!(compare(&side(3), &side(3)) && !compare(&side(3), &side(4)));
