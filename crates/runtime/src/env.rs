@@ -230,7 +230,7 @@ impl Variables {
 /// The error for activations that need too much.
 pub(crate) fn over_limit(total: usize, allowed: usize) -> Error {
     Error::limit("activations", format!("they need {total} bytes, allowed are {allowed}"))
-        .with_hint("run a smaller batch, or raise the limit")
+        .with_hint("run a smaller batch, or raise the limit: --memory-limit, SessionOptions::arena_bytes_max")
 }
 
 /// What planning and running need beside the graph.

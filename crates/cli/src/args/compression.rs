@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::{
-    DataArgs, NormalizationArgs, OutArgs, RuntimeArgs, TrainingArgs, accuracy, explained, percent_sign, seconds, share,
-    whole_share,
+    DataArgs, NormalizationArgs, OutArgs, RuntimeArgs, TrainingArgs, accuracy, byte_count, explained, percent_sign,
+    seconds, share, whole_share,
 };
 
 /// Find the layer that breaks a quantized model's accuracy: each layer's error against the float model, and its own share of it
@@ -103,20 +103,6 @@ pub(crate) struct CompressArgs {
     /// Go on with the search in the folder
     #[arg(long, conflicts_with = "recipe")]
     pub(crate) resume: bool,
-}
-
-fn byte_count(text: &str) -> Result<u64, String> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).trim_end();
-    let factor = match lower[digits.len()..].trim_start() {
-        "" | "b" => 1,
-        "k" | "kb" => 1000,
-        "m" | "mb" => 1_000_000,
-        unit => return Err(format!("got the unit \"{unit}\", expected B, KB or MB")),
-    };
-    let value: f64 = digits.parse().map_err(|_| "expected a number of bytes, as 20KB".to_owned())?;
-    let bytes = value * f64::from(factor);
-    if (1.0..=1e12).contains(&bytes) { Ok(bytes as u64) } else { Err("expected 1 byte or more".into()) }
 }
 
 /// Quantize as a configuration file of Intel's Neural Compressor 1.x says: try settings, fall back op by op, until enough accuracy is left

@@ -61,6 +61,21 @@ fn accuracy(text: &str) -> Result<f64, String> {
     }
 }
 
+fn byte_count(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).trim_end();
+    let factor = match lower[digits.len()..].trim_start() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        unit => return Err(format!("got the unit \"{unit}\", expected B, KB, MB or GB")),
+    };
+    let value: f64 = digits.parse().map_err(|_| "expected a number of bytes, as 20KB".to_owned())?;
+    let bytes = value * f64::from(factor);
+    if (1.0..=1e12).contains(&bytes) { Ok(bytes as u64) } else { Err("expected 1 byte or more".into()) }
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
@@ -394,6 +409,9 @@ pub(crate) struct RuntimeArgs {
     /// Instruction set, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]
     #[arg(long, value_name = "ISA")]
     pub(crate) isa: Option<litesmith::Isa>,
+    /// Most memory that a model may take for activations and variables, as 500MB [default: 4 GiB]
+    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// Which samples.

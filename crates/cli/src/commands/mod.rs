@@ -81,11 +81,14 @@ fn open_data_with(spec: &str, options: OpenOptions, output: &Output) -> Result<D
 }
 
 fn session_options(runtime: &RuntimeArgs, output: &Output) -> SessionOptions {
+    let default = SessionOptions::default();
+    let limit = runtime.memory_limit.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     SessionOptions {
         threads: output.threads,
         numerics: runtime.numerics.into(),
         isa: runtime.isa,
-        ..SessionOptions::default()
+        arena_bytes_max: limit.unwrap_or(default.arena_bytes_max),
+        ..default
     }
 }
 

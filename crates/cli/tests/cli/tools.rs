@@ -119,3 +119,14 @@ fn strip_keeps_sparse_weights_sparse() {
     assert!(size("small.tflite") < size("sparse.tflite"), "{} {}", size("small.tflite"), size("sparse.tflite"));
     assert!(size("small.tflite") * 2 < std::fs::metadata(&before).unwrap().len(), "{}", size("small.tflite"));
 }
+
+#[test]
+fn the_memory_of_a_model_is_limited_as_asked() {
+    let place = Workplace::new();
+    let (model, input) = (model("digits-f32.tflite"), model("digits.x.npy"));
+    let run = format!("run {model} --input {input} --output-raw y.npy --memory-limit");
+    let said = place.run(&format!("{run} 1KB")).ends_with(2).stderr();
+    assert!(said.contains("allowed are 1000") && said.contains("--memory-limit"), "{said}");
+    place.run(&format!("{run} 100MB")).ends_with(0);
+    assert!(place.run(&format!("{run} 1XB")).ends_with(2).stderr().contains("expected B, KB, MB or GB"));
+}
