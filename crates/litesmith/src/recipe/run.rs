@@ -55,9 +55,11 @@ pub(crate) struct State {
     pub(crate) sparse: bool,
     pub(crate) notes: Vec<String>,
     pub(crate) seconds: Vec<f64>,
-    /// What recipes of teachers made: each is carried out once.
-    teachers: BTreeMap<PathBuf, Model>,
+    teachers: Teachers,
 }
+
+/// What recipes of teachers made, by their files: each is carried out once. `None` while that is under way.
+type Teachers = BTreeMap<PathBuf, Option<Model>>;
 
 impl State {
     /// Before the first step.
@@ -87,14 +89,24 @@ impl State {
 /// # Errors
 /// Those of its steps, with the step as place.
 pub fn run_recipe(recipe: &Recipe, run: &RecipeRun<'_>, progress: &mut dyn Progress) -> Result<Option<Made>> {
-    let mut state = State::new(run.model);
+    let state = carry_out(recipe, State::new(run.model), run, progress)?;
+    state.map(State::finish).transpose()
+}
+
+/// All steps.
+fn carry_out(
+    recipe: &Recipe,
+    mut state: State,
+    run: &RecipeRun<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Option<State>> {
     for number in 0..recipe.steps.len() {
         match run_step(recipe, number, state, run, progress)? {
             Some(next) => state = next,
             None => return Ok(None),
         }
     }
-    state.finish().map(Some)
+    Ok(Some(state))
 }
 
 /// Carries out step `number`, counted from 0.
@@ -159,23 +171,37 @@ pub(crate) fn train_split(recipe: &Recipe, run: &RecipeRun<'_>, model: &Model) -
     train_data(run.dataset, recipe.validation, recipe.seed, preprocess)
 }
 
-/// The model that another recipe makes, to learn from.
+/// The model that another recipe makes, to learn from; it may learn from others itself. `None` when that was cancelled.
 ///
 /// It holds the same samples back as that of the `student`, which would else choose by samples that its teacher knows.
 fn teacher_of(
     path: &Path,
     student: &Recipe,
+    teachers: &mut Teachers,
     run: &RecipeRun<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Option<Model>> {
-    let recipe = Recipe { seed: student.seed, validation: student.validation, ..Recipe::load(path)? };
-    if recipe.steps.iter().flat_map(Step::teachers).any(|teacher| is_recipe(teacher)) {
-        let message = format!("{}: the recipe of a teacher learns from a recipe itself", path.display());
-        return Err(Error::invalid("distill.teacher", message).with_hint("make that one first, and name its file"));
+    // The same file by whatever way.
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match teachers.get(&file) {
+        Some(Some(made)) => return Ok(Some(made.clone())),
+        Some(None) => {
+            let message = format!("{}: the recipe learns from itself", path.display());
+            return Err(Error::invalid("distill.teacher", message).with_hint("name the file of a model"));
+        }
+        None => {}
     }
+    let recipe = Recipe { seed: student.seed, validation: student.validation, ..Recipe::load(path)? };
     progress.note(&format!("the teacher, by {}", path.display()));
-    let made = run_recipe(&recipe, &RecipeRun { model: None, ..run.clone() }, progress);
-    Ok(made.map_err(|error| error.at(path.display()))?.map(|made| made.model))
+    teachers.insert(file.clone(), None);
+    let state = State { teachers: std::mem::take(teachers), ..State::new(None) };
+    let made = carry_out(&recipe, state, &RecipeRun { model: None, ..run.clone() }, progress)
+        .map_err(|error| error.at(path.display()))?;
+    let Some(mut state) = made else { return Ok(None) };
+    *teachers = std::mem::take(&mut state.teachers);
+    let model = state.finish().map_err(|error| error.at(path.display()))?.model;
+    teachers.insert(file, Some(model.clone()));
+    Ok(Some(model))
 }
 
 fn is_recipe(path: &Path) -> bool {
@@ -183,13 +209,12 @@ fn is_recipe(path: &Path) -> bool {
 }
 
 /// How a step trains by `config` on `data`: a teacher is the model given where it is called so ([`GIVEN`]), else a file, named
-/// as seen from the recipe: a model, or another recipe, which is carried out first unless `teachers` has what it makes; `None`
-/// when that was cancelled.
+/// as seen from the recipe: a model, or another recipe, which is carried out first; `None` when that was cancelled.
 fn training(
     recipe: &Recipe,
     config: &TrainConfig,
     data: &TrainData,
-    teachers: &mut BTreeMap<PathBuf, Model>,
+    teachers: &mut Teachers,
     run: &RecipeRun<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Option<(TrainConfig, TrainOptions)>> {
@@ -211,11 +236,8 @@ fn training(
             })?;
             (Cow::Borrowed(model), &"the model given")
         } else if is_recipe(&teacher) {
-            if !teachers.contains_key(&path) {
-                let Some(model) = teacher_of(&path, recipe, run, progress)? else { return Ok(None) };
-                teachers.insert(path.clone(), model);
-            }
-            (Cow::Borrowed(&teachers[&path]), &name)
+            let Some(model) = teacher_of(&path, recipe, teachers, run, progress)? else { return Ok(None) };
+            (Cow::Owned(model), &name)
         } else {
             (Cow::Owned(load_model(&path)?.model), &name)
         };
