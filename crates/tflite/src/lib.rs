@@ -107,8 +107,10 @@ impl Default for Limits {
 pub struct Loaded {
     /// The model.
     pub model: Model,
-    /// Sentences for people, one for each oddity: a quantized dimension that makes no sense, metadata that is not kept.
+    /// Sentences for people, one for each oddity: a quantized dimension that makes no sense, say.
     pub warnings: Vec<String>,
+    /// Names of what the file's metadata has and that of a model does not: a file written from it is without.
+    pub not_kept: Vec<String>,
     /// Whether any constant was stored sparse: in the model all are dense, and [`WriteOptions::sparse`] stores them so again.
     pub is_sparse: bool,
 }

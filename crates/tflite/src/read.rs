@@ -33,7 +33,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Loaded> {
     check_operators(&operators, &codes)?;
 
     let mut buffers = Buffers::new(root.tables(schema::model::BUFFERS)?, limits);
-    let mut warnings = Vec::new();
+    let (mut warnings, mut not_kept) = (Vec::new(), Vec::new());
     let mut graphs = Vec::with_capacity(subgraphs.len());
     for (index, (table, operators)) in subgraphs.iter().zip(&operators).enumerate() {
         let graph = read_graph(table, operators, &codes, &mut buffers, &mut warnings);
@@ -56,7 +56,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Loaded> {
             schema::metadata::TFLITE_METADATA => {
                 let data = data.unwrap_or_else(|| Data::from_bytes(&[]));
                 match metadata::read(data.bytes(), bytes, limits, &mut warnings) {
-                    Ok(metadata) => model.metadata = metadata,
+                    Ok(read) => (model.metadata, not_kept) = read,
                     // It describes the model to people; the model runs without.
                     Err(error) => warnings.push(format!("metadata ignored: {error}")),
                 }
@@ -65,7 +65,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Loaded> {
         }
     }
     model.check()?;
-    Ok(Loaded { model, warnings, is_sparse: buffers.sparse_left < limits.sparse_bytes })
+    Ok(Loaded { model, warnings, not_kept, is_sparse: buffers.sparse_left < limits.sparse_bytes })
 }
 
 pub(crate) fn index(stored: u32) -> usize {

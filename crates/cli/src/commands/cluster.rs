@@ -5,14 +5,14 @@ use litesmith::measure::{Align, TextTable, format};
 use litesmith::{Result, cluster_model, files};
 
 use super::prune::{NAME, Tuning, finish, interrupted};
-use super::{existing, load_model};
+use super::{existing, load_source};
 use crate::Verdict;
 use crate::args::{ClusterArgs, ClusterScopeArg, InitialArg};
 use crate::output::Output;
 
 pub(crate) fn run(args: &ClusterArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let model = load_model(&args.model, output)?;
+    let model = load_source(&args.model, output)?.model;
     let tuning = Tuning::new(&args.change.tune, &args.model, &model, output)?;
     let tune = tuning.as_ref().map(|tuning| tuning.fine_tune(output)).transpose()?;
     let config = Clustering {

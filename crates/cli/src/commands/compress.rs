@@ -6,7 +6,7 @@ use litesmith::search::{Goal, SearchEnded, SearchOptions, SearchReport, search};
 use litesmith::{Error, Result, SessionOptions, files};
 
 use super::train::cancel_on_interrupt;
-use super::{existing, load_model, open_data};
+use super::{existing, load_source, open_data};
 use crate::Verdict;
 use crate::args::CompressArgs;
 use crate::output::Output;
@@ -29,7 +29,8 @@ fn make(args: &CompressArgs, recipe: &Recipe, output: &Output) -> Result<Verdict
         return Err(Error::invalid("--data", "neither the command line nor the recipe names a data set"));
     };
     let dataset = open_data(data, args.skip_bad, output)?;
-    let model = args.model.as_ref().map(|path| load_model(path, output)).transpose()?;
+    let source = args.model.as_ref().map(|path| load_source(path, output)).transpose()?;
+    let model = source.map(|source| source.model);
     let run = RecipeRun {
         dataset: &dataset,
         model: model.as_ref(),
@@ -82,7 +83,7 @@ fn look(args: &CompressArgs, output: &Output) -> Result<Verdict> {
     let (Some(path), Some(data)) = (&args.model, &args.data) else {
         return Err(Error::invalid("compress", "a search needs a model and --data"));
     };
-    let model = load_model(path, output)?;
+    let model = load_source(path, output)?.model;
     let dataset = open_data(data, args.skip_bad, output)?;
     let options = SearchOptions {
         goal,

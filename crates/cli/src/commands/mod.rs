@@ -42,6 +42,15 @@ fn load_file(path: &Path, output: &Output) -> Result<Loaded> {
     Ok(loaded)
 }
 
+/// Loads a model of which another file is made, and says what that will be without.
+fn load_source(path: &Path, output: &Output) -> Result<Loaded> {
+    let loaded = load_file(path, output)?;
+    if !loaded.not_kept.is_empty() {
+        output.warn(&format!("{}: metadata that is not kept: {}", path.display(), loaded.not_kept.join(", ")));
+    }
+    Ok(loaded)
+}
+
 /// Where the model does not say how pixels become numbers, they become what the command line says.
 fn assume_normalization(model: &mut Model, args: &NormalizationArgs, path: &Path) -> Result<()> {
     if args.mean.is_empty() {

@@ -13,7 +13,7 @@ use litesmith::{
 
 use super::quantize::{save, sizes};
 use super::train::cancel_on_interrupt;
-use super::{existing, load_model, open_data};
+use super::{existing, load_source, open_data};
 use crate::Verdict;
 use crate::args::{FineTuneArgs, ImportanceArg, OutArgs, PruneArgs, ScopeArg};
 use crate::output::Output;
@@ -44,7 +44,7 @@ impl From<ScopeArg> for Scope {
 
 pub(crate) fn run(args: &PruneArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let model = load_model(&args.model, output)?;
+    let model = load_source(&args.model, output)?.model;
     let tuning = Tuning::new(&args.change.tune, &args.model, &model, output)?;
     let tune = tuning.as_ref().map(|tuning| tuning.fine_tune(output)).transpose()?;
     match args.structured {

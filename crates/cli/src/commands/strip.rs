@@ -4,14 +4,14 @@ use litesmith::tflite::{Strip, WriteOptions};
 use litesmith::{Result, files};
 
 use super::quantize::{save, sizes};
-use super::{existing, load_file};
+use super::{existing, load_source};
 use crate::Verdict;
 use crate::args::StripArgs;
 use crate::output::Output;
 
 pub(crate) fn run(args: &StripArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let loaded = load_file(&args.model, output)?;
+    let loaded = load_source(&args.model, output)?;
     let (model, sparse) = (loaded.model, args.sparse || loaded.is_sparse);
     let entries = model.signatures.iter().filter(|signature| signature.graph > 0).count();
     if entries > 0 {

@@ -17,7 +17,7 @@ use litesmith::{
     train_model,
 };
 
-use super::{existing, load_model, open_data};
+use super::{existing, load_source, open_data};
 use crate::Verdict;
 use crate::args::{GranularityArg, OptimizerArg, QatMethodArg, ScheduleArg, TrainArgs, TrainingArgs, WeightsArg};
 use crate::output::Output;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
             (graph, architecture.name.clone(), preprocess)
         }
         (None, Some(path)) => {
-            let model = load_model(path, output)?;
+            let model = load_source(path, output)?.model;
             let predictor = Predictor::for_split(&model, SessionOptions::default(), train)
                 .map_err(|error| error.at(path.display()))?;
             let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

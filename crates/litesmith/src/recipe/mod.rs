@@ -253,18 +253,6 @@ fn read_step(mut table: toml::Table, seed: u64) -> Result<Step> {
 const FINE_TUNED: [&str; 3] = ["prune_channels", "prune_weights", "cluster"];
 
 impl Step {
-    /// The teachers that its training names.
-    pub(crate) fn teachers(&self) -> &[PathBuf] {
-        let config = match self {
-            Self::Train(config, _) => Some(config),
-            Self::PruneChannels(_, config) | Self::PruneWeights(_, config) | Self::Cluster(_, config) => {
-                config.as_ref()
-            }
-            Self::Quantize(_) | Self::Strip(_) => None,
-        };
-        config.and_then(|config| config.distill.as_ref()).map_or(&[], |distill| &distill.teacher)
-    }
-
     /// As the recipe says it.
     #[must_use]
     pub fn name(&self) -> &'static str {

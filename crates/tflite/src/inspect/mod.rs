@@ -207,7 +207,14 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Inspection> {
             }
             schema::metadata::TFLITE_METADATA => {
                 match crate::metadata::read(data, bytes, limits, &mut found.warnings) {
-                    Ok(metadata) => found.metadata = metadata,
+                    Ok((metadata, not_kept)) => {
+                        found.metadata = metadata;
+                        if !not_kept.is_empty() {
+                            let message =
+                                format!("metadata that a file written anew does not have: {}", not_kept.join(", "));
+                            found.warnings.push(message);
+                        }
+                    }
                     Err(error) => found.warnings.push(format!("metadata ignored: {error}")),
                 }
             }

@@ -9,11 +9,16 @@ use super::schema::{associated_file, content, model, process_unit, stats, subgra
 use crate::Limits;
 use crate::flatbuffer::{File, Table};
 
-/// Reads the metadata buffer of `file`. What [`Metadata`] has no place for is named in one warning.
+/// Reads the metadata buffer of `file`. What [`Metadata`] has no place for is named besides.
 ///
 /// # Errors
 /// [`Error::Malformed`](litesmith_graph::Error::Malformed) when the buffer is damaged.
-pub(crate) fn read(buffer: &[u8], file: &[u8], limits: &Limits, warnings: &mut Vec<String>) -> Result<Metadata> {
+pub(crate) fn read(
+    buffer: &[u8],
+    file: &[u8],
+    limits: &Limits,
+    warnings: &mut Vec<String>,
+) -> Result<(Metadata, Vec<String>)> {
     let tables = File::new(buffer, limits.budget(buffer.len()));
     let root = tables.root(super::IDENTIFIER)?;
     let mut reader = Reader {
@@ -44,8 +49,7 @@ pub(crate) fn read(buffer: &[u8], file: &[u8], limits: &Limits, warnings: &mut V
             }
         }
     }
-    reader.finish();
-    Ok(metadata)
+    Ok((metadata, reader.finish()))
 }
 
 struct Reader<'a> {
@@ -154,14 +158,11 @@ impl Reader<'_> {
         if text.is_empty() { Vec::new() } else { labels }
     }
 
-    fn finish(mut self) {
+    fn finish(mut self) -> Vec<String> {
         if let Some(archive) = &self.archive {
             let unused = archive.names().filter(|name| !self.used.contains(*name));
             self.dropped.extend(unused.map(|name| format!("file \"{name}\"")));
         }
-        if !self.dropped.is_empty() {
-            let list: Vec<_> = self.dropped.into_iter().collect();
-            self.warnings.push(format!("metadata that is not kept: {}", list.join(", ")));
-        }
+        self.dropped.into_iter().collect()
     }
 }
