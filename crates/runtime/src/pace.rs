@@ -87,7 +87,7 @@ impl Pace {
                 let median = |times: &[u64; TRIAL]| {
                     let mut counted = *times;
                     counted[1..].sort_unstable();
-                    counted[1 + TRIAL / 2]
+                    counted[1 + (TRIAL - 1) / 2]
                 };
                 if *runs == TRIAL && median(&times[0]) > LONG {
                     (self.kind, self.phase) = (Kind::Together, Phase::Settled);
