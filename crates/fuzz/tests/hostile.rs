@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use litesmith_fuzz::{Reached, TARGETS, exercise_bytes, exercise_graph};
 use litesmith_graph::ops::{
-    Activation, AveragePool2d, Concatenation, Conv2d, ExpandDims, FullyConnected, MaxPool2d, Pad, Padding, ReduceMax,
-    Relu, Reshape, Shape, Softmax, Tanh,
+    Activation, AveragePool2d, Concatenation, Conv2d, ExpandDims, FullyConnected, Logistic, MaxPool2d, Pad, Padding,
+    ReduceMax, Relu, Reshape, Shape, Softmax, Tanh,
 };
 use litesmith_graph::{DType, Data, Graph, Model, Quantization, Tensor, TensorId};
 use litesmith_runtime::{Session, SessionOptions};
@@ -178,6 +178,13 @@ fn attacks() -> Vec<(&'static str, Graph, &'static str)> {
         }
         shared.outputs = vec![last];
     }
+    // Ops that are done a few rows at a time: how many was looked for at every row.
+    let mut chain = Graph::new("main");
+    let mut last = chain.add_input(Tensor::new("x", DType::F32, [1, huge, 1, 1]));
+    for _ in 0..3 {
+        last = chain.add_node(Logistic, &[Some(last)], "").unwrap();
+    }
+    chain.outputs = vec![last];
     let mut variable = one(Relu, &[4], |_| vec![]);
     variable.inputs.clear();
     variable.tensors[0].is_variable = true;
@@ -209,6 +216,7 @@ fn attacks() -> Vec<(&'static str, Graph, &'static str)> {
         ),
         ("stride", one(Conv2d { stride_height: huge, stride_width: huge, ..same.clone() }, &[1, 9, 9, 1], filter), ""),
         // The rows of a task are looked for by halving: one by one, planning took minutes.
+        ("chain", chain, "they need"),
         ("rows", one(same.clone(), &[1, huge, 1, 1], filter), "they need"),
         ("stride-zero", one(Conv2d { stride_height: 0, ..same.clone() }, &[1, 9, 9, 1], filter), "got stride_h 0"),
         (

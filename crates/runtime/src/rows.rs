@@ -179,11 +179,14 @@ impl Chain {
     }
 
     fn set_band(&mut self, band: usize) {
-        let rows = self.last().span().height.output;
-        let mut most = [0; STAGES_MAX];
-        for first in 0..=rows.saturating_sub(band) {
-            let needs = self.needs(first..first + band);
-            most.iter_mut().zip(&needs).for_each(|(most, needs)| *most = needs.len().max(*most));
+        // The most rows of each, wherever the band lies: those of a hostile image may be 2^31.
+        let last = self.stages.len() - 1;
+        let mut most = [band; STAGES_MAX];
+        for stage in (0..last).rev() {
+            let Window { input, kernel, stride, dilation, .. } = self.stages[stage + 1].0.span().height;
+            let steps = most[stage + 1].saturating_sub(1).saturating_mul(stride);
+            let reach = kernel.saturating_sub(1).saturating_mul(dilation);
+            most[stage] = steps.saturating_add(reach).saturating_add(1).min(input);
         }
         let between = self.stages.iter().zip(&most).take(self.stages.len() - 1);
         self.kept = between.map(|((stage, _), &rows)| rows * stage.span().row_len[1]).collect();

@@ -298,7 +298,10 @@ impl Runner {
                     Watch::Nodes(after) => after(node),
                     Watch::Values(observe) => {
                         for &id in stage.plan.steps[index].computed.iter().filter(|id| id.0 < shown) {
-                            observe(id, &stage.plan.tensors[id.0], stage.value(id));
+                            let tensor = &stage.plan.tensors[id.0];
+                            if tensor.dtype.bits() > 0 {
+                                observe(id, tensor, stage.value(id));
+                            }
                         }
                     }
                 }

@@ -495,7 +495,7 @@ impl Session {
     }
 
     /// Runs the graph and shows each computed tensor to `observe` as soon as it is there: its id, its description, and
-    /// its bytes. The graph's inputs come first. Tensors inside called subgraphs are not shown. From the first such run on,
+    /// its bytes. The graph's inputs come first. Tensors inside called subgraphs are not shown, nor are handles of variables. From the first such run on,
     /// ops are not fused, as every tensor then has a value of its own: the results are the same, later.
     ///
     /// # Errors
@@ -508,7 +508,7 @@ impl Session {
             self.replace_plan(&inputs, true)?;
         }
         let runner = self.runner();
-        for &id in &runner.graph().inputs {
+        for &id in runner.graph().inputs.iter().filter(|&&id| runner.tensor(id).dtype.bits() > 0) {
             observe(id, runner.tensor(id), runner.value(id));
         }
         let current = self.current;
