@@ -5,7 +5,9 @@
 
 DIR is what `models.py` made. Each round goes through models and thread counts and asks every engine in turn, each in a process
 of its own that stays alive and is bound to the same cores, so that a drift of the machine touches all alike; ratios are taken
-within a round. Python engines are installed into virtual environments under `--envs`; Litesmith, tract and rten are built from
+within a round. Where a host has put the cores of a virtual machine on one of its own, which it may do at any time, two threads are
+no faster than one whatever they run: what was measured on two threads while they were there is measured again.
+Python engines are installed into virtual environments under `--envs`; Litesmith, tract and rten are built from
 `rust/` (the Rust peers have no run-time choice of their own to lose: all three are built for the baseline CPU and choose
 at run time). Results go to `benchmarks/record/DATE-infer.{json,md}`.
 """
@@ -18,6 +20,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -37,6 +40,10 @@ RUST = ("litesmith", "tract", "rten")
 # These have no threads of their own.
 ONE_THREAD = ("tract",)
 TIMEOUT_S = 300
+# Two threads that take this many times as long as one for the same share a core.
+SHARED = 1.2
+# Seconds to wait for cores of their own, and how often a measurement is repeated.
+PATIENCE_S, REPEATS = 5, 8
 
 
 def say(message):
@@ -99,6 +106,28 @@ class Worker:
         if self.process is not None and self.process.poll() is None:
             self.process.stdin.close()
             self.process.wait(TIMEOUT_S)
+
+
+def share_a_core(probe, threads):
+    """Whether threads of this number are not on cores of their own."""
+    if threads == 1 or probe is None:
+        return False
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    command = [probe, "slowdown"]
+    done = subprocess.run(command, capture_output=True, check=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+    return float(done.stdout) > SHARED
+
+
+def ask(worker, path, seconds, probe):
+    """What a worker answers while its threads have cores of their own, and how often they had not."""
+    for repeats in range(REPEATS + 1):
+        begun = time.monotonic()
+        while share_a_core(probe, worker.threads) and time.monotonic() - begun < PATIENCE_S:
+            time.sleep(0.1)
+        answer = worker.ask(path, seconds)
+        if "error" in answer or not share_a_core(probe, worker.threads):
+            break
+    return answer, repeats
 
 
 def machine():
@@ -195,7 +224,8 @@ def main():
     if where["load_before"] > 0.5:
         say(f"warning: the machine is busy (load {where['load_before']:.2f}); the numbers will be noisy")
     workers = {(e, t): Worker(start[e], t) for e in args.engines for t in args.threads if t == 1 or e not in ONE_THREAD}
-    cells, errors = {}, {}
+    probe = next((start[engine][0] for engine in RUST if engine in start), None)
+    cells, errors, repeated = {}, {}, 0
     for number in range(args.rounds):
         for model in names:
             for threads in args.threads:
@@ -208,7 +238,8 @@ def main():
                         there = path and (path.exists() or Path(f"{path}.param").exists())
                         if not there or (engine, threads) not in workers or key in errors:
                             continue
-                        answer = workers[engine, threads].ask(path, args.seconds)
+                        answer, repeats = ask(workers[engine, threads], path, args.seconds, probe)
+                        repeated += repeats
                         if "error" in answer:
                             errors[key] = answer["error"].replace(f"{folder}/", "")
                             say(f"{key}: {errors[key]}")
@@ -220,7 +251,7 @@ def main():
     record = {
         "date": datetime.date.today().isoformat(), "machine": where, "rounds": args.rounds, "seconds": args.seconds,
         "threads": args.threads, "dtypes": args.dtypes, "engines": args.engines, "models": names, "cells": cells,
-        "errors": errors, "versions": versions(args.engines, args.envs),
+        "errors": errors, "repeated": repeated, "versions": versions(args.engines, args.envs),
     }  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     target = args.out / f"{record['date']}-infer"

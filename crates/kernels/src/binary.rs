@@ -69,10 +69,11 @@ impl Binary {
         matches!(self, Self::Add | Self::Sub | Self::Mul)
     }
 
-    /// [`Binary::forward`] of operands of one shape, of which `y` holds the one at `index` and takes the result.
+    /// [`Binary::forward`] where `y` holds the operand at `index` and takes the result. The other one has its shape, or is repeated as
+    /// often as it takes to fill it.
     ///
     /// # Panics
-    /// If the lengths differ, or the op [has](Self::overwrites) no such form.
+    /// If `y` is not as long as `other` some times over, or the op [has](Self::overwrites) no such form.
     pub fn forward_over<T: Real>(self, ctx: Context, activation: Activation, index: usize, other: &[T], y: &mut [T]) {
         match (self, index) {
             (Self::Add, _) => over(ctx, activation, other, y, |a, b| a + b),
@@ -149,14 +150,35 @@ fn rows<T: Real, F: Fn(T, T) -> T + Sync>(
 
 /// The same in place: `f` takes the other operand first.
 fn over<T: Real, F: Fn(T, T) -> T + Copy + Sync>(ctx: Context, activation: Activation, other: &[T], y: &mut [T], f: F) {
-    assert_eq!(other.len(), y.len(), "operands of one shape");
     let (low, high) = range(activation);
-    let chunk = chunk_len(ctx, y.len());
-    ctx.pool.chunks_mut(y, chunk, |index, y| {
-        let other = &other[index * chunk..][..y.len()];
-        zip_in_place(ctx.isa, other, y, move |other, y| clamp(f(other, y), low, high));
-    });
+    let run = |other: &[T], y: &mut [T]| zip_in_place(ctx.isa, other, y, move |other, y| clamp(f(other, y), low, high));
+    if other.len() == y.len() {
+        let chunk = chunk_len(ctx, y.len());
+        ctx.pool.chunks_mut(y, chunk, |index, y| run(&other[index * chunk..][..y.len()], y));
+    } else {
+        each_row(ctx, other, y, run);
+    }
     tanh(ctx, activation, y);
+}
+
+/// Calls `run(row, piece)` for pieces of `y`, with as much of `row` as they have, which is repeated where it is short.
+fn each_row<T: Real>(ctx: Context, row: &[T], y: &mut [T], run: impl Fn(&[T], &mut [T]) + Sync) {
+    const BLOCK: usize = 512;
+    assert_eq!(y.len().checked_rem(row.len()), Some(0), "the result is filled by whole rows");
+    let rows = ctx.pool.share(y.len() / row.len(), row.len(), 2 * 1024);
+    ctx.pool.chunks_mut(y, rows * row.len(), |_, y| {
+        let mut block = [T::ZERO; BLOCK];
+        let repeats = BLOCK / row.len();
+        let row = match repeats {
+            0 | 1 => row,
+            _ => {
+                let block = &mut block[..repeats * row.len()];
+                block.chunks_exact_mut(row.len()).for_each(|copy| copy.copy_from_slice(row));
+                block
+            }
+        };
+        y.chunks_mut(row.len()).for_each(|piece| run(&row[..piece.len()], piece));
+    });
 }
 
 fn tanh<T: Real>(ctx: Context, activation: Activation, y: &mut [T]) {

@@ -4,20 +4,19 @@
 use crate::byte_gemm::{
     Activations, COLUMNS_MAX, KR, NR, Output, Packed, ROWS_MAX, Requantize, SLACK, flips_one_row, reads_signed,
 };
-use crate::byte_table::ByteTable;
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
 use crate::padded_rows::{Bytes, Columns, PaddedRows, flipped};
-use crate::pool::share;
+use crate::pool::{FINE, share_at_most};
 use crate::requantize::OutputStage;
-use crate::{Context, Unsupported};
+use crate::{Context, Then, Unsupported};
 use bytemuck::Pod;
 
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
 const PIXELS: usize = ROWS_MAX;
 /// Multiplications that are worth a thread, some hundred nanoseconds: less than it costs to call one, but not than to take
-/// what the op before left in its cache away from it.
-const TASK_PRODUCTS: usize = 1 << 16;
+/// what the op before left in its cache away from it. And how often for each thread they are cut finer.
+const WORTH: [usize; 2] = [1 << 16, 4 * FINE];
 /// Parts into which a product whose rows are pixels of the input may be split for more threads; each has scratch.
 const PARTS_MAX: usize = 64;
 
@@ -76,8 +75,8 @@ impl ByteConv {
         let steps = [height.stride, width.stride] == [1, 1];
         let direct = one_tap && steps && inside(&height) && inside(&width) && segment_len % KR == 0;
         let products = out_channels * height.kernel * width.kernel * depth;
-        let padded = (!direct)
-            .then(|| PaddedRows::new(height, width, in_channels, Columns::InOrder, SLACK, products, TASK_PRODUCTS));
+        let padded =
+            (!direct).then(|| PaddedRows::new(height, width, in_channels, Columns::InOrder, SLACK, products, WORTH));
         let row_len = padded.as_ref().map_or(width.input * in_channels, PaddedRows::row_len);
         let mut segments = Vec::with_capacity(height.kernel * across);
         for y in 0..height.kernel {
@@ -127,9 +126,9 @@ impl ByteConv {
         let (pixels, products) = (batch * height.output * width.output, in_channels / groups);
         let by_columns = pixels == 1 && groups == 1;
         let per_task = if by_columns {
-            share(threads, out_channels, products, TASK_PRODUCTS).next_multiple_of(COLUMNS_MAX)
+            share_at_most(threads, out_channels, products, WORTH, usize::MAX).next_multiple_of(COLUMNS_MAX)
         } else {
-            share(threads, pixels, products.saturating_mul(out_channels), TASK_PRODUCTS)
+            share_at_most(threads, pixels, products.saturating_mul(out_channels), WORTH, usize::MAX)
         };
         let outputs = if by_columns { out_channels } else { pixels };
         let flipped_len = if by_columns { in_channels } else { per_task.min(PIXELS) * in_channels };
@@ -152,7 +151,7 @@ impl ByteConv {
         input: &[u8],
         output: &mut [u8],
         scratch: &mut [u8],
-        then: Option<&ByteTable>,
+        then: Option<Then<'_>>,
     ) {
         if let (Some([requantize]), true) = (self.requantize.as_deref(), then.is_none() && self.is_one_call(ctx)) {
             assert_eq!(
@@ -288,14 +287,14 @@ struct Run<'a, O> {
     ctx: Context<'a>,
     requantize: Option<&'a [Requantize]>,
     store: &'a (dyn Fn(&SumBlock<'_>, &mut [O], usize) + Sync),
-    then: Option<&'a ByteTable>,
+    then: Option<Then<'a>>,
 }
 
 impl<O: Pod> Run<'_, O> {
-    /// What is left to do on finished outputs, while they are in the first cache.
-    fn finish(&self, output: &mut [O]) {
-        if let Some(table) = self.then {
-            table.apply(self.ctx.isa, bytemuck::cast_slice_mut(output));
+    /// What is left to do on finished outputs, of which the first is number `first`, while they are in the first cache.
+    fn finish(&self, first: usize, output: &mut [O]) {
+        if let Some(then) = self.then {
+            then.apply(self.ctx.isa, first, bytemuck::cast_slice_mut(output));
         }
     }
 
@@ -355,7 +354,7 @@ impl<O: Pod> Run<'_, O> {
                 );
                 rows.iter_mut().for_each(|row| *row += depth);
             }
-            self.finish(output);
+            self.finish((pixel + block * size) * out_channels, output);
         }
     }
 
@@ -368,7 +367,7 @@ impl<O: Pod> Run<'_, O> {
         }
         let mut sums = [0; COLUMNS_MAX];
         self.multiply(input, activations, &[0], 0, 0, channel, output.len(), output, output.len(), &mut sums);
-        self.finish(output);
+        self.finish(channel, output);
     }
 
     /// Channels from `first` of a group on; row `i`, which is pixel `pixel + i`, begins at `i * stride` of `output`. `sums` has

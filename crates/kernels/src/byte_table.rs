@@ -1,10 +1,10 @@
 //! Functions of one byte as tables of 256 entries: a run looks up whole vectors.
 
-use crate::integer_conv::split;
+use crate::integer_conv::share_out;
 use crate::{Context, Isa};
 
-/// Bytes of one task, two microseconds.
-const CHUNK: usize = 128 << 10;
+/// Bytes that are worth a thread: half a microsecond.
+const WORTH: usize = 32 << 10;
 
 /// A function of one byte. Signed bytes count by their bits.
 #[derive(Debug, Clone)]
@@ -49,8 +49,8 @@ impl ByteTable {
     /// If the lengths differ.
     pub fn run(&self, ctx: Context<'_>, input: &[u8], output: &mut [u8]) {
         assert_eq!(input.len(), output.len(), "input and output elements");
-        split(ctx.pool, output, CHUNK, |task, output| {
-            let input = &input[task * CHUNK..][..output.len()];
+        share_out(ctx.pool, output, WORTH, |first, output| {
+            let input = &input[first..][..output.len()];
             // SAFETY: both slices have this length.
             unsafe { self.look_up(ctx.isa, input.as_ptr(), output.as_mut_ptr(), output.len()) };
         });
@@ -182,12 +182,12 @@ mod tests {
         let function = |x: u8| x.wrapping_mul(73).wrapping_add(x >> 3) ^ 0x5a;
         let mut table = ByteTable::new(function);
         let pool = Pool::new(2);
-        let input: Vec<u8> = (0..CHUNK + 301).map(|i| (i * 7 + i / 256) as u8).collect();
+        let input: Vec<u8> = (0..4 * WORTH + 301).map(|i| (i * 7 + i / 256) as u8).collect();
         let permutes = table.permutes;
         for permutes in [false, permutes] {
             table.permutes = permutes;
             for isa in Isa::available() {
-                for len in (0..260).chain([CHUNK + 300]) {
+                for len in (0..260).chain([4 * WORTH + 300]) {
                     let expected: Vec<u8> = input[..len].iter().map(|&x| function(x)).collect();
                     let mut output = vec![0; len];
                     table.run(Context { pool: &pool, isa }, &input[..len], &mut output);

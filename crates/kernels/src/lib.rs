@@ -71,6 +71,7 @@ pub mod selection;
 pub mod shape;
 pub mod softmax;
 pub mod svdf;
+mod then;
 pub mod transpose_conv;
 
 pub use activation::Activation;
@@ -80,11 +81,12 @@ pub use litesmith_simd::{Isa, UnknownIsa};
 pub use numerics::{Numerics, QuantParams, Quantized};
 pub use pool::{Band, Pool};
 pub use real::Real;
+pub use then::Then;
 
 /// What every kernel call runs on: the threads to split over and the instruction set chosen once per session.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// Threads that share the work of one call. Splitting never changes a result: sums are never split.
+    /// Threads that share the work of one call. Splitting never changes a result: sums are split the same for any number.
     pub pool: &'a Pool,
     /// Instruction set to use; must be available on this CPU (see [`Isa::is_available`]).
     pub isa: Isa,

@@ -26,6 +26,8 @@ pub(crate) struct PaddedRows {
     /// Multiplications of an output pixel, and how many are worth a thread.
     products: usize,
     worth: usize,
+    /// How often they are worth one where each thread gets parts, see [`share_at_most`].
+    fine: usize,
     /// Output rows of a band where one thread does all; divides their number, so that no band spans two images.
     rows: usize,
 }
@@ -53,7 +55,7 @@ type Task<'a, T> = dyn Fn(usize, &[u8], &mut [T]) + Sync + 'a;
 
 impl PaddedRows {
     /// Plans bands for a window over images of `channels`, of which an output pixel costs `products` multiplications; `worth`
-    /// are worth a thread.
+    /// are worth a thread, and `fine` times as many for each are cut finer.
     pub(crate) fn new(
         height: Window,
         width: Window,
@@ -61,9 +63,9 @@ impl PaddedRows {
         columns: Columns,
         slack: usize,
         products: usize,
-        worth: usize,
+        [worth, fine]: [usize; 2],
     ) -> Self {
-        let mut this = Self { height, width, channels, columns, slack, products, worth, rows: 1 };
+        let mut this = Self { height, width, channels, columns, slack, products, worth, fine, rows: 1 };
         let fits = |this: &Self, rows: usize| this.band_rows(rows).saturating_mul(this.row_len()) <= BAND_BYTES;
         this.rows = (1..=height.output.min(BAND_BYTES))
             .rev()
@@ -117,7 +119,7 @@ impl PaddedRows {
     /// Output rows of a band for this many threads, as far as there is scratch for each of them.
     fn rows_for(&self, threads: usize, batch: usize, scratch: usize) -> usize {
         let each = self.width.output.saturating_mul(self.products);
-        let shared = share_at_most(threads, self.height.output, each, self.worth, self.rows);
+        let shared = share_at_most(threads, self.height.output, each, [self.worth, self.fine], self.rows);
         let is_whole = |rows: &usize| batch == 1 || self.height.output.is_multiple_of(*rows);
         let tasks = |rows: usize| batch * self.height.output.div_ceil(rows);
         let fits = |rows: &usize| tasks(*rows).min(threads).saturating_mul(self.band_len(*rows)) <= scratch;

@@ -86,8 +86,9 @@ struct Shared {
     wake: Condvar,
 }
 
-/// Work for each thread, in units of what is worth calling it for, from which on it is cut into up to [`PARTS`].
-const FINE: usize = 16;
+/// Work for each thread, in units of what is worth calling it for, from which on it is cut into up to [`PARTS`]: some 15 microseconds,
+/// as a part more costs half of one.
+pub(crate) const FINE: usize = 16;
 const PARTS: usize = 4;
 
 /// Most threads of a pool.
@@ -101,19 +102,25 @@ const SPINS_CALLER: usize = 1 << 10;
 /// [`Pool::share`] of a pool of `threads`.
 #[inline]
 pub(crate) fn share(threads: usize, units: usize, each: usize, worth: usize) -> usize {
-    share_at_most(threads, units, each, worth, usize::MAX)
+    share_at_most(threads, units, each, [worth, FINE], usize::MAX)
 }
 
-/// The same where a task has at most `most` units.
+/// The same where a task has at most `most` units; with what stands for [`FINE`].
 #[inline]
-pub(crate) fn share_at_most(threads: usize, units: usize, each: usize, worth: usize, most: usize) -> usize {
+pub(crate) fn share_at_most(
+    threads: usize,
+    units: usize,
+    each: usize,
+    [worth, fine]: [usize; 2],
+    most: usize,
+) -> usize {
     let most = most.max(1);
     if threads <= 1 {
         // Without the divisions, which small ops would feel.
         return units.clamp(1, most);
     }
     let work = units.saturating_mul(each) / worth.max(1);
-    let is_fine = work >= FINE * threads;
+    let is_fine = work >= fine * threads;
     if !is_fine && units <= most {
         return units.div_ceil(work.clamp(1, threads)).max(1);
     }
@@ -154,7 +161,7 @@ impl Shared {
     }
 
     /// Waits until `ready`: spinning, then asleep.
-    fn wait(&self, ready: impl Fn() -> bool) {
+    fn wait(&self, mut ready: impl FnMut() -> bool) {
         for _ in 0..SPINS {
             if ready() {
                 return;
@@ -193,8 +200,13 @@ impl Shared {
     fn worker(&self, thread: usize) {
         let seat = &self.seats[thread];
         loop {
-            self.wait(|| matches!(seat.state.load(Ordering::Relaxed), READY | STOP));
-            match seat.state.compare_exchange(READY, RUNNING, Ordering::Acquire, Ordering::Relaxed) {
+            // It exchanges instead of looking first, as then the line comes once: to look, and then to take it, are two messages.
+            let mut seen = Err(IDLE);
+            self.wait(|| {
+                seen = seat.state.compare_exchange(READY, RUNNING, Ordering::Acquire, Ordering::Relaxed);
+                seen != Err(IDLE)
+            });
+            match seen {
                 Ok(_) => {
                     // SAFETY: the caller wrote it before the seat was ready, and does not before it is idle.
                     if let Some(job) = unsafe { *seat.job.get() } {
@@ -522,13 +534,13 @@ mod tests {
             let per = share(2, units, large, 1);
             let tasks = units.div_ceil(per);
             assert!(tasks.div_ceil(2) * per <= most, "{units} units by {per}");
-            let limited = share_at_most(2, units, large, 1, 3);
+            let limited = share_at_most(2, units, large, [1, FINE], 3);
             assert!((1..=3).contains(&limited), "{units} units by {limited}");
         }
         // Work that is worth no second thread, or one more but not many tasks.
         assert_eq!((share(2, 100, 1, 1000), share(2, 100, 20, 1000), share(1, 100, 1, 1)), (100, 50, 100));
         assert_eq!(
-            (share(4, 0, 1, 1), share_at_most(2, 100, 1, 1000, 30), share_at_most(1, 100, 1, 1, 30)),
+            (share(4, 0, 1, 1), share_at_most(2, 100, 1, [1000, FINE], 30), share_at_most(1, 100, 1, [1, FINE], 30)),
             (1, 25, 30)
         );
     }

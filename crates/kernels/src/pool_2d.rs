@@ -1,7 +1,10 @@
 //! Geometry shared by MAX_POOL_2D and AVERAGE_POOL_2D, float and integer.
 
-use crate::Unsupported;
 use crate::conv_2d::Window;
+use crate::{Pool, Unsupported};
+
+/// Elements of windows that are worth a thread.
+const WORTH: usize = 4096;
 
 /// Geometry of a 2-D pooling. Padding never counts: a window sees the valid elements only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,22 @@ impl Pool2dGeometry {
             (x, self.height.input * self.width.input * self.channels),
             (y, self.height.output * self.width.output * self.channels),
         ])
+    }
+
+    /// Calls `task(image, row, y)` for each row of output pixels, split over the pool at the rows where the ops around it are split.
+    pub(crate) fn each_row<T: Send>(&self, pool: &Pool, y: &mut [T], task: impl Fn(usize, usize, &mut [T]) + Sync) {
+        let row_len = self.width.output * self.channels;
+        if y.is_empty() {
+            return;
+        }
+        let each = row_len.saturating_mul(self.height.kernel).saturating_mul(self.width.kernel);
+        let rows = pool.share(y.len() / row_len, each, WORTH);
+        pool.chunks_mut(y, rows * row_len, |index, y| {
+            for (at, y) in y.chunks_exact_mut(row_len).enumerate() {
+                let row = index * rows + at;
+                task(row / self.height.output, row % self.height.output, y);
+            }
+        });
     }
 
     /// Calls `visit(input pixel)` for each valid element of a window, in row order.

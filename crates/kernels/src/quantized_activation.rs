@@ -3,14 +3,15 @@
 
 use crate::byte_table::ByteTable;
 use crate::fixed_point::{logistic, saturating_shift_left, tanh};
-use crate::integer_conv::split;
+use crate::integer_conv::share_out;
 use crate::lookup::{LOGISTIC, lookup_16, table_16};
 use crate::numerics::{Numerics, QuantParams, Quantized, clamped_range};
 use crate::requantize::{FixedPoint, doubling_high_product, rounding_shift_right};
 use crate::{Activation, Context, Unsupported};
 
 const KERNEL: &str = "activation";
-const CHUNK: usize = 16 << 10;
+/// Elements that are worth a thread.
+const WORTH: usize = 4 << 10;
 
 /// Which function.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -176,8 +177,8 @@ impl<T: Quantized> QuantizedActivation<T> {
         assert_eq!(input.len(), output.len(), "input and output elements");
         match &self.table {
             Table::Bytes(table) => table.run(ctx, bytemuck::cast_slice(input), bytemuck::cast_slice_mut(output)),
-            Table::Words(table) => split(ctx.pool, output, CHUNK, |task, output| {
-                for (out, &value) in output.iter_mut().zip(&input[task * CHUNK..]) {
+            Table::Words(table) => share_out(ctx.pool, output, WORTH, |first, output| {
+                for (out, &value) in output.iter_mut().zip(&input[first..]) {
                     *out = table[(value.widen() & 0xffff) as usize];
                 }
             }),

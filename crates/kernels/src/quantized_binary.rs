@@ -11,6 +11,7 @@ use crate::requantize::{
     FixedPoint, doubling_high_product, round_even_small, rounding_shift_right, shift_right_modulo,
 };
 use crate::{Activation, Context, Isa, Unsupported};
+use bytemuck::{cast_slice, cast_slice_mut};
 use std::marker::PhantomData;
 
 const KERNEL: &str = "binary";
@@ -219,17 +220,10 @@ impl<T: Quantized> QuantizedBinary<T> {
         self.broadcast.shape()
     }
 
-    /// The op on pairs of values, whatever the planned shapes: one for each of `a` and `b`. For types of 8 bits.
-    ///
-    /// # Panics
-    /// If the type has 16.
+    /// The same op on bytes, whatever the planned shapes; `None` for 16 bits.
     #[must_use]
-    pub fn pairs(&self, a: &[u8; 256], b: &[u8; 256]) -> [u8; 256] {
-        assert_eq!(T::BITS, 8, "bits of the element");
-        let mut output = [0; 256];
-        let values: &mut [T] = bytemuck::cast_slice_mut(&mut output);
-        combine_rare(self.formula, self.ends, bytemuck::cast_slice(a), bytemuck::cast_slice(b), values);
-        output
+    pub fn bytes(&self) -> Option<ByteBinary> {
+        (T::BITS == 8).then_some(ByteBinary { formula: self.formula, ends: self.ends, signed: T::MIN < 0 })
     }
 
     /// Runs.
@@ -248,10 +242,57 @@ impl<T: Quantized> QuantizedBinary<T> {
     }
 }
 
+/// A planned op on two operands of `i8` or `u8`, element by element.
+#[derive(Debug, Clone, Copy)]
+pub struct ByteBinary {
+    formula: Formula,
+    ends: Ends,
+    signed: bool,
+}
+
+impl ByteBinary {
+    /// The result of each pair of values.
+    #[must_use]
+    pub fn pairs(&self, a: &[u8; 256], b: &[u8; 256]) -> [u8; 256] {
+        fn rare<T: Quantized>(op: &ByteBinary, a: &[u8], b: &[u8], y: &mut [u8]) {
+            combine_rare::<T>(op.formula, op.ends, cast_slice(a), cast_slice(b), cast_slice_mut(y));
+        }
+        let mut output = [0; 256];
+        if self.signed {
+            rare::<i8>(self, a, b, &mut output)
+        } else {
+            rare::<u8>(self, a, b, &mut output)
+        }
+        output
+    }
+
+    /// Replaces `y`, which holds operand `index`, by the result; the other operand is `other`.
+    ///
+    /// # Panics
+    /// If `other` is shorter than `y`.
+    pub(crate) fn over(&self, isa: Isa, index: usize, other: &[u8], y: &mut [u8]) {
+        if self.signed {
+            self.over_values::<i8>(isa, index, other, y)
+        } else {
+            self.over_values::<u8>(isa, index, other, y)
+        }
+    }
+
+    fn over_values<T: Quantized>(&self, isa: Isa, index: usize, other: &[u8], y: &mut [u8]) {
+        let mut aside = [0_u8; 512];
+        for (at, y) in y.chunks_mut(aside.len()).enumerate() {
+            let (own, other) = (&mut aside[..y.len()], &other[at * 512..][..y.len()]);
+            own.copy_from_slice(y);
+            let [a, b] = if index == 0 { [&*own, other] } else { [other, &*own] };
+            combine::<T>(isa, self.formula, self.ends, cast_slice(a), cast_slice(b), cast_slice_mut(y));
+        }
+    }
+}
+
 impl<T: Quantized> Rows for QuantizedBinary<T> {
     fn rows(&self, isa: Isa, [a, b]: [Operand<'_>; 2], y: &mut [u8], len: usize) {
-        let (values_a, values_b) = (bytemuck::cast_slice(a.data), bytemuck::cast_slice(b.data));
-        for (row, y) in bytemuck::cast_slice_mut(y).chunks_exact_mut(len).enumerate() {
+        let (values_a, values_b) = (cast_slice(a.data), cast_slice(b.data));
+        for (row, y) in cast_slice_mut(y).chunks_exact_mut(len).enumerate() {
             let (a, b) = (&values_a[row * a.row..][..len], &values_b[row * b.row..][..len]);
             combine::<T>(isa, self.formula, self.ends, a, b, y);
         }

@@ -17,6 +17,11 @@ pub enum Reduction {
     Min,
 }
 
+/// Parts of a sum over the rows of a matrix that threads make: one number for all, as it is part of the result's rounding.
+const BLOCKS: usize = 4;
+/// Elements of a block that are worth a thread, and as many as a block has at least.
+const BLOCK_ELEMENTS: usize = 1024;
+
 /// A planned reduction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reduce {
@@ -93,6 +98,40 @@ impl Reduce {
             }
         };
         self.walk.for_rows(0..self.walk.rows, visit);
+        self.finish(ctx, reduction, y);
+    }
+
+    /// Elements of scratch for [`Reduce::forward_shared`].
+    #[must_use]
+    pub fn scratch_len(&self) -> usize {
+        let is_matrix = self.walk.inner.b == 1 && self.output_len == self.walk.inner.size;
+        if is_matrix && self.input_len >= BLOCKS * BLOCK_ELEMENTS { BLOCKS * self.output_len } else { 0 }
+    }
+
+    /// The same on all threads where it is a long sum over the rows of one matrix, as that of an image's pixels: in blocks of rows, of
+    /// which a thread reads those that it probably wrote. A pixel that one core wrote and another reads costs both time when it is
+    /// next written.
+    ///
+    /// # Panics
+    /// If a length is not the planned one.
+    pub fn forward_shared<T: Real>(&self, ctx: Context, reduction: Reduction, x: &[T], y: &mut [T], scratch: &mut [T]) {
+        if scratch.is_empty() || !matches!(reduction, Reduction::Sum | Reduction::Mean) {
+            return self.forward(ctx, reduction, x, y);
+        }
+        assert_eq!([x.len(), y.len()], self.lens(), "operand and result have the planned shapes");
+        assert_eq!(scratch.len(), self.scratch_len(), "scratch has the planned length");
+        let width = y.len();
+        let block = (x.len() / width).div_ceil(BLOCKS) * width;
+        let each = ctx.pool.share(BLOCKS, block, BLOCK_ELEMENTS);
+        ctx.pool.chunks_mut(scratch, each * width, |index, sums| {
+            sums.fill(T::ZERO);
+            for (at, sums) in sums.chunks_exact_mut(width).enumerate() {
+                let first = ((index * each + at) * block).min(x.len());
+                columns(ctx.isa, &x[first..(first + block).min(x.len())], sums);
+            }
+        });
+        y.copy_from_slice(&scratch[..width]);
+        scratch[width..].chunks_exact(width).for_each(|sums| add_rows(ctx.isa, sums, y));
         self.finish(ctx, reduction, y);
     }
 

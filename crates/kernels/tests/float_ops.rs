@@ -236,6 +236,30 @@ fn an_operand_is_overwritten_with_what_another_tensor_would_get() {
 }
 
 #[test]
+fn an_operand_is_overwritten_where_the_other_one_is_repeated() {
+    for (pool, isa) in
+        [Pool::serial(), Pool::new(3)].iter().flat_map(|pool| Isa::available().map(move |isa| (pool, isa)))
+    {
+        for (rows, width) in [(0, 3), (1, 1), (900, 1), (700, 7), (61, 240), (3, 600), (40, 2000)] {
+            let ctx = Context { pool, isa };
+            let (own, other) = (noise(1, rows * width), noise(2, width));
+            let (wide, narrow) = ([rows, width], [width]);
+            for op in BINARY.into_iter().filter(|op| op.overwrites()) {
+                for (index, shapes) in [[&wide[..], &narrow], [&narrow, &wide]].into_iter().enumerate() {
+                    let plan = Broadcast::new(shapes[0], shapes[1]).unwrap();
+                    let mut operands = [&own, &other];
+                    operands.rotate_left(index);
+                    let (mut want, mut y) = (vec![f32::NAN; own.len()], own.clone());
+                    op.forward(ctx, &plan, Activation::Relu6, operands[0], operands[1], &mut want);
+                    op.forward_over(ctx, Activation::Relu6, index, &other, &mut y);
+                    assert!(y == want, "{op:?} over operand {index} of {rows} x {width} on {isa}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn reductions_follow_their_definition_and_their_gradients_are_derivatives() {
     let pool = Pool::serial();
     let shape = [2, 3, 4, 5];
@@ -279,6 +303,42 @@ fn reductions_follow_their_definition_and_their_gradients_are_derivatives() {
     let mut first_only = [f32::NAN; 3];
     Reduce::new(&[3], &[0]).unwrap().backward(Reduction::Max, &[2.0, 2.0, 1.0], &[2.0], &[5.0], &mut first_only);
     assert_eq!(first_only, [5.0, 0.0, 0.0]);
+}
+
+#[test]
+fn long_sums_are_shared_by_threads_and_are_the_same_for_any_number_of_them() {
+    for (shape, shares) in
+        [([1, 14, 14, 240], true), ([1, 7, 7, 576], true), ([1, 3, 3, 16], false), ([2, 14, 14, 240], false)]
+    {
+        let plan = Reduce::new(&shape, &[1, 2]).unwrap();
+        let [x_len, y_len] = plan.lens();
+        assert_eq!(plan.scratch_len() > 0, shares, "{shape:?}");
+        let x: Vec<f32> = doubles(7, x_len).iter().map(|&x| x as f32).collect();
+        let (image, pixels) = (x_len / shape[0], x_len / y_len);
+        let want = |at: usize| {
+            let column = x[at / shape[3] * image..][..image].iter().skip(at % shape[3]).step_by(shape[3]);
+            column.fold([0.0, 0.0], |[sum, terms], &x| [sum + f64::from(x), terms + f64::from(x.abs())])
+        };
+        for isa in Isa::available() {
+            let run = |threads, reduction| {
+                let (mut y, mut scratch) = (vec![f32::NAN; y_len], vec![f32::NAN; plan.scratch_len()]);
+                plan.forward_shared(Context { pool: &Pool::new(threads), isa }, reduction, &x, &mut y, &mut scratch);
+                y
+            };
+            for (reduction, count) in [(Reduction::Sum, 1), (Reduction::Mean, pixels), (Reduction::Max, 0)] {
+                let y = run(1, reduction);
+                assert!((2..6).all(|threads| run(threads, reduction) == y), "{shape:?}, {reduction:?}");
+                if count > 0 {
+                    let bound = pixels as f64 * f64::from(f32::EPSILON);
+                    for (at, &y) in y.iter().enumerate() {
+                        let [sum, terms] = want(at);
+                        let error = (f64::from(y) * count as f64 - sum).abs();
+                        assert!(error <= bound * terms, "{shape:?}, {reduction:?}, {at}: {y}, off by {error}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use litesmith_graph::TensorId;
 use litesmith_kernels::byte_table::ByteTable;
 
-use crate::kernel::{Kernel, Part};
+use crate::kernel::{After, Kernel, Part};
 use crate::planner::{PlanInput, Planned};
 use crate::rows;
 
@@ -78,6 +78,12 @@ fn fuse_bytes(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorI
     let mut lives = lives.into_iter();
     planned.retain(|_| lives.next().unwrap_or(true));
     absorb(planned, root, &uses);
+    combine(input, planned, root, &uses);
+}
+
+/// The ops in a kernel's name.
+fn op_of(step: &Planned) -> &str {
+    step.kernel.name.split('/').next().unwrap_or_default()
 }
 
 /// Makes every step that is a function of one tensor's bytes a look-up in that tensor.
@@ -107,7 +113,7 @@ fn compose(input: &PlanInput<'_>, planned: &mut [Planned], root: &[TensorId]) {
                 let entries = std::array::from_fn(|x| table.entries()[usize::from(entries[x])]);
                 Function { of: base, entries, ops: joined(&[ops]) }
             }
-            (Part::Pair(pairs), &[Some(a), Some(b)]) => {
+            (Part::Pair(op), &[Some(a), Some(b)]) => {
                 let elements = |id: TensorId| graph.tensor(id).shape.iter().product::<usize>();
                 let constant = |id: TensorId| match &graph.tensor(id).data {
                     Some(data) if elements(id) == 1 => data.bytes().first().copied(),
@@ -117,15 +123,15 @@ fn compose(input: &PlanInput<'_>, planned: &mut [Planned], root: &[TensorId]) {
                 match (constant(a), constant(b)) {
                     (None, Some(b)) if whole(a) => {
                         let (of, entries, ops) = of(a);
-                        Function { of, entries: pairs(entries, &[b; 256]), ops: joined(&[ops]) }
+                        Function { of, entries: op.pairs(entries, &[b; 256]), ops: joined(&[ops]) }
                     }
                     (Some(a), None) if whole(b) => {
                         let (of, entries, ops) = of(b);
-                        Function { of, entries: pairs(&[a; 256], entries), ops: joined(&[ops]) }
+                        Function { of, entries: op.pairs(&[a; 256], entries), ops: joined(&[ops]) }
                     }
                     (None, None) if whole(a) && whole(b) && of(a).0 == of(b).0 => {
                         let ((of, a, a_ops), (_, b, b_ops)) = (of(a), of(b));
-                        Function { of, entries: pairs(a, b), ops: joined(&[a_ops, b_ops]) }
+                        Function { of, entries: op.pairs(a, b), ops: joined(&[a_ops, b_ops]) }
                     }
                     _ => continue,
                 }
@@ -149,8 +155,7 @@ fn fuse_activations(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize
         let (Some(fused), Some(activation)) = (&producer.kernel.fused, step.kernel.activation) else { return false };
         let takes = fused.take(activation);
         if takes {
-            let op = step.kernel.name.split('/').next().unwrap_or_default();
-            producer.kernel.name = format!("{}+{op}", producer.kernel.name);
+            producer.kernel.name = format!("{}+{}", producer.kernel.name, op_of(step));
         }
         takes
     };
@@ -162,11 +167,54 @@ fn fuse_activations(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize
 fn absorb(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
     let absorb = |producer: &mut Planned, step: &Planned| {
         let Part::Function(table) = &step.kernel.part else { return false };
-        producer.kernel.then(step.kernel.name.split('/').next().unwrap_or_default(), table.clone());
+        producer.kernel.then(op_of(step), After::Table(table.clone()));
         true
     };
     let is_producer = |step: &Planned| matches!(step.kernel.part, Part::Producer);
     merge(planned, root, uses, is_producer, |step| matches!(step.kernel.part, Part::Function(_)), absorb);
+}
+
+/// Lets kernels compute the op of two operands of which they make the one that comes last, if nothing else reads it: the sum at
+/// the end of a residual block.
+fn combine(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
+    let graph = &*input.graph;
+    let is_state = |id: TensorId| input.states.iter().any(|state| state.tensor == id);
+    // The step that makes a tensor.
+    let mut makers: Vec<Option<usize>> = vec![None; root.len()];
+    let mut kept: Vec<Planned> = Vec::with_capacity(planned.len());
+    for step in planned.drain(..) {
+        let operands = match (&step.kernel.part, step.inputs.as_slice(), step.outputs.as_slice()) {
+            (Part::Pair(op), &[Some(a), Some(b)], &[output]) => {
+                let (ids, is_whole) =
+                    ([root[a.0], root[b.0]], |id: &TensorId| graph.tensor(*id).shape == graph.tensor(output).shape);
+                ([a, b].iter().all(is_whole) && !ids.contains(&output) && !ids.iter().any(|&id| is_state(id)))
+                    .then_some((*op, ids))
+            }
+            _ => None,
+        };
+        let merged = operands.and_then(|(op, ids)| {
+            let index = usize::from(makers[ids[1].0] > makers[ids[0].0]);
+            let (own, other) = (ids[index], ids[1 - index]);
+            let maker = makers[own.0]?;
+            let producer = &mut kept[maker];
+            let makes = matches!(producer.kernel.part, Part::Producer) && producer.outputs == [own];
+            if !makes || uses[own.0] != 1 || own == other {
+                return None;
+            }
+            // Behind the bias, which may be left out.
+            producer.inputs.resize(producer.inputs.len().max(3), None);
+            producer.kernel.then(op_of(&step), After::Binary { op, index, input: producer.inputs.len() });
+            producer.inputs.push(Some(other));
+            Some(maker)
+        });
+        let at = merged.unwrap_or(kept.len());
+        step.outputs.iter().for_each(|id| makers[root[id.0].0] = Some(at));
+        match merged {
+            Some(maker) => (kept[maker].outputs, kept[maker].computed) = (step.outputs, step.computed),
+            None => kept.push(step),
+        }
+    }
+    *planned = kept;
 }
 
 /// Leaves out steps whose work is done by the step that makes their operand, which nothing else reads: where `merge` does so.

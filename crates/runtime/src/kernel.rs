@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use bytemuck::Pod;
 use litesmith_graph::{Data, Error, Result};
 use litesmith_kernels::byte_table::ByteTable;
-use litesmith_kernels::{Activation, Buffer, Context};
+use litesmith_kernels::quantized_binary::ByteBinary;
+use litesmith_kernels::{Activation, Buffer, Context, Then};
 
 use crate::control::Control;
 use crate::env::Env;
@@ -32,7 +33,7 @@ pub(crate) struct Kernel {
     /// Inputs over which it can write its output, where nothing else reads them: [`Place::Output`].
     pub(crate) overwrites: &'static [usize],
     /// What its output bytes become, for a [`Part::Producer`].
-    then: Option<ByteTable>,
+    then: Option<After>,
     body: Body,
 }
 
@@ -66,16 +67,21 @@ pub(crate) enum Part {
     None,
     /// The output is this function of each byte of the first input.
     Function(ByteTable),
-    /// The output is a function of the bytes of two operands, where those have one shape: this one of all pairs.
-    Pair(Box<Pairs>),
-    /// It applies a function to each byte of its output, if it is given one.
+    /// The output is this function of the bytes of two operands, where those have one shape.
+    Pair(ByteBinary),
+    /// It does something with each byte of its output, if it is given that: [`After`].
     Producer,
     /// It computes rows of an image from rows of the image that is its first input.
     Rows(Arc<dyn Rows>),
 }
 
-/// For a value of each of 256 pairs, what becomes of it.
-pub(crate) type Pairs = dyn Fn(&[u8; 256], &[u8; 256]) -> [u8; 256] + Send;
+/// What a [`Part::Producer`] does with the bytes that it makes.
+pub(crate) enum After {
+    /// It looks them up.
+    Table(ByteTable),
+    /// They are operand `index` of an op, and input `input` is the other one.
+    Binary { op: ByteBinary, index: usize, input: usize },
+}
 
 enum Body {
     Plain(Box<Plain>),
@@ -168,16 +174,26 @@ impl Kernel {
         Self { part, ..self }
     }
 
-    /// Looks its output bytes up in `table`, which stands for `ops`; for a [`Part::Producer`].
-    pub(crate) fn then(&mut self, ops: &str, table: ByteTable) {
+    /// Does with its output bytes what stands for `ops`; for a [`Part::Producer`].
+    pub(crate) fn then(&mut self, ops: &str, after: After) {
         self.name = format!("{}+{ops}", self.name);
-        self.plan_bytes += table.bytes();
-        (self.part, self.then) = (Part::None, Some(table));
+        if let After::Table(table) = &after {
+            self.plan_bytes += table.bytes();
+        }
+        (self.part, self.then) = (Part::None, Some(after));
     }
 
     pub(crate) fn run(&mut self, env: &mut Env<'_>, io: Io<'_>) -> Result<()> {
         match &mut self.body {
-            Body::Plain(body) => body.run(env.context, Io { then: self.then.as_ref(), ..io }),
+            Body::Plain(body) => {
+                let then = self.then.as_ref().map(|after| match after {
+                    After::Table(table) => Then::Table(table),
+                    After::Binary { op, index, input } => {
+                        Then::Binary { op, index: *index, other: io.inputs.get(*input) }
+                    }
+                });
+                body.run(env.context, Io { then, ..io })
+            }
             Body::Control(control) => control.run(env, io),
         }
     }
@@ -218,8 +234,8 @@ pub(crate) struct Io<'a> {
     pub(crate) outputs: &'a mut [Buffer],
     pub(crate) output_bytes: &'a [usize],
     pub(crate) scratch: &'a mut Buffer,
-    /// What each byte of the output becomes, where the kernel is a [`Part::Producer`].
-    pub(crate) then: Option<&'a ByteTable>,
+    /// What becomes of each byte of the output, where the kernel is a [`Part::Producer`].
+    pub(crate) then: Option<Then<'a>>,
 }
 
 /// Inputs of one run of a kernel.

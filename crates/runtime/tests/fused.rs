@@ -2,7 +2,7 @@
 //! time. The same results as op by op.
 
 use litesmith_graph::ops::{
-    Activation, Add, Conv2d, DepthwiseConv2d, FullyConnected, HardSwish, Logistic, Mul, Padding, Relu, Relu6,
+    Activation, Add, Conv2d, DepthwiseConv2d, FullyConnected, HardSwish, Logistic, Mul, Neg, Padding, Relu, Relu6,
     ReluN1To1, Sub,
 };
 use litesmith_graph::{DType, Data, Graph, Model, Quantization, Tensor, TensorId};
@@ -69,6 +69,75 @@ fn a_fused_run_and_an_observed_one_agree() {
                 assert!(fused[0].iter().any(|&value| value != fused[0][0]));
                 session.run().unwrap();
                 assert_eq!(outputs(&session), fused);
+            }
+        }
+    }
+}
+
+/// Residual blocks: a convolution and the input; a depthwise convolution and the sum before, which is read again; the product of a
+/// dense layer and another, of which the first is an output too.
+fn residual(shared: bool) -> Graph {
+    let mut graph = Graph::new("main");
+    let input = Tensor::new("x", DType::I8, [1, 33, 9, 6]).with_quantization(Quantization::per_tensor(0.05, 3));
+    let x = graph.add_input(input);
+    let constant = |graph: &mut Graph, name: &str, shape: &[usize]| {
+        let values: Vec<i8> = (0..shape.iter().product::<usize>()).map(|i| (i * 37 % 255) as u8 as i8).collect();
+        let values: Vec<i8> = values.iter().map(|&value| value.max(-127)).collect();
+        let tensor = Tensor::constant(name, DType::I8, shape.to_vec(), Data::from_slice(&values));
+        graph.add_tensor(tensor.with_quantization(Quantization::per_tensor(0.01, 0)))
+    };
+    let w = constant(&mut graph, "w", &[6, 3, 3, 6]);
+    let same = Conv2d { padding: Padding::Same, ..Conv2d::default() };
+    let conv = graph.add_node(same, &[Some(x), Some(w), None], "conv").unwrap();
+    quantize(&mut graph, conv, 0.06, -4);
+    let sum =
+        graph.add_node(Add { activation: Activation::Relu, ..Add::default() }, &[Some(x), Some(conv)], "sum").unwrap();
+    quantize(&mut graph, sum, 0.07, -90);
+    let w = constant(&mut graph, "dw", &[1, 3, 3, 6]);
+    let same = DepthwiseConv2d { padding: Padding::Same, ..DepthwiseConv2d::default() };
+    let depthwise = graph.add_node(same, &[Some(sum), Some(w), None], "depthwise").unwrap();
+    quantize(&mut graph, depthwise, 0.05, 7);
+    let difference = graph.add_node(Sub::default(), &[Some(depthwise), Some(sum)], "difference").unwrap();
+    quantize(&mut graph, difference, 0.08, 9);
+    let w = constant(&mut graph, "fc", &[35, 33 * 9 * 6]);
+    let dense = |graph: &mut Graph, name: &str| {
+        let dense = graph.add_node(FullyConnected::default(), &[Some(difference), Some(w), None], name).unwrap();
+        quantize(graph, dense, 4.0, 11)
+    };
+    let (first, second) = (dense(&mut graph, "first"), dense(&mut graph, "second"));
+    let product = graph.add_node(Mul::default(), &[Some(second), Some(first)], "product").unwrap();
+    quantize(&mut graph, product, 900.0, -2);
+    graph.outputs = vec![product, first];
+    if shared {
+        graph.outputs.extend([second, conv]);
+    }
+    graph
+}
+
+#[test]
+fn the_op_of_two_operands_is_computed_by_what_makes_the_last_of_them() {
+    for (shared, fused) in [(false, 3), (true, 1)] {
+        let model = Model::from_graph(residual(shared));
+        for (threads, numerics) in
+            (1..4).flat_map(|threads| [Numerics::Litert, Numerics::Reference].map(|n| (threads, n)))
+        {
+            for isa in Isa::available() {
+                let options = SessionOptions { numerics, threads, isa: Some(isa), ..SessionOptions::default() };
+                let mut session = Session::new(&model, options).unwrap();
+                let explained = session.explain();
+                assert_eq!(explained.iter().filter(|node| node.fate == Fate::Fused).count(), fused, "{explained:?}");
+                for (index, value) in session.input_mut::<i8>(0).unwrap().iter_mut().enumerate() {
+                    *value = (index * 91 % 256) as u8 as i8;
+                }
+                let outputs = |session: &Session| {
+                    (0..session.output_count()).map(|at| session.output::<i8>(at).unwrap().to_vec()).collect::<Vec<_>>()
+                };
+                session.run().unwrap();
+                session.run().unwrap();
+                let together = outputs(&session);
+                session.run_observed(&mut |_, _, _| {}).unwrap();
+                assert_eq!(outputs(&session), together, "{isa} {numerics}, {threads} threads");
+                assert!(together[0].iter().any(|&value| value != together[0][0]));
             }
         }
     }
@@ -208,4 +277,29 @@ fn activations_are_applied_by_the_op_before_if_nothing_else_reads_it() {
             assert!((1..together[1].len()).contains(&zeros));
         }
     }
+}
+
+#[test]
+fn a_product_with_a_row_is_written_over_the_image() {
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor::new("x", DType::F32, [1, 5, 4, 6]));
+    let row = graph.add_input(Tensor::new("row", DType::F32, [1, 1, 1, 6]));
+    let negative = graph.add_node(Neg, &[Some(x)], "negative").unwrap();
+    let scaled = graph.add_node(Mul::default(), &[Some(row), Some(negative)], "scaled").unwrap();
+    let scaled = graph.add_node(Mul::default(), &[Some(scaled), Some(row)], "again").unwrap();
+    graph.outputs = vec![scaled];
+    let mut session = Session::new(&Model::from_graph(graph), SessionOptions::default()).unwrap();
+    let explained = session.explain();
+    let slots = explained.iter().map(|node| match &node.fate {
+        Fate::Kernel { slots, .. } => slots.as_slice(),
+        _ => &[],
+    });
+    assert!(slots.collect::<std::collections::BTreeSet<_>>().len() == 1, "{explained:?}");
+    let image: Vec<f32> = (0..120).map(|at| at as f32 / 8.0 - 7.0).collect();
+    let row = [0.5, -1.0, 2.0, 0.25, 3.0, -0.125];
+    session.input_mut::<f32>(0).unwrap().copy_from_slice(&image);
+    session.input_mut::<f32>(1).unwrap().copy_from_slice(&row);
+    session.run().unwrap();
+    let want = image.iter().enumerate().map(|(at, x)| -x * row[at % 6] * row[at % 6]);
+    assert!(session.output::<f32>(0).unwrap().iter().copied().eq(want));
 }

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::DimLike;
 use tract_onnx::tract_hir::infer::Factoid;
+use tract_onnx::tract_hir::internal::DimLike;
 
 type Error = Box<dyn std::error::Error>;
 type Run = Box<dyn FnMut() -> Result<(), Error>>;
@@ -105,7 +105,41 @@ fn time(run: &mut Run, seconds: f64) -> Result<Vec<u64>, Error> {
     Ok(times)
 }
 
+/// Seconds that multiplications take which keep a core's multiplier busy.
+fn multiply() -> f64 {
+    let start = Instant::now();
+    let mut values = std::array::from_fn::<u64, 6, _>(|index| index as u64);
+    for _ in 0..100_000 {
+        values = std::hint::black_box(values).map(|x| x.wrapping_mul(x | 1));
+    }
+    start.elapsed().as_secs_f64()
+}
+
+/// How many times as long two threads take for the same as one: about 2 where a host has put two virtual cores on one.
+fn slowdown() -> f64 {
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let some = || (0..7).map(|_| multiply()).collect::<Vec<_>>();
+    multiply();
+    let alone = median(some());
+    let both = std::thread::scope(|scope| {
+        let other = scope.spawn(|| (0..11).for_each(|_| drop(multiply())));
+        // Until the scheduler has found a core for the other.
+        (0..2).for_each(|_| drop(multiply()));
+        let both = median(some());
+        drop(other.join());
+        both
+    });
+    both / alone
+}
+
 fn main() -> Result<(), Error> {
+    if std::env::args().nth(1).as_deref() == Some("slowdown") {
+        println!("{:.3}", slowdown());
+        return Ok(());
+    }
     let load: fn(&str, usize) -> Result<Run, Error> = match std::env::args().nth(1).as_deref() {
         Some("litesmith") => litesmith,
         Some("tract") => tract,

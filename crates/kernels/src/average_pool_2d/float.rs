@@ -36,9 +36,7 @@ impl AveragePool2d {
     pub fn forward<T: Real>(&self, pool: &Pool, activation: Activation, x: &[T], y: &mut [T]) {
         let g = &self.geometry;
         let Some([x_len, _]) = g.image_lens(x.len(), y.len()) else { return };
-        // One task is one row of output pixels of one image.
-        pool.chunks_mut(y, g.width.output * g.channels, |row, y| {
-            let (image, out_y) = (row / g.height.output, row % g.height.output);
+        g.each_row(pool, y, |image, out_y, y| {
             forward_row(self.isa, g, activation, out_y, &x[image * x_len..][..x_len], y);
         });
     }
@@ -50,8 +48,7 @@ impl AveragePool2d {
     pub fn forward_l2(&self, pool: &Pool, activation: Activation, x: &[f32], y: &mut [f32]) {
         let g = &self.geometry;
         let Some([x_len, _]) = g.image_lens(x.len(), y.len()) else { return };
-        pool.chunks_mut(y, g.width.output * g.channels, |row, y| {
-            let (image, out_y) = (row / g.height.output, row % g.height.output);
+        g.each_row(pool, y, |image, out_y, y| {
             forward_l2_row(self.isa, g, activation, out_y, &x[image * x_len..][..x_len], y);
         });
     }

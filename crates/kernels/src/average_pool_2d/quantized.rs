@@ -1,8 +1,6 @@
 //! Integer AVERAGE_POOL_2D. LiteRT runs it in the builtin in both modes; the scales of input and output are equal.
 
 use crate::dispatch::multiversion;
-use crate::integer_conv::split;
-use crate::max_pool_2d::quantized::rows_per_task;
 use crate::numerics::{QuantParams, Quantized, builtin_range, check_activation};
 use crate::pool_2d::{Pool2dGeometry, Taps};
 use crate::{Activation, Context, Unsupported};
@@ -45,18 +43,10 @@ impl<T: Quantized> QuantizedAveragePool2d<T> {
         let Pool2dGeometry { height, width, channels, .. } = self.geometry;
         assert_eq!(input.len(), self.geometry.input_len(), "input elements");
         assert_eq!(output.len(), self.geometry.output_len(), "output elements");
-        let row_len = width.output * channels;
-        if output.is_empty() {
-            return;
-        }
-        split(ctx.pool, output, row_len * rows_per_task(row_len), |task, output| {
-            for (row, output) in output.chunks_exact_mut(row_len).enumerate() {
-                let row = task * rows_per_task(row_len) + row;
-                let (image, y) = (row / height.output, row % height.output);
-                let image_len = height.input * width.input * channels;
-                let image = &input[image * image_len..][..image_len];
-                pool_row(ctx.isa, &self.geometry, image, y, (self.min, self.max), output);
-            }
+        let image_len = height.input * width.input * channels;
+        self.geometry.each_row(ctx.pool, output, |image, y, output| {
+            let image = &input[image * image_len..][..image_len];
+            pool_row(ctx.isa, &self.geometry, image, y, (self.min, self.max), output);
         });
     }
 }

@@ -1,9 +1,9 @@
 //! Integer CONV_2D: int8, uint8 and int16 activations with 8-bit weights.
 
 use super::Conv2dGeometry;
+use crate::Then;
 use crate::byte_conv::ByteConv;
 use crate::byte_gemm::Activations;
-use crate::byte_table::ByteTable;
 use crate::integer_conv::{IntegerConv, Sums, channel_scales, scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::requantize::{FixedPoint, OutputStage, Rounding};
@@ -159,23 +159,23 @@ impl<T: Quantized> QuantizedConv2d<T> {
         self.body.run(ctx, input, output, scratch, None);
     }
 
-    /// Whether [`Self::run_then`] takes a table: outputs have 8 bits, and so have the operands of the product.
+    /// Whether [`Self::run_then`] can do something then: outputs have 8 bits, and so have the operands of the product.
     #[must_use]
-    pub fn takes_table(&self) -> bool {
-        self.body.takes_table()
+    pub fn takes_then(&self) -> bool {
+        self.body.takes_then()
     }
 
-    /// The same, then each output byte through a table.
+    /// The same, and then what becomes of each output byte.
     ///
     /// # Panics
-    /// As [`Self::run`], or if there is a table and it [takes](Self::takes_table) none.
+    /// As [`Self::run`], or if there is something to do then and it [cannot](Self::takes_then).
     pub fn run_then(
         &self,
         ctx: Context<'_>,
         input: &[T],
         output: &mut [T],
         scratch: &mut [u8],
-        then: Option<&ByteTable>,
+        then: Option<Then<'_>>,
     ) {
         self.body.run(ctx, input, output, scratch, then);
     }
@@ -224,7 +224,7 @@ impl<T: Quantized> Body<T> {
         }
     }
 
-    pub(crate) fn takes_table(&self) -> bool {
+    pub(crate) fn takes_then(&self) -> bool {
         matches!(self.product, Product::Bytes(_))
     }
 
@@ -248,13 +248,13 @@ impl<T: Quantized> Body<T> {
         input: &[T],
         output: &mut [T],
         scratch: &mut [u8],
-        then: Option<&ByteTable>,
+        then: Option<Then<'_>>,
     ) {
         let stage = &self.stage;
         match &self.product {
             Product::Bytes(conv) => conv.run(ctx, stage, cast_slice(input), cast_slice_mut(output), scratch, then),
             Product::Words(conv) => {
-                assert!(then.is_none(), "a table of bytes for other outputs");
+                assert!(then.is_none(), "something to do with bytes for other outputs");
                 let store = |_: usize, channel: usize, sums: Sums<'_>, out: &mut [T]| match sums {
                     Sums::Narrow(sums) => stage.store(ctx.isa, sums, channel, out),
                     Sums::Wide(sums) => stage.store_wide(ctx.isa, sums, channel, out),

@@ -6,12 +6,13 @@
 //! order in which interleaving leaves the channels.
 
 use super::DepthwiseConv2dGeometry;
+use crate::Then;
 use crate::byte_gemm::{Activations, reads_signed};
 use crate::byte_output::{ByteRange, float_scales};
-use crate::byte_table::ByteTable;
 use crate::dispatch::multiversion;
 use crate::integer_conv::Weights;
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
+use crate::pool::FINE;
 use crate::requantize::OutputStage;
 use crate::{Buffer, Context, Isa, Unsupported};
 
@@ -167,7 +168,7 @@ impl ByteDepthwise {
         // Sorting columns costs less than leaving lanes empty.
         let columns = if width.stride > 1 && channels % BLOCK != 0 { Columns::ByPhase } else { Columns::InOrder };
         let products = channels.saturating_mul(count);
-        let padded = PaddedRows::new(height, width, channels, columns, BLOCK, products, TASK_PRODUCTS);
+        let padded = PaddedRows::new(height, width, channels, columns, BLOCK, products, [TASK_PRODUCTS, FINE]);
         let order = tap_order(height.kernel, width.kernel);
         let groups = order.len() / TAPS;
         let mut taps: Vec<usize> = Vec::with_capacity(order.len());
@@ -258,7 +259,7 @@ impl ByteDepthwise {
         input: &[u8],
         output: &mut [u8],
         scratch: &mut [u8],
-        then: Option<&ByteTable>,
+        then: Option<Then<'_>>,
     ) {
         let DepthwiseConv2dGeometry { batch, height, width, multiplier, .. } = self.geometry;
         assert!(ctx.isa.is_available(), "instruction set {} is not available on this CPU", ctx.isa);
@@ -271,11 +272,11 @@ impl ByteDepthwise {
         let signed = reads_signed(ctx.isa);
         let flip = self.activations.flip(signed);
         let bytes = Bytes { zero: self.activations.zero_point as u8, flip };
-        let run = |_: usize, band: &[u8], output: &mut [u8]| {
+        let run = |first: usize, band: &[u8], output: &mut [u8]| {
             for (y, output) in output.chunks_exact_mut(width.output * channels).enumerate() {
                 self.line(ctx.isa, stage, &band[y * height.stride * self.padded.row_len()..], output);
-                if let Some(table) = then {
-                    table.apply(ctx.isa, output);
+                if let Some(then) = then {
+                    then.apply(ctx.isa, (first + y * width.output) * channels, output);
                 }
             }
         };

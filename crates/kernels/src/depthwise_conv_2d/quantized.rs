@@ -3,9 +3,9 @@
 use super::DepthwiseConv2dGeometry;
 use super::bytes::ByteDepthwise;
 use super::sums::DepthwiseSums;
+use crate::Then;
 use crate::byte_conv::ByteConv;
 use crate::byte_gemm::Activations;
-use crate::byte_table::ByteTable;
 use crate::conv_2d::Conv2dGeometry;
 use crate::conv_2d::quantized::{Bias, QuantizedSpec};
 use crate::integer_conv::{Weights, channel_scales, scratch_bytes, typed_scratch};
@@ -117,23 +117,23 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
         self.run_then(ctx, input, output, scratch, None);
     }
 
-    /// Whether [`Self::run_then`] takes a table: outputs have 8 bits, and so have the operands of the product.
+    /// Whether [`Self::run_then`] can do something then: outputs have 8 bits, and so have the operands of the product.
     #[must_use]
-    pub fn takes_table(&self) -> bool {
+    pub fn takes_then(&self) -> bool {
         matches!(self.product, Product::Bytes(_) | Product::Conv(_))
     }
 
-    /// The same, then each output byte through a table.
+    /// The same, and then what becomes of each output byte.
     ///
     /// # Panics
-    /// As [`Self::run`], or if there is a table and it [takes](Self::takes_table) none.
+    /// As [`Self::run`], or if there is something to do then and it [cannot](Self::takes_then).
     pub fn run_then(
         &self,
         ctx: Context<'_>,
         input: &[T],
         output: &mut [T],
         scratch: &mut [u8],
-        then: Option<&ByteTable>,
+        then: Option<Then<'_>>,
     ) {
         const BLOCK: usize = 64;
         let (sums, bias) = match &self.product {
@@ -145,7 +145,7 @@ impl<T: Quantized> QuantizedDepthwiseConv2d<T> {
             }
             Product::Words(sums, bias) => (sums, bias),
         };
-        assert!(then.is_none(), "a table of bytes for other outputs");
+        assert!(then.is_none(), "something to do with bytes for other outputs");
         let store = |_: usize, channel: usize, sums: &[i32], out: &mut [T]| {
             let mut wide = [0i64; BLOCK];
             for ((wide, &sum), &bias) in wide.iter_mut().zip(sums).zip(&bias[channel..]) {

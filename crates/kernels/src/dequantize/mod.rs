@@ -1,6 +1,6 @@
 //! DEQUANTIZE: quantized or half-precision values to float.
 
-use crate::integer_conv::split;
+use crate::integer_conv::{share_out, split};
 use crate::numerics::{QuantParams, Quantized};
 use crate::{Context, Unsupported};
 use half::f16;
@@ -8,7 +8,8 @@ use half::slice::HalfFloatSliceExt;
 use std::marker::PhantomData;
 
 const KERNEL: &str = "dequantize";
-const CHUNK: usize = 16 << 10;
+/// Elements that are worth a thread.
+const WORTH: usize = 4 << 10;
 
 /// A planned DEQUANTIZE from `i8`, `u8` or `i16`.
 #[derive(Debug, Clone)]
@@ -35,8 +36,8 @@ impl<T: Quantized> Dequantize<T> {
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [f32]) {
         assert_eq!(input.len(), output.len(), "input and output elements");
         let QuantParams { scale, zero_point } = self.input;
-        split(ctx.pool, output, CHUNK, |task, output| {
-            let input = &input[task * CHUNK..task * CHUNK + output.len()];
+        share_out(ctx.pool, output, WORTH, |first, output| {
+            let input = &input[first..][..output.len()];
             for (out, value) in output.iter_mut().zip(input) {
                 *out = (value.widen() - zero_point) as f32 * scale;
             }
@@ -88,8 +89,8 @@ impl<T: Quantized> DequantizeChannels<T> {
 /// If the buffers differ in size.
 pub fn dequantize_f16(ctx: Context<'_>, input: &[f16], output: &mut [f32]) {
     assert_eq!(input.len(), output.len(), "input and output elements");
-    split(ctx.pool, output, CHUNK, |task, output| {
-        input[task * CHUNK..task * CHUNK + output.len()].convert_to_f32_slice(output);
+    share_out(ctx.pool, output, WORTH, |first, output| {
+        input[first..][..output.len()].convert_to_f32_slice(output);
     });
 }
 
@@ -123,8 +124,8 @@ pub fn dequantize_channels(
     value: impl Fn(usize) -> i32 + Sync,
     output: &mut [f32],
 ) {
-    split(ctx.pool, output, CHUNK, |task, output| {
-        for (index, out) in (task * CHUNK..).zip(output) {
+    share_out(ctx.pool, output, WORTH, |first, output| {
+        for (index, out) in (first..).zip(output) {
             let (scale, zero_point) = channels.at(index);
             *out = scale * (value(index) - zero_point) as f32;
         }

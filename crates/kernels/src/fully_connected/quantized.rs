@@ -1,7 +1,7 @@
 //! Integer FULLY_CONNECTED: int8, uint8 and int16 activations with 8-bit weights.
 
 use super::FullyConnectedGeometry;
-use crate::byte_table::ByteTable;
+use crate::Then;
 use crate::conv_2d::quantized::{Body, QuantizedSpec};
 use crate::conv_2d::{Conv2dGeometry, Window};
 use crate::integer_conv::{Bias, channel_scales};
@@ -85,23 +85,23 @@ impl<T: Quantized> QuantizedFullyConnected<T> {
         self.body.run(ctx, input, output, scratch, None);
     }
 
-    /// Whether [`Self::run_then`] takes a table: outputs have 8 bits, and so have the operands of the product.
+    /// Whether [`Self::run_then`] can do something then: outputs have 8 bits, and so have the operands of the product.
     #[must_use]
-    pub fn takes_table(&self) -> bool {
-        self.body.takes_table()
+    pub fn takes_then(&self) -> bool {
+        self.body.takes_then()
     }
 
-    /// The same, then each output byte through a table.
+    /// The same, and then what becomes of each output byte.
     ///
     /// # Panics
-    /// If there is a table and it [takes](Self::takes_table) none.
+    /// If there is something to do then and it [cannot](Self::takes_then).
     pub fn run_then(
         &self,
         ctx: Context<'_>,
         input: &[T],
         output: &mut [T],
         scratch: &mut [u8],
-        then: Option<&ByteTable>,
+        then: Option<Then<'_>>,
     ) {
         self.body.run(ctx, input, output, scratch, then);
     }

@@ -1,7 +1,6 @@
 //! Integer MAX_POOL_2D. Values pass through; the scales of input and output are taken to be equal, as LiteRT does.
 
 use crate::dispatch::multiversion;
-use crate::integer_conv::split;
 use crate::numerics::{Numerics, QuantParams, Quantized, builtin_range, check_activation, xnnpack_range};
 use crate::pool_2d::{Pool2dGeometry, Taps};
 use crate::{Activation, Context, Unsupported};
@@ -52,18 +51,10 @@ impl<T: Quantized> QuantizedMaxPool2d<T> {
         let Pool2dGeometry { height, width, channels, .. } = self.geometry;
         assert_eq!(input.len(), self.geometry.input_len(), "input elements");
         assert_eq!(output.len(), self.geometry.output_len(), "output elements");
-        let row_len = width.output * channels;
-        if output.is_empty() {
-            return;
-        }
         let bounds = (T::narrow(self.min), T::narrow(self.max));
-        split(ctx.pool, output, row_len * rows_per_task(row_len), |task, output| {
-            for (row, output) in output.chunks_exact_mut(row_len).enumerate() {
-                let row = task * rows_per_task(row_len) + row;
-                let (image, y) = (row / height.output, row % height.output);
-                let image_len = height.input * width.input * channels;
-                pool_row(ctx.isa, &self.geometry, &input[image * image_len..][..image_len], y, bounds, output);
-            }
+        let image_len = height.input * width.input * channels;
+        self.geometry.each_row(ctx.pool, output, |image, y, output| {
+            pool_row(ctx.isa, &self.geometry, &input[image * image_len..][..image_len], y, bounds, output);
         });
     }
 }
@@ -79,9 +70,4 @@ multiversion! {
             taps.for_channels(output, T::narrow(T::MIN), |best, x| best.max(x), |best| best.max(bounds.0).min(bounds.1));
         }
     }
-}
-
-/// Rows of `row_len` elements that make a task worth a thread.
-pub(crate) fn rows_per_task(row_len: usize) -> usize {
-    8_192usize.div_ceil(row_len.max(1))
 }

@@ -2,14 +2,15 @@
 
 use crate::dispatch::multiversion;
 use crate::elementwise::map;
-use crate::integer_conv::split;
+use crate::integer_conv::share_out;
 use crate::numerics::{Numerics, QuantParams, Quantized};
 use crate::requantize::{FixedPoint, round_even_small};
 use crate::{Context, Unsupported};
 use std::marker::PhantomData;
 
 const KERNEL: &str = "quantize";
-const CHUNK: usize = 16 << 10;
+/// Elements that are worth a thread.
+const WORTH: usize = 4 << 10;
 
 /// A planned QUANTIZE from f32 to `i8`, `u8` or `i16`.
 #[derive(Debug, Clone)]
@@ -40,8 +41,8 @@ impl<T: Quantized> Quantize<T> {
         let QuantParams { scale, zero_point } = self.output;
         let inverse = 1.0 / scale;
         let vectors = output.len() / 8 * 8;
-        split(ctx.pool, output, CHUNK, |task, output| {
-            let input = &input[task * CHUNK..task * CHUNK + output.len()];
+        share_out(ctx.pool, output, WORTH, |first, output| {
+            let input = &input[first..][..output.len()];
             let store = |rounded: i32| T::narrow(rounded.wrapping_add(zero_point).clamp(T::MIN, T::MAX));
             match self.numerics {
                 Numerics::Reference => {
@@ -51,7 +52,7 @@ impl<T: Quantized> Quantize<T> {
                 }
                 Numerics::Litert if T::BITS == 8 => quantize(ctx.isa, input, inverse, zero_point, output),
                 Numerics::Litert => {
-                    let vectors = vectors.saturating_sub(task * CHUNK).min(output.len());
+                    let vectors = vectors.saturating_sub(first).min(output.len());
                     let ((out, tail_out), (input, tail)) = (output.split_at_mut(vectors), input.split_at(vectors));
                     for (out, &value) in out.iter_mut().zip(input) {
                         let scaled = value * inverse;
@@ -176,8 +177,8 @@ impl<A: Quantized, B: Quantized> Requantize<A, B> {
         let (from, to) = (self.input.zero_point, self.output.zero_point);
         let vectors = output.len() / 16 * 16;
         let store = |scaled: i32| B::narrow(scaled.wrapping_add(to).clamp(B::MIN, B::MAX));
-        split(ctx.pool, output, CHUNK, |task, output| {
-            let input = &input[task * CHUNK..task * CHUNK + output.len()];
+        share_out(ctx.pool, output, WORTH, |first, output| {
+            let input = &input[first..][..output.len()];
             match self.arithmetic {
                 Arithmetic::Flip => offset(ctx.isa, input, to - from, output),
                 Arithmetic::Eighths { multiplier } => eighths(ctx.isa, input, [from, to], multiplier, output),
@@ -187,7 +188,7 @@ impl<A: Quantized, B: Quantized> Requantize<A, B> {
                     }
                 }
                 Arithmetic::UpTwice(scale) => {
-                    let vectors = vectors.saturating_sub(task * CHUNK);
+                    let vectors = vectors.saturating_sub(first);
                     for (at, (out, value)) in output.iter_mut().zip(input).enumerate() {
                         let value = value.widen() - from;
                         *out = store(if at < vectors { scale.round_up_twice(value) } else { scale.round_twice(value) });

@@ -24,7 +24,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
         DType::F32 => {
             let plan = Broadcast::new(&a.shape, &b.shape).map_err(refused)?;
             let fused = FusedActivation::new(fused_activation(activation)?);
-            let overwrites: &[usize] = if a.shape == b.shape && op.overwrites() { &[0, 1] } else { &[] };
+            let overwrites = if op.overwrites() { overwritten(&a.shape, &b.shape) } else { &[] };
             let applied = fused.clone();
             let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
@@ -50,6 +50,20 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
         DType::U32 if op == Binary::Mul => plan_integer::<u32>(cx, op, activation),
         DType::I64 if !matches!(op, Binary::Div | Binary::SquaredDifference) => plan_integer::<i64>(cx, op, activation),
         _ => Err(cx.no_kernel()),
+    }
+}
+
+/// The operands that have the result's shape where the other one has it too, or is repeated along leading axes.
+fn overwritten(a: &[usize], b: &[usize]) -> &'static [usize] {
+    let fills = |other: &[usize], whole: &[usize]| {
+        let inner = other.iter().position(|&size| size != 1).map_or(&[][..], |first| &other[first..]);
+        other.len() <= whole.len() && whole.ends_with(inner)
+    };
+    match (a == b, fills(b, a), fills(a, b)) {
+        (true, ..) => &[0, 1],
+        (_, true, _) => &[0],
+        (.., true) => &[1],
+        _ => &[],
     }
 }
 
@@ -192,14 +206,8 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Ac
     // Divisors are looked at before.
     let overwrites = if op == Binary::Div { &[] } else { pieces.overwrites() };
     let zero = T::narrow(inputs[1].zero_point);
-    let part = match T::BITS {
-        // A divisor may be 0, which only a run can tell.
-        8 if op != Binary::Div => {
-            let binary = binary.clone();
-            Part::Pair(Box::new(move |a, b| binary.pairs(a, b)))
-        }
-        _ => Part::None,
-    };
+    // A divisor may be 0, which only a run can tell.
+    let part = binary.bytes().filter(|_| op != Binary::Div).map_or(Part::None, Part::Pair);
     let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         if op == Binary::Div {

@@ -33,11 +33,13 @@ pub(super) fn plan(cx: &NodeContext<'_>, reduction: Reduction) -> Result<Kernel>
     match (cx.input(0)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32) => {
             let reduce = Reduce::new(axes.shape, &axes.axes).map_err(refused)?;
-            Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
-                let (inputs, y) = io.split::<f32>();
-                reduce.forward(context, reduction, inputs.get(0), y);
+            let scratch_len = reduce.scratch_len();
+            let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+                let (inputs, y, scratch) = io.split_scratch::<f32>();
+                reduce.forward_shared(context, reduction, inputs.get(0), y, &mut scratch.as_mut_slice()[..scratch_len]);
                 Ok(())
-            }))
+            });
+            Ok(kernel.with_scratch(scratch_len.saturating_mul(size_of::<f32>())))
         }
         (DType::I8, DType::I8) => plan_quantized::<i8>(cx, reduction, &axes),
         (DType::U8, DType::U8) => plan_quantized::<u8>(cx, reduction, &axes),

@@ -253,7 +253,7 @@ impl IntegerBias {
 pub(super) trait Planned: Send {
     fn scratch_bytes(&self) -> usize;
 
-    /// How it can do the work of others along: a [`Part::Producer`] applies the table that a run is given.
+    /// How it can do the work of others along: a [`Part::Producer`] does then what a run is given.
     fn part(&self) -> Part {
         Part::None
     }
@@ -287,7 +287,7 @@ planned! {
     HybridBatchMatmul, f32;
 }
 
-/// Those that produce bytes, which a table may replace.
+/// Those that produce bytes, which other ops may replace.
 macro_rules! planned_producers {
     ($($type:ident)*) => {$(
         impl<T: Quantized> Planned for $type<T> {
@@ -296,7 +296,7 @@ macro_rules! planned_producers {
             }
 
             fn part(&self) -> Part {
-                if self.takes_table() { Part::Producer } else { Part::None }
+                if self.takes_then() { Part::Producer } else { Part::None }
             }
 
             fn run(&self, context: Context<'_>, mut io: Io<'_>, input: usize, scratch_bytes: usize) {
