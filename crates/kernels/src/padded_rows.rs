@@ -227,6 +227,7 @@ multiversion! {
 }
 
 multiversion! {
+    to avx2;
     /// The same for one of `step` groups of `channels`.
     fn every<>(from: &[u8], channels: usize, step: usize, repeat: usize, flip: u8, to: &mut [u8]) {
         const LANES: usize = 16;

@@ -139,6 +139,25 @@ impl<'a, T: Copy> Taps<'a, T> {
         self.rows * self.columns
     }
 
+    /// [`Self::for_channels`] of windows that most models have, without loops over few taps; says whether it is one.
+    #[inline(always)]
+    pub(crate) fn for_channels_of_four<A: Copy, Y>(
+        &self,
+        y: &mut [Y],
+        start: A,
+        f: impl Fn(A, T) -> A,
+        finish: impl Fn(A) -> Y,
+    ) -> bool {
+        if (self.rows, self.columns) != (2, 2) {
+            return false;
+        }
+        let [a, b, c, d] = [0, self.channels, self.row_len, self.row_len + self.channels].map(|at| &self.image[at..]);
+        for ((((y, &a), &b), &c), &d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *y = finish(f(f(f(f(start, a), b), c), d));
+        }
+        true
+    }
+
     /// `finish` of the elements of each channel, folded with `f` in row order.
     #[inline(always)]
     pub(crate) fn for_channels<A: Copy, Y>(

@@ -254,15 +254,8 @@ impl ByteBinary {
     /// The result of each pair of values.
     #[must_use]
     pub fn pairs(&self, a: &[u8; 256], b: &[u8; 256]) -> [u8; 256] {
-        fn rare<T: Quantized>(op: &ByteBinary, a: &[u8], b: &[u8], y: &mut [u8]) {
-            combine_rare::<T>(op.formula, op.ends, cast_slice(a), cast_slice(b), cast_slice_mut(y));
-        }
         let mut output = [0; 256];
-        if self.signed {
-            rare::<i8>(self, a, b, &mut output)
-        } else {
-            rare::<u8>(self, a, b, &mut output)
-        }
+        combine_rare(self.formula, self.ends, self.signed, a, b, &mut output);
         output
     }
 
@@ -422,15 +415,19 @@ multiversion! {
             (Formula::FixedSum { .. }, 16) => each(formula, ends, a, b, output),
             (Formula::FusedSum { .. }, 16) => each(formula, ends, a, b, output),
             (Formula::FixedProduct { .. }, 16) => each(formula, ends, a, b, output),
-            _ => combine_rare(formula, ends, a, b, output),
+            (_, 8) => combine_rare(formula, ends, T::MIN < 0, cast_slice(a), cast_slice(b), cast_slice_mut(output)),
+            _ => each(formula, ends, a, b, output),
         }
     }
 }
 
-/// One row, by any formula.
+/// One row of bytes, by any formula; once for both types.
 #[inline(never)]
-fn combine_rare<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
-    each(formula, ends, a, b, output);
+fn combine_rare(formula: Formula, ends: Ends, signed: bool, a: &[u8], b: &[u8], output: &mut [u8]) {
+    let value = |byte: u8| if signed { i32::from(byte as i8) } else { byte.into() };
+    for ((out, &a), &b) in output.iter_mut().zip(a).zip(b) {
+        *out = formula.apply(ends, value(a), value(b)) as u8;
+    }
 }
 
 #[inline(always)]

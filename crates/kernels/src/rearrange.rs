@@ -389,6 +389,7 @@ fn turn(mut tile: [[u8; BYTES]; BYTES]) -> [[u8; BYTES]; BYTES] {
 }
 
 multiversion! {
+    to avx2;
     /// [`transpose`] of bytes.
     fn transpose_bytes<>(size: [usize; 2], x: &[u8], x_stride: usize, y: &mut [u8], y_stride: usize) {
         let [rows, columns] = size;
@@ -432,6 +433,7 @@ fn transpose<U: Pod>(size: [usize; 2], x: &[U], x_stride: usize, y: &mut [U], y_
 }
 
 multiversion! {
+    to avx2;
     /// [`transpose`] of floats and other elements of 4 bytes: a tile stays in registers.
     fn transpose_words<>(size: [usize; 2], x: &[u32], x_stride: usize, y: &mut [u32], y_stride: usize) {
         let [rows, columns] = size;

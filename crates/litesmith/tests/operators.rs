@@ -20,6 +20,8 @@ struct Found {
     types: BTreeSet<String>,
     kernels: BTreeSet<String>,
     exactness: BTreeSet<String>,
+    /// Types of those that are folded where they stand alone, which is told of ops of which nothing else is known.
+    folded: BTreeSet<String>,
 }
 
 fn root() -> PathBuf {
@@ -181,7 +183,11 @@ fn note(session: &Session, alone: bool, found: &mut BTreeMap<&'static str, Found
             Fate::Kernel { name, .. } if name.contains('+') => continue,
             Fate::Kernel { name, .. } if !name.ends_with("/empty") => for_any_isa(&name),
             Fate::View { .. } => "none: a view".into(),
-            Fate::Folded if !alone || entry.kernels.is_empty() => "none: folded".into(),
+            Fate::Folded if !alone => "none: folded".into(),
+            Fate::Folded => {
+                entry.folded.insert(types(session.graph(), node));
+                continue;
+            }
             _ => continue,
         };
         let of_floats = node.outputs.first().is_some_and(|&id| session.graph().tensor(id).dtype == DType::F32);
@@ -201,6 +207,10 @@ fn document() -> String {
     let mut seen = BTreeSet::new();
     let graphs = models.iter().flat_map(|model| &model.graphs);
     graphs.for_each(|graph| look_at_other_types(graph, &mut seen, &mut found));
+    for entry in found.values_mut().filter(|entry| !entry.folded.is_empty() && entry.kernels.is_empty()) {
+        entry.kernels.insert("none: folded".into());
+        entry.types.append(&mut entry.folded);
+    }
     let isas: Vec<_> = Isa::ALL.iter().map(|isa| isa.name()).collect();
     let mut text = format!(
         "# Operators\n\nWritten by `cargo xtask operators` from the op table, the reader and the planner; `cargo xtask check` fails \

@@ -74,6 +74,12 @@ impl Pace {
         matches!(self.phase, Phase::Trial(..))
     }
 
+    /// Whether there was a trial.
+    #[cfg(test)]
+    pub(crate) fn has_tried(&self) -> bool {
+        self.taken != LONG || self.kind == Kind::Alone
+    }
+
     /// Hears of a run that is done, and how long it took where that was wanted.
     pub(crate) fn note(&mut self, nanoseconds: u64) {
         match &mut self.phase {

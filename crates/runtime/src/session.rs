@@ -16,7 +16,7 @@ use crate::runner::{Input, Runner, Watch};
 /// How a session runs.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
-    /// Threads that share the work of each op, the caller's included; at least 1. Runs of less than a millisecond try now and then
+    /// Threads that share the work of each op, the caller's included; 0 means 1. Runs of less than a millisecond try now and then
     /// whether one thread is faster, and use what is. The result never depends on it.
     pub threads: usize,
     /// Whose integer arithmetic to follow.
@@ -164,7 +164,7 @@ impl Session {
             signatures,
             pool: Pool::new(options.threads),
             isa,
-            options,
+            options: SessionOptions { threads: options.threads.max(1), ..options },
             arena: Arc::default(),
             packed: Arc::default(),
             packed_max,
@@ -578,4 +578,26 @@ fn check_element<T>(what: &str, index: usize, dtype: DType) -> Result<()> {
         format!("{what} {index}"),
         format!("its elements are {dtype}, not {} of {} bytes", std::any::type_name::<T>(), size_of::<T>()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use litesmith_graph::ops::Neg;
+
+    use super::*;
+
+    #[test]
+    fn short_runs_try_whether_one_thread_is_faster() {
+        let mut graph = Graph::new("main");
+        let x = graph.add_input(Tensor::new("x", DType::F32, [1, 8]));
+        let y = graph.add_node(Neg, &[Some(x)], "y").unwrap();
+        graph.outputs = vec![y];
+        let model = Model::from_graph(graph);
+        for (threads, tries) in [(1, false), (2, true)] {
+            let mut session = Session::new(&model, SessionOptions { threads, ..SessionOptions::default() }).unwrap();
+            (0..100).for_each(|_| session.run().unwrap());
+            let more_than_one = session.pool.threads() > 1;
+            assert_eq!(session.entries[0].pace.has_tried(), tries && more_than_one, "{threads} threads");
+        }
+    }
 }

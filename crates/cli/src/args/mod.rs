@@ -632,6 +632,9 @@ pub(crate) struct DiffArgs {
     /// Instruction set, one for both or one for each, as avx2 or neon; scalar runs on any CPU [default: the best of this CPU]
     #[arg(long, value_name = "ISA", value_delimiter = ',')]
     pub(crate) isa: Vec<litesmith::Isa>,
+    /// Most memory that each may take for activations and variables, as 500MB [default: 4 GiB]
+    #[arg(long, value_name = "BYTES", value_parser = byte_count, conflicts_with = "structure")]
+    pub(crate) memory_limit: Option<u64>,
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

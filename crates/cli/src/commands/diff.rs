@@ -6,7 +6,7 @@ use litesmith::inputs::array_values;
 use litesmith::measure::{Align, TextTable, format};
 use litesmith::{Error, Isa, Numerics, Result, SessionOptions, inspect_model};
 
-use super::load_model;
+use super::{arena_bytes_max, load_model};
 use crate::Verdict;
 use crate::args::DiffArgs;
 use crate::output::Output;
@@ -53,6 +53,7 @@ fn settings(args: &DiffArgs, output: &Output, side: usize) -> SessionOptions {
         threads: of(&output.thread_counts, side).unwrap_or(output.threads),
         numerics: of(&args.numerics, side).map_or(Numerics::Litert, Numerics::from),
         isa: of(&args.isa, side),
+        arena_bytes_max: arena_bytes_max(args.memory_limit),
         ..SessionOptions::default()
     }
 }

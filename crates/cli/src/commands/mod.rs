@@ -90,15 +90,19 @@ fn open_data_with(spec: &str, options: OpenOptions, output: &Output) -> Result<D
 }
 
 fn session_options(runtime: &RuntimeArgs, output: &Output) -> SessionOptions {
-    let default = SessionOptions::default();
-    let limit = runtime.memory_limit.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     SessionOptions {
         threads: output.threads,
         numerics: runtime.numerics.into(),
         isa: runtime.isa,
-        arena_bytes_max: limit.unwrap_or(default.arena_bytes_max),
-        ..default
+        arena_bytes_max: arena_bytes_max(runtime.memory_limit),
+        ..SessionOptions::default()
     }
+}
+
+/// What `--memory-limit` says.
+fn arena_bytes_max(limit: Option<u64>) -> usize {
+    let given = limit.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    given.unwrap_or(SessionOptions::default().arena_bytes_max)
 }
 
 fn existing(force: bool) -> Existing {

@@ -67,6 +67,7 @@ impl AveragePool2d {
 }
 
 multiversion! {
+    to avx2;
     fn forward_row<T: Real>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[T], y: &mut [T]) {
         for (out_x, y) in y.chunks_exact_mut(g.channels).enumerate() {
             let taps = Taps::new(g, x, out_y, out_x);
@@ -80,6 +81,7 @@ multiversion! {
 }
 
 multiversion! {
+    to avx2;
     fn forward_l2_row<>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[f32], y: &mut [f32]) {
         let channels = g.channels;
         for (out_x, y) in y.chunks_exact_mut(channels).enumerate() {

@@ -52,6 +52,7 @@ impl<T: Quantized> QuantizedAveragePool2d<T> {
 }
 
 multiversion! {
+    to avx2;
     /// Output row `y`.
     fn pool_row<T: Quantized>(geometry: &Pool2dGeometry, image: &[T], y: usize, bounds: (i32, i32), output: &mut [T]) {
         for (x, output) in output.chunks_exact_mut(geometry.channels).enumerate() {

@@ -120,6 +120,7 @@ impl DepthwiseSums {
 }
 
 multiversion! {
+    to avx2;
     /// `sums += wide[tap..] * weights[tap * stride..]` for all taps.
     fn add_taps<>(wide: &[i16], taps: &[usize], weights: &[i16], stride: usize, sums: &mut [i32]) {
         /// Channels whose sums stay in registers over all taps.

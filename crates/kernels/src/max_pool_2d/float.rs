@@ -75,6 +75,7 @@ impl MaxPool2d {
 }
 
 multiversion! {
+    to avx2;
     fn forward_row<T: Real>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[T], y: &mut [T]) {
         for (out_x, y) in y.chunks_exact_mut(g.channels).enumerate() {
             let taps = Taps::new(g, x, out_y, out_x);

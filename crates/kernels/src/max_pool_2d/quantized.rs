@@ -67,7 +67,10 @@ multiversion! {
         for (x, output) in output.chunks_exact_mut(geometry.channels).enumerate() {
             let taps = Taps::new(geometry, image, y, x);
             // No value on the image is below the smallest.
-            taps.for_channels(output, T::narrow(T::MIN), |best, x| best.max(x), |best| best.max(bounds.0).min(bounds.1));
+            let (least, clamp) = (T::narrow(T::MIN), |best: T| best.max(bounds.0).min(bounds.1));
+            if !taps.for_channels_of_four(output, least, T::max, clamp) {
+                taps.for_channels(output, least, T::max, clamp);
+            }
         }
     }
 }

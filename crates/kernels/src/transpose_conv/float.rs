@@ -121,6 +121,7 @@ fn is_blocks(geometry: &TransposeConvGeometry) -> bool {
 }
 
 multiversion! {
+    to avx2;
     /// A row of blocks of `height` runs each becomes `height` rows of runs.
     fn spread<>(run: usize, height: usize, blocks: &[f32], rows: &mut [f32]) {
         let row_len = rows.len() / height;

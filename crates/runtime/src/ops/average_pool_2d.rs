@@ -28,7 +28,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &AveragePool2d) -> Result<Kernel> {
 fn plan_float(cx: &NodeContext<'_>, op: &AveragePool2d, geometry: Pool2dGeometry) -> Result<Kernel> {
     let pool = float::AveragePool2d::new(geometry, cx.isa).map_err(refused)?;
     let activation = fused_activation(op.activation)?;
-    Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split::<f32>();
         pool.forward(context.pool, activation, inputs.get(0), y);
         Ok(())
@@ -40,7 +40,7 @@ fn plan_integer<T: Quantized>(cx: &NodeContext<'_>, op: &AveragePool2d, geometry
     let output = quant_params(cx.output()?)?;
     let activation = fused_activation(op.activation)?;
     let pool = quantized::QuantizedAveragePool2d::<T>::new(geometry, output, activation).map_err(refused)?;
-    Ok(Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         pool.run(context, inputs.get(0), y);
         Ok(())

@@ -20,7 +20,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &L2Pool2d) -> Result<Kernel> {
     };
     let pool = AveragePool2d::new(geometry, cx.isa).map_err(refused)?;
     let activation = fused_activation(op.activation)?;
-    Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split::<f32>();
         pool.forward_l2(context.pool, activation, inputs.get(0), y);
         Ok(())

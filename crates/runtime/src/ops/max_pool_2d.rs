@@ -28,7 +28,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &MaxPool2d) -> Result<Kernel> {
 fn plan_float(cx: &NodeContext<'_>, op: &MaxPool2d, geometry: Pool2dGeometry) -> Result<Kernel> {
     let pool = float::MaxPool2d::new(geometry, cx.isa).map_err(refused)?;
     let activation = fused_activation(op.activation)?;
-    Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(DType::F32), move |context, mut io| {
         let (inputs, y) = io.split::<f32>();
         pool.forward(context.pool, activation, inputs.get(0), y);
         Ok(())

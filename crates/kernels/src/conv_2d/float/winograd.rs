@@ -282,6 +282,7 @@ fn filter_line(g: [[f32; FILTERS]; 3]) -> [[f32; FILTERS]; 4] {
 }
 
 multiversion! {
+    to avx2;
     /// Calls `put(first channel, G g G^T, valid channels)` for blocks of the channels of one filter, `tap channel`.
     fn transform_filters<F: FnMut(usize, &[[f32; FILTERS]; POSITIONS], usize)>(
         channels: usize, turned: bool, filter: &[f32], put: &mut F,
