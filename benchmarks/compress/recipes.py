@@ -7,7 +7,8 @@
 Each NAME is a folder of `recipes/`; all of them by default. Of the seeds of a recipe the one of the best validation accuracy is chosen
 (of equals the first), and only the file of that one is shown the test images, once. Runs are added to
 `benchmarks/record/recipes.json`, also those that others were better than; `recipes.md` is written from it. A run that is there already,
-of the same recipe and seed, is not repeated.
+of the same recipe and seed, is not repeated, and one that was broken off goes on with the step that it was at: what steps made lies
+under `--out`. The seconds are those of all steps, teachers included.
 """
 
 import argparse
@@ -50,7 +51,8 @@ def carry_out(tool, folder, seed, out, threads):
     """One run: the file, the validation accuracy after the last training, seconds of training."""
     path = out / f"{folder.name}-seed-{seed}.tflite"
     recipe = folder / "recipe.toml"
-    made = call([tool, "compress", "--recipe", recipe, "--seed", seed, "-o", path, "--force", "--threads", threads, "--json"])
+    made = call([tool, "compress", "--recipe", recipe, "--seed", seed, "-o", path, "--force", "--threads", threads,
+                 "--keep", out / "kept", "--json"])  # fmt: skip
     accuracies = [re.search(r"validation accuracy ([\d.]+)", step["note"]) for step in made["steps"]]
     accuracies = [float(found.group(1)) for found in accuracies if found]
     return {

@@ -25,7 +25,7 @@ static DIGITS: LazyLock<Dataset> = LazyLock::new(|| {
 
 fn made(recipe: &Recipe, model: Option<&Model>) -> litesmith::Result<Made> {
     let session = SessionOptions { threads: 2, ..SessionOptions::default() };
-    let run = RecipeRun { dataset: &DIGITS, model, session, cancel: None };
+    let run = RecipeRun { dataset: &DIGITS, model, session, cancel: None, keep: None };
     Ok(run_recipe(recipe, &run, &mut Silent)?.unwrap())
 }
 
@@ -68,7 +68,7 @@ fn what_stands_above_the_steps_holds() {
     assert_ne!(make(&format!("seed = 2\n{text}"), None).bytes, chosen.bytes);
 
     let cancel = Some(Arc::new(AtomicBool::new(true)));
-    let run = RecipeRun { dataset: &DIGITS, model: None, session: SessionOptions::default(), cancel };
+    let run = RecipeRun { dataset: &DIGITS, model: None, session: SessionOptions::default(), cancel, keep: None };
     assert!(run_recipe(&Recipe::from_toml(text).unwrap(), &run, &mut Silent).unwrap().is_none());
 }
 
@@ -161,7 +161,7 @@ fn the_recipe_of_a_teacher_is_carried_out_once_and_can_be_interrupted() {
     let recipe = Recipe::load(&path).unwrap();
     let (mut heard, cancel) = (Heard::default(), Arc::new(AtomicBool::new(false)));
     let session = SessionOptions { threads: 2, ..SessionOptions::default() };
-    let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: Some(cancel) };
+    let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: Some(cancel), keep: None };
     run_recipe(&recipe, &run, &mut heard).unwrap().unwrap();
     let called = heard.0.iter().filter(|said| said.starts_with("the teacher")).count();
     let epochs = heard.0.iter().filter(|said| said.starts_with("epoch 1/1")).count();
@@ -235,4 +235,43 @@ fn the_recipes_of_the_repository_make_models_of_their_size_and_those_of_the_zoo(
         count += 1;
     }
     assert!(count > 0);
+}
+
+#[test]
+fn what_is_kept_of_a_recipe_is_not_made_again_and_changes_no_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = "[[step]]\ndo = \"train\"\nepochs = 1\nbatch = 32\n";
+    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+    write("teacher.toml", format!("arch = \"lenet-5\"\n{train}"));
+    let taught = format!("{train}distill = {{ teacher = \"teacher.toml\" }}\n");
+    let prune = "[[step]]\ndo = \"prune_channels\"\nratio = 0.3\ntrain = { epochs = 1, batch = 32 }\n";
+    let quantize = "[[step]]\ndo = \"quantize\"\nscheme = \"int8\"\n";
+    write("first.toml", format!("arch = \"lenet-5\"\n{taught}"));
+    write("whole.toml", format!("arch = \"lenet-5\"\n{taught}{prune}{quantize}"));
+    let keep = folder.path().join("kept");
+    let run = |name: &str, seed: u64, keep: Option<&Path>| {
+        let mut heard = Heard::default();
+        let recipe = Recipe { seed, ..Recipe::load(&folder.path().join(name)).unwrap() };
+        let session = SessionOptions { threads: 2, ..SessionOptions::default() };
+        let keep = keep.map(Path::to_path_buf);
+        let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: None, keep };
+        let made = run_recipe(&recipe, &run, &mut heard).unwrap().unwrap();
+        let count = |begin: &str| heard.0.iter().filter(|said| said.starts_with(begin)).count();
+        (made, count("epoch 1/1"), count("step "))
+    };
+    let (plain, trained, _) = run("whole.toml", 3, None);
+    assert_eq!(trained, 3, "the teacher, the student, the student with fewer channels");
+    // Broken off after the first step; the rest then begins with it, and needs no teacher.
+    assert_eq!(run("first.toml", 3, Some(&keep)).1, 2);
+    let (made, trained, kept) = run("whole.toml", 3, Some(&keep));
+    assert_eq!((trained, kept), (1, 1));
+    let (again, trained, kept) = run("whole.toml", 3, Some(&keep));
+    assert_eq!((trained, kept), (0, 2));
+    assert!(made.bytes == plain.bytes && again.bytes == plain.bytes, "the same file, kept or not");
+    assert_eq!((&made.notes, made.seconds.iter().sum::<f64>() > 0.0), (&plain.notes, true));
+    assert_eq!(again.seconds[..2], made.seconds[..2], "how long it took at first");
+    // Another seed, another teacher: nothing of it is kept.
+    assert_eq!(run("first.toml", 4, Some(&keep)).1, 2);
+    write("teacher.toml", format!("arch = \"lenet-5\"\n{train}learning_rate = 1e-4\n"));
+    assert_eq!(run("first.toml", 3, Some(&keep)).1, 2);
 }

@@ -25,7 +25,7 @@ fn session() -> SessionOptions {
 
 fn trained(dataset: &Dataset) -> Model {
     let recipe = Recipe::from_toml("arch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nepochs = 3\nbatch = 32").unwrap();
-    let run = RecipeRun { dataset, model: None, session: session(), cancel: None };
+    let run = RecipeRun { dataset, model: None, session: session(), cancel: None, keep: None };
     run_recipe(&recipe, &run, &mut Silent).unwrap().unwrap().model
 }
 
@@ -95,7 +95,7 @@ fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
     assert_eq!(whole.test_accuracy, Some([right(&model), right(&smallest)]));
     // What made the best is a recipe, and makes the same bytes.
     let recipe = Recipe::load(&out.join("best.toml")).unwrap();
-    let run = RecipeRun { dataset: &dataset, model: Some(&model), session: session(), cancel: None };
+    let run = RecipeRun { dataset: &dataset, model: Some(&model), session: session(), cancel: None, keep: None };
     let again = run_recipe(&recipe, &run, &mut Silent).unwrap().unwrap();
     assert_eq!(again.bytes, std::fs::read(out.join("best.tflite")).unwrap());
 

@@ -76,6 +76,10 @@ pub(crate) struct CompressArgs {
     /// Carry out this recipe (.toml)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) recipe: Option<PathBuf>,
+    /// Keep what each step of a recipe that trains makes in this folder, and begin with what it holds: a recipe that was broken off
+    /// goes on, and recipes share teachers
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "recipe")]
+    pub(crate) keep: Option<PathBuf>,
     /// Find the smallest model of at least this accuracy in percent, as 99.0%
     #[arg(long, value_name = "PERCENT", value_parser = accuracy)]
     pub(crate) floor: Option<f64>,

@@ -36,9 +36,13 @@ fn make(args: &CompressArgs, recipe: &Recipe, output: &Output) -> Result<Verdict
         model: model.as_ref(),
         session: SessionOptions { threads: output.threads, ..SessionOptions::default() },
         cancel: Some(cancel_on_interrupt()?),
+        keep: args.keep.clone(),
     };
     let Some(made) = run_recipe(recipe, &run, &mut output.progress())? else {
-        output.say("interrupted; nothing was written");
+        output.say(&match &args.keep {
+            Some(folder) => format!("interrupted; the steps that were done are in {}", folder.display()),
+            None => "interrupted; nothing was written".into(),
+        });
         return Ok(Verdict::Interrupted);
     };
     files::save(&args.out, &made.bytes, existing(args.force))?;

@@ -100,7 +100,10 @@ fn print(args: &TuneArgs, report: &TuneReport, config: &TuneConfig, output: &Out
             format!("{}{}", if report.best == Some(index) { "* " } else { "" }, index + 1),
             trial.stage.clone(),
             trial.settings.clone(),
-            trial.float_ops.len().to_string(),
+            match trial.float_ops.as_slice() {
+                [op] => op.clone(),
+                ops => ops.len().to_string(),
+            },
             accuracy(trial.accuracy),
             trial.loss.map_or("-".into(), format::percent),
             format::duration_ns(trial.latency_ns),

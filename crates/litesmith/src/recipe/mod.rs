@@ -30,6 +30,7 @@ use litesmith_tflite::Strip;
 use litesmith_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 
+mod kept;
 mod run;
 mod suggest;
 

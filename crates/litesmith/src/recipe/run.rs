@@ -14,6 +14,7 @@ use litesmith_runtime::SessionOptions;
 use litesmith_tflite::{Strip, WriteOptions};
 use litesmith_train::{Ended, TrainConfig, TrainData, TrainOptions};
 
+use super::kept::Kept;
 use super::{GIVEN, Recipe, Step};
 use crate::predictor::Predictor;
 use crate::progress::Progress;
@@ -32,6 +33,9 @@ pub struct RecipeRun<'a> {
     pub session: SessionOptions,
     /// When set, the step at hand is broken off.
     pub cancel: Option<Arc<AtomicBool>>,
+    /// Folder for what each step that trains makes, those of teachers too: made when missing. What it holds of the same recipe, data,
+    /// model and instruction set is not made again.
+    pub keep: Option<PathBuf>,
 }
 
 /// What a recipe made.
@@ -58,8 +62,14 @@ pub(crate) struct State {
     teachers: Teachers,
 }
 
-/// What recipes of teachers made, by their files: each is carried out once. `None` while that is under way.
-type Teachers = BTreeMap<PathBuf, Option<Model>>;
+/// What recipes of teachers made.
+#[derive(Debug, Clone, Default)]
+struct Teachers {
+    /// By their files: each is carried out once. `None` while that is under way.
+    made: BTreeMap<PathBuf, Option<Model>>,
+    /// Seconds that those of the step at hand took before, as they were kept.
+    seconds_before: f64,
+}
 
 impl State {
     /// Before the first step.
@@ -70,7 +80,7 @@ impl State {
             sparse: false,
             notes: Vec::new(),
             seconds: Vec::new(),
-            teachers: BTreeMap::new(),
+            teachers: Teachers::default(),
         }
     }
 
@@ -121,6 +131,15 @@ pub(crate) fn run_step(
     if run.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
         return Ok(None);
     }
+    let kept = Kept::of(recipe, number, run)?;
+    let found = kept.as_ref().map(Kept::load).transpose()?.flatten();
+    if let (Some(kept), Some((model, said))) = (&kept, found) {
+        progress.note(&format!("step {} ({}): {} has it", number + 1, step.name(), kept.path().display()));
+        state.model = Some(model);
+        state.notes.push(said.note);
+        state.seconds.push(said.seconds);
+        return Ok(Some(state));
+    }
     let clock = Stopwatch::start();
     let note = match step {
         Step::Train(config, io) => train(recipe, config, *io, &mut state, run, progress),
@@ -154,8 +173,12 @@ pub(crate) fn run_step(
     let Some(note) = note.map_err(|error| error.at(format!("step {} ({})", number + 1, step.name())))? else {
         return Ok(None);
     };
+    let seconds = clock.elapsed_seconds() + std::mem::take(&mut state.teachers.seconds_before);
+    if let (Some(kept), Some(model)) = (kept, &state.model) {
+        kept.save(model, &note, seconds)?;
+    }
     state.notes.push(note);
-    state.seconds.push(clock.elapsed_seconds());
+    state.seconds.push(seconds);
     Ok(Some(state))
 }
 
@@ -183,7 +206,7 @@ fn teacher_of(
 ) -> Result<Option<Model>> {
     // The same file by whatever way.
     let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    match teachers.get(&file) {
+    match teachers.made.get(&file) {
         Some(Some(made)) => return Ok(Some(made.clone())),
         Some(None) => {
             let message = format!("{}: the recipe learns from itself", path.display());
@@ -193,18 +216,22 @@ fn teacher_of(
     }
     let recipe = Recipe { seed: student.seed, validation: student.validation, ..Recipe::load(path)? };
     progress.note(&format!("the teacher, by {}", path.display()));
-    teachers.insert(file.clone(), None);
-    let state = State { teachers: std::mem::take(teachers), ..State::new(None) };
+    teachers.made.insert(file.clone(), None);
+    let clock = Stopwatch::start();
+    let (made, seconds_before) = (std::mem::take(&mut teachers.made), teachers.seconds_before);
+    let state = State { teachers: Teachers { made, seconds_before: 0.0 }, ..State::new(None) };
     let made = carry_out(&recipe, state, &RecipeRun { model: None, ..run.clone() }, progress)
         .map_err(|error| error.at(path.display()))?;
     let Some(mut state) = made else { return Ok(None) };
-    *teachers = std::mem::take(&mut state.teachers);
+    teachers.made = std::mem::take(&mut state.teachers.made);
+    let before = (state.seconds.iter().sum::<f64>() - clock.elapsed_seconds()).max(0.0);
+    teachers.seconds_before = seconds_before + before;
     let model = state.finish().map_err(|error| error.at(path.display()))?.model;
-    teachers.insert(file, Some(model.clone()));
+    teachers.made.insert(file, Some(model.clone()));
     Ok(Some(model))
 }
 
-fn is_recipe(path: &Path) -> bool {
+pub(super) fn is_recipe(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml")
 }
 
@@ -299,7 +326,10 @@ fn train(
     progress: &mut dyn Progress,
 ) -> Result<Option<String>> {
     let (graph, name, data) = match (&state.model, &recipe.arch) {
-        (Some(model), _) => {
+        (Some(model), arch) => {
+            if let (Some(arch), Some(_), true) = (arch, run.model, state.notes.is_empty()) {
+                progress.note(&format!("a model is given: the recipe's arch, {arch}, is not used"));
+            }
             let data = train_split(recipe, run, model)?;
             (model.main()?.clone(), model.metadata.name.clone(), data)
         }

@@ -4,13 +4,17 @@ use litesmith_compress::{
     AdaRoundConfig, CalibrationConfig, CalibratorKind, ChannelPruning, Granularity, IoType, QuantizationConfig, Scheme,
     WeightBits,
 };
-use litesmith_train::{Qat, QatWeights, Schedule, TrainConfig};
+use litesmith_train::{Qat, QatGranularity, QatWeights, Schedule, TrainConfig};
 
 use super::{Found, Goal, SearchOptions};
 use crate::recipe::{Step, StripConfig};
 
 /// Percentages of the channels that are pruned, one after the other, as long as it helps.
 const PERCENTS: [u32; 6] = [25, 40, 55, 70, 80, 88];
+
+/// How weights of four bits are trained. With few channels a scale for each is much of the file.
+const INT4: [(&str, QatGranularity); 2] =
+    [("int4 QAT", QatGranularity::PerChannel), ("int4 QAT per tensor", QatGranularity::PerTensor)];
 
 /// How far under the floor a pruned model may be before pruning more is given up.
 const HOPELESS: f64 = 0.02;
@@ -55,8 +59,10 @@ impl Candidates {
         for (name, config) in trained {
             this.push(name.into(), vec![Step::Quantize(config)]);
         }
-        this.push("int8 QAT".into(), vec![this.qat(QatWeights::Int8)]);
-        this.push("int4 QAT".into(), vec![this.qat(QatWeights::Int4)]);
+        this.push("int8 QAT".into(), vec![this.qat(Qat::default())]);
+        for (how, granularity) in INT4 {
+            this.push(how.into(), vec![this.int4(granularity)]);
+        }
         this
     }
 
@@ -78,8 +84,10 @@ impl Candidates {
         let prune = self.prune(percent);
         let name = |how: &str| format!("{}, {how}", pruning(percent));
         self.push(name("int8"), vec![prune.clone(), Step::Quantize(QuantizationConfig::default())]);
-        self.push(name("int8 QAT"), vec![prune.clone(), self.qat(QatWeights::Int8)]);
-        self.push(name("int4 QAT"), vec![prune, self.qat(QatWeights::Int4)]);
+        self.push(name("int8 QAT"), vec![prune.clone(), self.qat(Qat::default())]);
+        for (how, granularity) in INT4 {
+            self.push(name(how), vec![prune.clone(), self.int4(granularity)]);
+        }
         self.waiting.pop_front()
     }
 
@@ -132,9 +140,13 @@ impl Candidates {
         }
     }
 
-    fn qat(&self, weights: QatWeights) -> Step {
-        let qat = Qat { weights, delay_epochs: Some(0), ..Qat::default() };
+    fn qat(&self, qat: Qat) -> Step {
+        let qat = Qat { delay_epochs: Some(0), ..qat };
         Step::Train(TrainConfig { qat: Some(qat), ..self.training() }, IoType::Float32)
+    }
+
+    fn int4(&self, granularity: QatGranularity) -> Step {
+        self.qat(Qat { weights: QatWeights::Int4, granularity, ..Qat::default() })
     }
 
     fn prune(&self, percent: u32) -> Step {

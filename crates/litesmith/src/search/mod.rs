@@ -106,8 +106,13 @@ pub fn search(
             .with_hint("give the float32 model that it was made from: what the search tries begins with floats")
     })?;
     let stop = Arc::new(AtomicBool::new(false));
-    let run =
-        RecipeRun { dataset, model: Some(model), session: options.session.clone(), cancel: Some(Arc::clone(&stop)) };
+    let run = RecipeRun {
+        dataset,
+        model: Some(model),
+        session: options.session.clone(),
+        cancel: Some(Arc::clone(&stop)),
+        keep: None,
+    };
     let recipe = |steps: Vec<Step>| Recipe {
         name: model.metadata.name.clone(),
         data: Some(dataset.name.clone()),

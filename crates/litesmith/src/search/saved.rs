@@ -8,7 +8,7 @@ use litesmith_measure::Timing;
 use serde::{Deserialize, Serialize};
 
 use super::{Goal, SearchOptions};
-use crate::files::{self, Existing};
+use crate::files::{self, Existing, fnv1a};
 
 const LIST: &str = "search.json";
 
@@ -229,9 +229,4 @@ impl Saved {
         json.push(b'\n');
         files::save(&self.folder.join(LIST), &json, Existing::Replace)
     }
-}
-
-/// The FNV-1a hash (Fowler, Noll and Vo): enough to tell one file from another by chance, not by intent.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

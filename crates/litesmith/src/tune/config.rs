@@ -178,6 +178,10 @@ impl TuneConfig {
     /// keys that there are not (the nearest named), for values that make no sense, and for strategies other than the five.
     pub fn from_yaml(text: &str) -> Result<Self> {
         let root = yaml::parse(text)?;
+        if root.kind == Kind::Null {
+            return Err(Error::malformed("", "there is nothing in it")
+                .with_hint("write at least the line \"version: 1.0\", which leaves all as it is by default"));
+        }
         let not_honoured = schema::check(&root)?;
         Reader { root: &root, not_honoured }.config()
     }
@@ -644,6 +648,7 @@ mod tests {
             ("quantization: {approach: static}", "which is no approach here"),
             ("quantization: {model_wise: {weight: {bit: 5.0}}}", "got \"5\", expected 4, 7 or 8"),
             ("quantization: {model_wise: {activation: {algorithm: minmx}}}", "which is no value here"),
+            ("# to be written\n", "there is nothing in it"),
             ("version: 2.0", "version: got \"2.0\", expected 1.0"),
             ("evaluation: {accuracy: {dataloader: {dataset: {MNIST: {train: True}}}}}", "it has no root"),
         ] {

@@ -307,9 +307,10 @@ impl Judge for Run<'_> {
         let score = self.score_of(&trial);
         let index = self.tried.len();
         if let Some(accuracy) = trial.accuracy {
-            let floats = match trial.float_ops.len() {
-                0 => String::new(),
-                count => format!(", {} in float32", format::plural(count as u64, "op")),
+            let floats = match trial.float_ops.as_slice() {
+                [] => String::new(),
+                [op] => format!(", {op} in float32"),
+                ops => format!(", {} in float32", format::plural(ops.len() as u64, "op")),
             };
             let met = if trial.met { ", which is enough" } else { "" };
             let accuracy = format::percent(accuracy);

@@ -305,9 +305,10 @@ impl Space {
         let differs = |(op, setting): &(&Op, &Setting)| {
             setting.scheme != Scheme::Float32 && (setting.scheme != base.scheme || op.has_weights && **setting != base)
         };
-        match self.ops.iter().zip(&settings).filter(differs).count() {
-            0 => {}
-            count => words.push(format!("{count} ops otherwise")),
+        match self.ops.iter().zip(&settings).filter(differs).collect::<Vec<_>>().as_slice() {
+            [] => {}
+            [(op, _)] => words.push(format!("{} \"{}\" otherwise", op.kind, op.name)),
+            ops => words.push(format!("{} ops otherwise", ops.len())),
         }
         words.join(", ")
     }
