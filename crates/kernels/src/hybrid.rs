@@ -227,9 +227,9 @@ impl RowQuantizer {
             // Few long rows: each is split.
             for ((input, output), params) in input.chunks(row).zip(output.chunks_mut(row)).zip(params) {
                 let mut ranges = [(0.0, 0.0); RANGES];
-                let values = row.div_ceil(RANGES);
-                ctx.pool.chunks_mut(&mut ranges, 1, |task, range| {
-                    let start = (task * values).min(row);
+                let values = ctx.pool.share(row, 1, TASK_VALUES).max(row.div_ceil(RANGES));
+                ctx.pool.chunks_mut(&mut ranges[..row.div_ceil(values)], 1, |task, range| {
+                    let start = task * values;
                     range[0] = on_isa!(ctx.isa, range(&input[start..(start + values).min(row)]));
                 });
                 let wider = |a: (f32, f32), b: (f32, f32)| (a.0.min(b.0), a.1.max(b.1));

@@ -4,6 +4,8 @@
 //! of half a microsecond where the host of a virtual machine has put them apart, which it may change at any time. So no plan can
 //! know from which op on it pays. Results do not depend on it, as they do not on the number of threads.
 
+use std::time::Instant;
+
 use litesmith_kernels::Pool;
 
 /// Runs of each kind in a trial, of which the first, whose data lies in another core's cache, does not count.
@@ -15,8 +17,9 @@ const OFTEN: u64 = 250_000_000;
 const SELDOM: u64 = 2_000_000_000;
 /// Nanoseconds after which a trial that spoke for one thread is repeated, as another process may have taken the time of the others.
 const AGAIN: u64 = 50_000_000;
-/// Nanoseconds until threads that slept have found a core each.
+/// Nanoseconds until threads that slept have found a core each, and between two runs after which they sleep.
 const WAKING: u64 = 5_000_000;
+const ASLEEP: u64 = 100_000;
 /// Nanoseconds of a run from which on several threads are worth it on any machine.
 const LONG: u64 = 1_000_000;
 
@@ -29,8 +32,8 @@ enum Kind {
 }
 
 enum Phase {
-    /// Runs that are left before the next trial.
-    Steady(usize),
+    /// Until the next trial.
+    Steady,
     /// Runs on all threads that are left before it, as these were asleep.
     Waking(usize),
     /// Nanoseconds of the runs so far, those on all threads first.
@@ -47,31 +50,58 @@ pub(crate) struct Pace {
     phase: Phase,
     /// Nanoseconds between two trials.
     period: u64,
+    /// When the next trial is due, and when the last run began: nanoseconds since the first.
+    due: u64,
+    last: u64,
     /// Of a run of this kind.
     taken: u64,
+    /// When its first run began.
+    first: Option<Instant>,
 }
 
 impl Pace {
     /// Of a session with `threads` threads.
     pub(crate) fn new(threads: usize) -> Self {
-        let phase = if threads > 1 { Phase::Steady(WARM_UP) } else { Phase::Settled };
-        Self { kind: Kind::Together, doubts: false, phase, period: OFTEN, taken: LONG }
+        let phase = if threads > 1 { Phase::Waking(WARM_UP) } else { Phase::Settled };
+        Self { kind: Kind::Together, doubts: false, phase, period: OFTEN, due: 0, last: 0, taken: LONG, first: None }
     }
 
-    /// The threads for the next run.
+    /// Does a run of `pool`, or of one thread.
+    pub(crate) fn run<'a, T>(&mut self, pool: &'a Pool, run: impl FnOnce(&'a Pool) -> T) -> T {
+        // A clock is not everywhere where one thread is all there is.
+        if matches!(self.phase, Phase::Settled) {
+            return run(self.pool(pool));
+        }
+        let nanoseconds = |since: Instant| u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let now = nanoseconds(*self.first.get_or_insert_with(Instant::now));
+        self.begin(now);
+        let begun = matches!(self.phase, Phase::Trial(..)).then(Instant::now);
+        let result = run(self.pool(pool));
+        self.end(begun.map_or(0, nanoseconds));
+        result
+    }
+
+    /// The threads of runs as they are now.
     pub(crate) fn pool<'a>(&self, pool: &'a Pool) -> &'a Pool {
         let kind = match self.phase {
             Phase::Waking(_) => Kind::Together,
             Phase::Trial(runs, _) if runs < TRIAL => Kind::Together,
             Phase::Trial(..) => Kind::Alone,
-            Phase::Steady(_) | Phase::Settled => self.kind,
+            Phase::Steady | Phase::Settled => self.kind,
         };
         if kind == Kind::Alone { &ALONE } else { pool }
     }
 
-    /// Whether it wants to know how long the next run takes.
-    pub(crate) fn is_timed(&self) -> bool {
-        matches!(self.phase, Phase::Trial(..))
+    /// Hears of a run that begins at `now`.
+    fn begin(&mut self, now: u64) {
+        let idle = now.saturating_sub(std::mem::replace(&mut self.last, now)) > self.taken.saturating_add(ASLEEP);
+        if matches!(self.phase, Phase::Steady) && now >= self.due {
+            self.phase = if idle || self.kind == Kind::Alone {
+                Phase::Waking(runs_of(WAKING, self.taken))
+            } else {
+                Phase::Trial(0, [[0; TRIAL]; 2])
+            };
+        }
     }
 
     /// Whether there was a trial.
@@ -80,13 +110,12 @@ impl Pace {
         self.taken != LONG || self.kind == Kind::Alone
     }
 
-    /// Hears of a run that is done, and how long it took where that was wanted.
-    pub(crate) fn note(&mut self, nanoseconds: u64) {
+    /// Hears how long the run took that began last, where it is part of a trial.
+    fn end(&mut self, nanoseconds: u64) {
         match &mut self.phase {
-            Phase::Settled => {}
-            Phase::Steady(0 | 1) if self.kind == Kind::Alone => self.phase = Phase::Waking(runs_of(WAKING, self.taken)),
-            Phase::Steady(0 | 1) | Phase::Waking(0 | 1) => self.phase = Phase::Trial(0, [[0; TRIAL]; 2]),
-            Phase::Steady(left) | Phase::Waking(left) => *left -= 1,
+            Phase::Settled | Phase::Steady => {}
+            Phase::Waking(0 | 1) => self.phase = Phase::Trial(0, [[0; TRIAL]; 2]),
+            Phase::Waking(left) => *left -= 1,
             Phase::Trial(runs, times) => {
                 times[*runs / TRIAL][*runs % TRIAL] = nanoseconds;
                 *runs += 1;
@@ -121,7 +150,7 @@ impl Pace {
             _ => OFTEN,
         };
         self.taken = if self.kind == Kind::Alone { alone } else { together };
-        self.phase = Phase::Steady(runs_of(self.period, self.taken));
+        (self.phase, self.due) = (Phase::Steady, self.last.saturating_add(self.period));
     }
 }
 
@@ -136,11 +165,19 @@ mod tests {
 
     /// Runs `runs` times where a run takes `together` on all threads and `alone` on one; how many were on one.
     fn run(pace: &mut Pace, pool: &Pool, runs: usize, together: u64, alone: u64) -> usize {
-        let mut counted = 0;
+        run_after(0, pace, pool, runs, together, alone)
+    }
+
+    /// The same after `idle` nanoseconds.
+    fn run_after(idle: u64, pace: &mut Pace, pool: &Pool, runs: usize, together: u64, alone: u64) -> usize {
+        let (mut counted, mut now) = (0, pace.last + idle);
         for _ in 0..runs {
+            pace.begin(now);
             let is_alone = pace.pool(pool).threads() == 1;
             counted += usize::from(is_alone);
-            pace.note(if is_alone { alone } else { together });
+            let taken = if is_alone { alone } else { together };
+            pace.end(taken);
+            now += taken;
         }
         counted
     }
@@ -156,6 +193,10 @@ mod tests {
         assert!(alone > 100_000, "{alone}");
         let alone = run(&mut pace, &pool, 200_000, 30_000, 50_000);
         assert!(alone < 100_000, "{alone}");
+        // Nothing ran for seconds, in which the host put the cores apart: two trials show it, each some milliseconds after.
+        let alone = run_after(3_000_000_000, &mut pace, &pool, 3_000, 80_000, 50_000);
+        assert!(alone > 1_000, "{alone}");
+        run_after(3_000_000_000, &mut pace, &pool, 10_000, 30_000, 50_000);
         // What differs by less than a clock can tell stays as it is.
         assert!(run(&mut pace, &pool, 100_000, 50_000, 49_000) < 1000);
     }
@@ -164,9 +205,9 @@ mod tests {
     fn long_models_and_single_threads_try_nothing() {
         let (pool, mut pace) = (Pool::new(2), Pace::new(2));
         assert_eq!(run(&mut pace, &pool, 10_000, 2 * LONG, LONG), 0);
-        assert!(!pace.is_timed());
+        assert!(matches!(pace.phase, Phase::Settled));
         let mut pace = Pace::new(1);
         run(&mut pace, &pool, 1_000, 10, 10);
-        assert!(!pace.is_timed());
+        assert!(matches!(pace.phase, Phase::Settled));
     }
 }

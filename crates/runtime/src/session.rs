@@ -1,7 +1,6 @@
 //! A planned model, ready to run.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Graph, Model, Result, Signature, Tensor, TensorId};
@@ -486,12 +485,11 @@ impl Session {
         let current = self.current;
         let (mut env, entries) = self.env();
         let Some(entry) = entries.get_mut(current) else { return Ok(()) };
-        env.context.pool = entry.pace.pool(env.context.pool);
-        let begun = entry.pace.is_timed().then(Instant::now);
-        let result = entry.runner.run(&mut env, &mut Watch::Nothing);
-        let taken = begun.map_or(0, |begun| begun.elapsed().as_nanos());
-        entry.pace.note(u64::try_from(taken).unwrap_or(u64::MAX));
-        result
+        let pool = env.context.pool;
+        entry.pace.run(pool, |pool| {
+            env.context.pool = pool;
+            entry.runner.run(&mut env, &mut Watch::Nothing)
+        })
     }
 
     /// Runs the graph and shows each computed tensor to `observe` as soon as it is there: its id, its description, and
