@@ -17,6 +17,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -92,6 +93,7 @@ class Worker:
                 self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                 env=env, preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )  # fmt: skip
+        self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(f"{model} {self.threads} {seconds}\n")
             self.process.stdin.flush()
@@ -100,10 +102,13 @@ class Worker:
             line = ""
         if not line:
             return {"error": f"the process left with status {self.process.wait(TIMEOUT_S)}"}
+        # Some engines' threads go on waiting in a loop, which is no work of the one that is asked next.
+        self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
             self.process.stdin.close()
             self.process.wait(TIMEOUT_S)
 
