@@ -178,7 +178,8 @@ fn absorb(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
 /// the end of a residual block.
 fn combine(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
     let graph = &*input.graph;
-    let is_state = |id: TensorId| input.states.iter().any(|state| state.tensor == id);
+    let mut is_state = vec![false; graph.tensors.len()];
+    input.states.iter().for_each(|state| is_state[state.tensor.0] = true);
     // The step that makes a tensor.
     let mut makers: Vec<Option<usize>> = vec![None; root.len()];
     let mut kept: Vec<Planned> = Vec::with_capacity(planned.len());
@@ -187,7 +188,7 @@ fn combine(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorId],
             (Part::Pair(op), &[Some(a), Some(b)], &[output]) => {
                 let (ids, is_whole) =
                     ([root[a.0], root[b.0]], |id: &TensorId| graph.tensor(*id).shape == graph.tensor(output).shape);
-                ([a, b].iter().all(is_whole) && !ids.contains(&output) && !ids.iter().any(|&id| is_state(id)))
+                ([a, b].iter().all(is_whole) && !ids.contains(&output) && !ids.iter().any(|id| is_state[id.0]))
                     .then_some((*op, ids))
             }
             _ => None,
