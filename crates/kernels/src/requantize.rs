@@ -234,6 +234,7 @@ fn round_away(x: f64) -> i32 {
 }
 
 multiversion! {
+    to avx2;
     fn store_double<A: Accumulator, T: Quantized>(
         scales: &[f64], ends: [i32; 3], accumulators: &[A], output: &mut [T],
     ) {
