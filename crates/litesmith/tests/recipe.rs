@@ -270,6 +270,25 @@ fn what_is_kept_of_a_recipe_is_not_made_again_and_changes_no_byte() {
     assert!(made.bytes == plain.bytes && again.bytes == plain.bytes, "the same file, kept or not");
     assert_eq!((&made.notes, made.seconds.iter().sum::<f64>() > 0.0), (&plain.notes, true));
     assert_eq!(again.seconds[..2], made.seconds[..2], "how long it took at first");
+    // A file that is damaged is no reason to begin with it, and a folder that cannot be is known before the work.
+    let error = |keep: PathBuf| {
+        let recipe = Recipe { seed: 3, ..Recipe::load(&folder.path().join("first.toml")).unwrap() };
+        let session = SessionOptions { threads: 2, ..SessionOptions::default() };
+        let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: None, keep: Some(keep) };
+        run_recipe(&recipe, &run, &mut Silent).unwrap_err().to_string()
+    };
+    let kept = |extension: &str| {
+        std::fs::read_dir(&keep)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.extension().unwrap() == extension)
+            .collect::<Vec<_>>()
+    };
+    let texts: Vec<_> = kept("json").into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect();
+    texts.iter().for_each(|(_, path)| std::fs::write(path, "{").unwrap());
+    assert!(error(keep.clone()).contains(".json: "));
+    texts.iter().for_each(|(text, path)| std::fs::write(path, text).unwrap());
+    assert!(error(folder.path().join("first.toml")).contains("first.toml"));
     // Another seed, another teacher: nothing of it is kept.
     assert_eq!(run("first.toml", 4, Some(&keep)).1, 2);
     write("teacher.toml", format!("arch = \"lenet-5\"\n{train}learning_rate = 1e-4\n"));

@@ -51,7 +51,11 @@ impl Kept {
         describe(&Recipe { steps: recipe.steps[..=number].to_vec(), ..recipe.clone() }, &mut Vec::new(), &mut of)?;
         let name = format!("{:016x}", fnv1a(of.as_bytes()));
         let file = |extension: &str| folder.join(format!("{name}.{extension}"));
-        Ok(Some(Self { model: file("tflite"), said: file("json"), of }))
+        let kept = Self { model: file("tflite"), said: file("json"), of };
+        // Before the work, not after it.
+        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder.display(), error))?;
+        files::check_absent(&kept.model, Existing::Replace)?;
+        Ok(Some(kept))
     }
 
     /// What is kept there, if anything is.
@@ -60,23 +64,21 @@ impl Kept {
             return Ok(None);
         }
         let said = files::load(&self.said, SAYS_MAX)?;
-        let said: Said =
-            serde_json::from_slice(&said).map_err(|error| Error::malformed(self.said.display(), error.to_string()))?;
+        let anew = |error: Error| error.with_hint("remove it, and the step is done again");
+        let said: Said = serde_json::from_slice(&said)
+            .map_err(|error| anew(Error::malformed(self.said.display(), error.to_string())))?;
         // Two that are called alike.
         if said.of != self.of {
             return Ok(None);
         }
         let bytes = files::load(&self.model, Limits::default().file_bytes as u64)?;
         let loaded =
-            litesmith_tflite::read(&bytes, &Limits::default()).map_err(|error| error.at(self.model.display()))?;
+            litesmith_tflite::read(&bytes, &Limits::default()).map_err(|error| anew(error.at(self.model.display())))?;
         Ok(Some((loaded.model, said)))
     }
 
     /// Keeps a model.
     pub(super) fn save(self, model: &Model, note: &str, seconds: f64) -> Result<()> {
-        if let Some(folder) = self.model.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| Error::io(folder.display(), error))?;
-        }
         let said = Said { note: note.into(), seconds, of: self.of };
         let text = serde_json::to_vec_pretty(&said).map_err(|error| Error::invalid("recipe", error.to_string()))?;
         // That it is there is said last.
