@@ -436,3 +436,37 @@ fn each<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &m
         *out = T::narrow(formula.apply(ends, a.widen(), b.widen()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agrees<T: Quantized>(zero_points: [i32; 3]) {
+        let [a, b, y] = zero_points.map(|zero_point| QuantParams { scale: 0.03, zero_point });
+        let len = 1200;
+        let values = |step: usize| (0..len).map(|i| (i * step % 251) as u8).collect::<Vec<u8>>();
+        let (left, right) = (values(37), values(91));
+        for (op, numerics) in [Binary::Add, Binary::Sub, Binary::Mul]
+            .into_iter()
+            .flat_map(|op| [Numerics::Litert, Numerics::Reference].map(|numerics| (op, numerics)))
+        {
+            let plan = QuantizedBinary::<T>::new(op, [&[len], &[len]], [a, b], y, Activation::Relu6, numerics).unwrap();
+            for isa in Isa::available() {
+                let (pool, mut want) = (crate::Pool::serial(), vec![0; len]);
+                let ctx = Context { pool: &pool, isa };
+                plan.run(ctx, cast_slice(&left), cast_slice(&right), cast_slice_mut(&mut want));
+                for (index, own, other) in [(0, &left, &right), (1, &right, &left)] {
+                    let mut y = own.clone();
+                    plan.bytes().unwrap().over(isa, index, other, &mut y);
+                    assert!(y == want, "{op:?} {numerics} over operand {index} on {isa}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_overwritten_with_what_another_tensor_would_get() {
+        agrees::<i8>([-3, 5, -20]);
+        agrees::<u8>([120, 133, 100]);
+    }
+}

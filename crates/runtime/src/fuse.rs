@@ -61,6 +61,13 @@ pub(crate) fn fuse(
     planned.len() != steps
 }
 
+/// Of each tensor whether it is a state, which may change between its readers.
+fn states(input: &PlanInput<'_>) -> Vec<bool> {
+    let mut is_state = vec![false; input.graph.tensors.len()];
+    input.states.iter().for_each(|state| is_state[state.tensor.0] = true);
+    is_state
+}
+
 /// Ops that are functions of a byte.
 fn fuse_bytes(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorId], next: Option<usize>) {
     let mut uses = outside_uses(input, root, next);
@@ -91,8 +98,7 @@ fn compose(input: &PlanInput<'_>, planned: &mut [Planned], root: &[TensorId]) {
     let graph = &*input.graph;
     let identity: [u8; 256] = std::array::from_fn(|x| x as u8);
     let mut functions: Vec<Option<Function>> = std::iter::repeat_with(|| None).take(graph.tensors.len()).collect();
-    let mut is_state = vec![false; graph.tensors.len()];
-    input.states.iter().for_each(|state| is_state[state.tensor.0] = true);
+    let is_state = states(input);
     for step in planned {
         let &[output] = step.outputs.as_slice() else { continue };
         let known = |id: TensorId| functions[root[id.0].0].as_ref();
@@ -178,8 +184,7 @@ fn absorb(planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
 /// the end of a residual block.
 fn combine(input: &PlanInput<'_>, planned: &mut Vec<Planned>, root: &[TensorId], uses: &[usize]) {
     let graph = &*input.graph;
-    let mut is_state = vec![false; graph.tensors.len()];
-    input.states.iter().for_each(|state| is_state[state.tensor.0] = true);
+    let is_state = states(input);
     // The step that makes a tensor.
     let mut makers: Vec<Option<usize>> = vec![None; root.len()];
     let mut kept: Vec<Planned> = Vec::with_capacity(planned.len());

@@ -206,6 +206,10 @@ mod tests {
         let (pool, mut pace) = (Pool::new(2), Pace::new(2));
         assert_eq!(run(&mut pace, &pool, 10_000, 2 * LONG, LONG), 0);
         assert!(matches!(pace.phase, Phase::Settled));
+        let threads = |pace: &mut Pace| pace.run(&pool, Pool::threads);
+        assert_eq!(threads(&mut pace), pool.threads());
+        pace.kind = Kind::Alone;
+        assert_eq!(threads(&mut pace), 1);
         let mut pace = Pace::new(1);
         run(&mut pace, &pool, 1_000, 10, 10);
         assert!(matches!(pace.phase, Phase::Settled));

@@ -319,6 +319,13 @@ fn a_recipe_makes_what_its_steps_make_as_commands() {
     let kept =
         place.run("compress --recipe tiny/recipe.toml --data idx:digits -o made.tflite -q").ends_with(2).stderr();
     assert!(kept.contains("made.tflite: the file exists"), "{kept}");
+    // What is kept of it makes the same file again, without training.
+    let again = "compress --recipe tiny/recipe.toml --data idx:digits -o again.tflite --force --keep kept/steps";
+    for has in [0, 2] {
+        let said = place.run(again).ends_with(0).stderr();
+        assert_eq!(said.matches(" has it").count(), has, "{said}");
+        assert!(file("again.tflite") == file("made.tflite"));
+    }
 }
 
 #[test]

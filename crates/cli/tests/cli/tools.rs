@@ -129,4 +129,7 @@ fn the_memory_of_a_model_is_limited_as_asked() {
     assert!(said.contains("allowed are 1000") && said.contains("--memory-limit"), "{said}");
     place.run(&format!("{run} 100MB")).ends_with(0);
     assert!(place.run(&format!("{run} 1XB")).ends_with(2).stderr().contains("expected B, KB, MB or GB"));
+    let diff = format!("diff {model} {model} --memory-limit");
+    assert!(place.run(&format!("{diff} 1KB")).ends_with(2).stderr().contains("allowed are 1000"));
+    place.run(&format!("{diff} 100MB")).ends_with(0);
 }

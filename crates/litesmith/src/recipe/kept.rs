@@ -92,8 +92,8 @@ impl Kept {
     }
 }
 
-/// Everything in a recipe and the files that it names, teachers included. `above` are the recipes that lead to it.
-fn describe(recipe: &Recipe, above: &mut Vec<PathBuf>, text: &mut String) -> Result<()> {
+/// Everything in a recipe and the files that it names, teachers included, of which each is described once: `seen` were.
+fn describe(recipe: &Recipe, seen: &mut Vec<PathBuf>, text: &mut String) -> Result<()> {
     text.push_str(&recipe.to_toml()?);
     let mut digest = |name: &Path, bytes: &[u8]| {
         let _ = writeln!(text, "# {} {:016x}", name.display(), fnv1a(bytes));
@@ -119,13 +119,10 @@ fn describe(recipe: &Recipe, above: &mut Vec<PathBuf>, text: &mut String) -> Res
     }
     for path in teachers {
         let file = path.canonicalize().unwrap_or_else(|_| path.clone());
-        // One that learns from itself is refused when its turn comes.
-        if above.contains(&file) {
-            continue;
+        if !seen.contains(&file) {
+            seen.push(file);
+            describe(&Recipe { seed: recipe.seed, validation: recipe.validation, ..Recipe::load(&path)? }, seen, text)?;
         }
-        above.push(file);
-        describe(&Recipe { seed: recipe.seed, validation: recipe.validation, ..Recipe::load(&path)? }, above, text)?;
-        above.pop();
     }
     Ok(())
 }
