@@ -6,7 +6,7 @@ use crate::byte_gemm::{
 };
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
-use crate::padded_rows::{Bytes, Columns, PaddedRows, flipped};
+use crate::padded_rows::{Bytes, Columns, PaddedRows, flip, flipped};
 use crate::pool::{FINE, share_at_most};
 use crate::requantize::OutputStage;
 use crate::{Context, Then, Unsupported};
@@ -188,6 +188,28 @@ impl ByteConv {
     ) {
         let run = Run { conv: self, ctx, requantize: None, store: &store, then: None };
         self.split(&run, bytemuck::cast_slice(input), output, scratch, &zero_point);
+    }
+
+    /// Pixels that a task of [`Self::run_pixels`] should have for `threads`, and the most tasks that there are for any number of
+    /// them; `None` where a row of the product is not a pixel of the input, or there is only one.
+    pub(crate) fn pixels_per_task(&self, threads: usize) -> Option<(usize, usize)> {
+        let is_rows = self.padded.is_none() && self.geometry.groups == 1;
+        let direct = self.direct(threads.min(PARTS_MAX / 4));
+        (is_rows && !direct.by_columns).then(|| (direct.per_task, PARTS_MAX.min(self.direct(PARTS_MAX).tasks)))
+    }
+
+    /// [`Self::run_sums`] of some pixels on this thread, which may change `input` for the kernel.
+    pub(crate) fn run_pixels<O: Pod>(
+        &self,
+        ctx: Context<'_>,
+        input: &mut [u8],
+        output: &mut [O],
+        store: impl Fn(&SumBlock<'_>, &mut [O], usize) + Sync,
+    ) {
+        let run = Run { conv: self, ctx, requantize: None, store: &store, then: None };
+        flip(ctx.isa, input, run.flip());
+        let origins = Origins { width: usize::MAX, x_step: self.geometry.in_channels, y_step: 0 };
+        run.pixels(input, output, 0, 0, &origins, &mut []);
     }
 
     fn split<O: Pod + Send>(

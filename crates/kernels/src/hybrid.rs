@@ -209,6 +209,12 @@ impl RowQuantizer {
         }
     }
 
+    /// [`Self::run`] on this thread.
+    #[inline(never)]
+    pub(crate) fn rows(self, ctx: Context<'_>, row: usize, input: &[f32], output: &mut [i8], params: &mut [RowParams]) {
+        on_isa!(ctx.isa, quantize_rows(self, row, input, output, params));
+    }
+
     /// Quantizes rows of `row` elements into `output` and fills `params`, one for each row.
     pub(crate) fn run(self, ctx: Context<'_>, row: usize, input: &[f32], output: &mut [i8], params: &mut [RowParams]) {
         if row == 0 || input.is_empty() {
@@ -216,12 +222,12 @@ impl RowQuantizer {
         }
         let threads = if input.len() < 2 * TASK_VALUES { 1 } else { ctx.pool.threads() };
         if threads == 1 {
-            on_isa!(ctx.isa, quantize_rows(self, row, input, output, params));
+            self.rows(ctx, row, input, output, params);
         } else if params.len() >= threads {
             let rows = ctx.pool.share(params.len(), row, TASK_VALUES);
             ctx.pool.zip_chunks_mut(output, rows * row, params, rows, |task, output, params| {
                 let input = &input[task * rows * row..][..output.len()];
-                on_isa!(ctx.isa, quantize_rows(self, row, input, output, params));
+                self.rows(ctx, row, input, output, params);
             });
         } else {
             // Few long rows: each is split.

@@ -214,6 +214,15 @@ impl PaddedRows {
 }
 
 multiversion! {
+    /// Xors each of `bytes` with `flip`.
+    pub(crate) fn flip<>(bytes: &mut [u8], flip: u8) {
+        if flip != 0 {
+            bytes.iter_mut().for_each(|byte| *byte ^= flip);
+        }
+    }
+}
+
+multiversion! {
     /// Copies `from`, each byte xor-ed with `flip` and written `repeat` times.
     pub(crate) fn flipped<>(from: &[u8], repeat: usize, flip: u8, to: &mut [u8]) {
         if repeat == 1 && flip == 0 {

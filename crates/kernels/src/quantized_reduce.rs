@@ -3,6 +3,7 @@
 use crate::dispatch::multiversion;
 use crate::integer_conv::{scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized};
+use crate::reduce::{BLOCK_ELEMENTS, BLOCKS};
 use crate::requantize::FixedPoint;
 use crate::shape::{Dim, Walk, len, strides};
 use crate::{Context, Unsupported};
@@ -33,6 +34,11 @@ impl Plan {
             b: if axes.contains(&axis) { 0 } else { out_strides[axis] },
         });
         Ok(Self { walk: Walk::new(KERNEL, dims)?, input_len, output_len })
+    }
+
+    /// Whether what is reduced are the rows of one matrix, as the pixels of an image.
+    fn is_matrix(&self) -> bool {
+        self.walk.inner.b == 1 && self.walk.inner.size == self.output_len
     }
 
     /// Calls `row(input, output)` with matching rows; an output row of one element takes the whole input row.
@@ -153,7 +159,14 @@ impl<T: Quantized> QuantizedMean<T> {
     /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
-        scratch_bytes::<i32>(self.plan.output_len)
+        scratch_bytes::<i32>(self.sums_len())
+    }
+
+    /// The sums that are made: those of [`BLOCKS`] blocks of rows where they are worth it, so that a thread reads what it probably
+    /// wrote.
+    fn sums_len(&self) -> usize {
+        let is_shared = self.plan.is_matrix() && self.plan.input_len >= BLOCKS * BLOCK_ELEMENTS;
+        if is_shared { BLOCKS * self.plan.output_len } else { self.plan.output_len }
     }
 
     /// Runs.
@@ -162,9 +175,25 @@ impl<T: Quantized> QuantizedMean<T> {
     /// If a buffer has another size than planned.
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T], scratch: &mut [u8]) {
         assert_eq!([input.len(), output.len()], self.lens(), "operand and result have the planned shapes");
-        let sums = &mut typed_scratch::<i32>(scratch)[..self.plan.output_len];
+        let sums = &mut typed_scratch::<i32>(scratch)[..self.sums_len()];
         sums.fill(0);
-        self.plan.for_rows(input, sums, |row, sums| add_row(ctx.isa, row, sums));
+        let width = output.len();
+        if sums.len() == width {
+            self.plan.for_rows(input, sums, |row, sums| add_rows(ctx.isa, row, sums));
+        } else {
+            let block = (input.len() / width).div_ceil(BLOCKS) * width;
+            let each = ctx.pool.share(BLOCKS, block, BLOCK_ELEMENTS);
+            ctx.pool.chunks_mut(sums, each * width, |index, sums| {
+                for (at, sums) in sums.chunks_exact_mut(width).enumerate() {
+                    let first = ((index * each + at) * block).min(input.len());
+                    add_rows(ctx.isa, &input[first..(first + block).min(input.len())], sums);
+                }
+            });
+            let (sums, others) = sums.split_at_mut(width);
+            others
+                .chunks_exact(width)
+                .for_each(|other| sums.iter_mut().zip(other).for_each(|(sum, &other)| *sum += other));
+        }
         for (out, &sum) in output.iter_mut().zip(&*sums) {
             let value = match self.formula {
                 Formula::Float { scale, offset } => {
@@ -184,11 +213,29 @@ impl<T: Quantized> QuantizedMean<T> {
 }
 
 multiversion! {
-    /// Adds a row to as many sums, or to the only one.
-    fn add_row<T: Quantized>(row: &[T], sums: &mut [i32]) {
-        match sums {
-            [sum] => *sum += row.iter().map(|value| value.widen()).sum::<i32>(),
-            sums => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value.widen()),
+    to avx2;
+    /// Adds rows to as many sums, or all of one to the only one.
+    fn add_rows<T: Quantized>(rows: &[T], sums: &mut [i32]) {
+        if let [sum] = sums {
+            *sum += rows.iter().map(|value| value.widen()).sum::<i32>();
+            return;
+        }
+        const LANES: usize = 16;
+        let width = sums.len();
+        let (strips, rest) = sums.as_chunks_mut::<LANES>();
+        for (at, sums) in strips.iter_mut().enumerate() {
+            // In registers over all rows.
+            let mut lanes = *sums;
+            for row in rows.chunks_exact(width) {
+                if let Some(row) = row[at * LANES..].first_chunk::<LANES>() {
+                    lanes.iter_mut().zip(row).for_each(|(lane, value)| *lane += value.widen());
+                }
+            }
+            *sums = lanes;
+        }
+        let done = width - rest.len();
+        for row in rows.chunks_exact(width) {
+            rest.iter_mut().zip(&row[done..]).for_each(|(sum, value)| *sum += value.widen());
         }
     }
 }

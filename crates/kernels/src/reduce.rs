@@ -18,9 +18,9 @@ pub enum Reduction {
 }
 
 /// Parts of a sum over the rows of a matrix that threads make: one number for all, as it is part of the result's rounding.
-const BLOCKS: usize = 4;
+pub(crate) const BLOCKS: usize = 4;
 /// Elements of a block that are worth a thread, and as many as a block has at least.
-const BLOCK_ELEMENTS: usize = 1024;
+pub(crate) const BLOCK_ELEMENTS: usize = 1024;
 
 /// A planned reduction.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -83,10 +83,28 @@ impl HybridConv2d {
     }
 }
 
+/// Pixels that are quantized, then multiplied, while they are in the first cache.
+const PIXELS: usize = 64;
+
 /// Bytes for the row parameters, the quantized input and its padded copies.
 pub(crate) fn hybrid_scratch_bytes(conv: &ByteConv) -> usize {
     let geometry = conv.geometry();
-    scratch_bytes::<RowParams>(geometry.batch) + geometry.input_len() + conv.scratch_len()
+    match pixels_of_tasks(conv, 1) {
+        Some((pixels, tasks)) => tasks * pixels_scratch_bytes(geometry, pixels),
+        None => scratch_bytes::<RowParams>(geometry.batch) + geometry.input_len() + conv.scratch_len(),
+    }
+}
+
+/// Where each row is one pixel, which the task that multiplies it quantizes: pixels of a task, and the most tasks.
+fn pixels_of_tasks(conv: &ByteConv, threads: usize) -> Option<(usize, usize)> {
+    let Conv2dGeometry { height, width, .. } = conv.geometry();
+    conv.pixels_per_task(threads).filter(|_| height.output * width.output == 1)
+}
+
+/// Bytes for [`PIXELS`] quantized pixels, or for the `pixels` of a task if they are fewer, and their parameters.
+fn pixels_scratch_bytes(geometry: &Conv2dGeometry, pixels: usize) -> usize {
+    let pixels = pixels.min(PIXELS);
+    scratch_bytes::<RowParams>(pixels) + pixels * geometry.in_channels
 }
 
 /// The body shared with FULLY_CONNECTED; a row of the output has `pixels` pixels.
@@ -105,6 +123,10 @@ pub(crate) fn run_hybrid(
     if output.is_empty() || geometry.batch == 0 {
         return;
     }
+    if let Some((per_task, _)) = pixels_of_tasks(conv, ctx.pool.threads()) {
+        run_pixels(conv, stage, quantizer, per_task, ctx, input, output, scratch);
+        return;
+    }
     let (params, scratch) = scratch.split_at_mut(scratch_bytes::<RowParams>(geometry.batch));
     let params = &mut typed_scratch::<RowParams>(params)[..geometry.batch];
     let (quantized, padded) = scratch.split_at_mut(geometry.input_len());
@@ -115,4 +137,34 @@ pub(crate) fn run_hybrid(
         stage.store(ctx, block, pixels, params, output, stride);
     };
     conv.run_sums(ctx, quantized, output, padded, |image| params[image].zero_point, store);
+}
+
+/// [`run_hybrid`] where each row is one pixel: one call of the pool for both steps, and the bytes stay with who made them.
+fn run_pixels(
+    conv: &ByteConv,
+    stage: &HybridStage,
+    quantizer: RowQuantizer,
+    per_task: usize,
+    ctx: Context<'_>,
+    input: &[f32],
+    output: &mut [f32],
+    scratch: &mut [u8],
+) {
+    let geometry = conv.geometry();
+    let Conv2dGeometry { in_channels, out_channels, .. } = *geometry;
+    let (chunk, lent) = (per_task * out_channels, pixels_scratch_bytes(geometry, per_task));
+    ctx.pool.chunks_mut_with_scratch(output, chunk, scratch, lent, |task, output, scratch| {
+        let (params, quantized) = scratch.split_at_mut(scratch_bytes::<RowParams>(per_task.min(PIXELS)));
+        let params = typed_scratch::<RowParams>(params);
+        let input = input[task * per_task * in_channels..].chunks(PIXELS * in_channels);
+        for (input, output) in input.zip(output.chunks_mut(PIXELS * out_channels)) {
+            let rows = output.len() / out_channels;
+            let (params, quantized) = (&mut params[..rows], &mut quantized[..rows * in_channels]);
+            let input = &input[..quantized.len()];
+            quantizer.rows(ctx, in_channels, input, bytemuck::cast_slice_mut(quantized), params);
+            conv.run_pixels(ctx, quantized, output, |block, output, stride| {
+                stage.store(ctx, block, 1, params, output, stride);
+            });
+        }
+    });
 }

@@ -21,7 +21,7 @@ pub(super) const BLOCK: usize = 64;
 /// Taps of a group.
 pub(super) const TAPS: usize = 4;
 /// Multiplications of one task, some microseconds.
-const TASK_PRODUCTS: usize = 1 << 18;
+const TASK_PRODUCTS: usize = 1 << 13;
 
 /// Where interleaving leaves byte `channel` of a block: lane `b` of vector `q` holds the four from `16 b + 4 q` on.
 fn slot(channel: usize) -> usize {
@@ -168,7 +168,7 @@ impl ByteDepthwise {
         // Sorting columns costs less than leaving lanes empty.
         let columns = if width.stride > 1 && channels % BLOCK != 0 { Columns::ByPhase } else { Columns::InOrder };
         let products = channels.saturating_mul(count);
-        let padded = PaddedRows::new(height, width, channels, columns, BLOCK, products, [TASK_PRODUCTS, FINE]);
+        let padded = PaddedRows::new(height, width, channels, columns, BLOCK, products, [TASK_PRODUCTS, 4 * FINE]);
         let order = tap_order(height.kernel, width.kernel);
         let groups = order.len() / TAPS;
         let mut taps: Vec<usize> = Vec::with_capacity(order.len());

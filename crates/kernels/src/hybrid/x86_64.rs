@@ -8,10 +8,10 @@ macro_rules! loops {
     (
         $(#[$doc:meta])*
         $module:ident $lanes:literal $features:literal $floats:ident $integers:ident,
-        $load:ident $store:ident $splat:ident $add:ident $mul:ident $fma:ident $min:ident $max:ident
-        $load_i:ident $splat_i:ident $add_i:ident $sub_i:ident $mul_i:ident $max_i:ident
-        $to_f:ident $round:ident $truncate:ident,
-        $half_like:path, $low_of:path, $high_of:path, $bytes:path, $params:path
+        $load:ident $store:ident $splat:ident $mul:ident $fma:ident $min:ident $max:ident
+        $load_i:ident $splat_i:ident $add_i:ident $sub_i:ident $mul_i:ident
+        $to_f:ident $round:ident,
+        $low_of:path, $high_of:path, $bytes:path, $params:path
     ) => {
         $(#[$doc])*
         pub(super) mod $module {
@@ -91,24 +91,18 @@ macro_rules! loops {
                 let (inverse, zero_point) = ($splat(params.inverse), $splat_i(params.zero_point));
                 let (least, most) = ($splat(-1024.0), $splat(1024.0));
                 let scaled = |x: $floats| $max($min($mul(x, inverse), most), least);
-                let even = |x: $floats| $bytes($add_i($round(scaled(x)), zero_point));
-                let away = |x: $floats| {
-                    let x = scaled(x);
-                    $add_i($truncate($add(x, $half_like(x))), zero_point)
-                };
                 match quantizer {
-                    RowQuantizer::Xnnpack => each(input, output, even),
-                    RowQuantizer::Asymmetric => each(input, output, |x| $bytes(away(x))),
-                    RowQuantizer::Symmetric => {
-                        let least = $splat_i(-127);
-                        each(input, output, |x| $bytes($max_i(away(x), least)));
+                    RowQuantizer::Xnnpack => {
+                        each(input, output, |x| $bytes($add_i($round(scaled(x)), zero_point)));
                     }
+                    RowQuantizer::Asymmetric => super::away(-128, params, input, output),
+                    RowQuantizer::Symmetric => super::away(-127, params, input, output),
                 }
             }
 
             #[inline]
             #[target_feature(enable = $features)]
-            fn each(input: &[f32], output: &mut [i8], f: impl Fn($floats) -> [i8; LANES]) {
+            pub(super) fn each(input: &[f32], output: &mut [i8], f: impl Fn($floats) -> [i8; LANES]) {
                 for (from, to) in input.as_chunks::<LANES>().0.iter().zip(output.as_chunks_mut::<LANES>().0) {
                     // SAFETY: `from` is a vector.
                     *to = f(unsafe { load(from) });
@@ -166,22 +160,15 @@ macro_rules! loops {
                             $fma($mul(sum, row), scale, bias)
                         });
                     }
-                    Order::WeightThenRow => {
-                        finish_as(stage, block, pixels, params, output, stride, |sum, row, scale, bias| {
-                            $add($mul($mul(sum, scale), row), bias)
-                        });
-                    }
-                    Order::Product => {
-                        finish_as(stage, block, pixels, params, output, stride, |sum, row, scale, bias| {
-                            $add($mul(sum, $mul(scale, row)), bias)
-                        });
+                    order @ (Order::WeightThenRow | Order::Product) => {
+                        super::finish(stage, block, pixels, params, output, stride, order == Order::Product);
                     }
                 }
             }
 
             #[inline]
             #[target_feature(enable = $features)]
-            fn finish_as(
+            pub(super) fn finish_as(
                 stage: &HybridStage,
                 block: &SumBlock<'_>,
                 pixels: usize,
@@ -233,31 +220,56 @@ macro_rules! loops {
 loops! {
     /// AVX-512.
     avx512 16 "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl" __m512 __m512i,
-    _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_add_ps _mm512_mul_ps _mm512_fmadd_ps _mm512_min_ps
+    _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_mul_ps _mm512_fmadd_ps _mm512_min_ps
     _mm512_max_ps _mm512_loadu_si512 _mm512_set1_epi32 _mm512_add_epi32 _mm512_sub_epi32 _mm512_mullo_epi32
-    _mm512_max_epi32 _mm512_cvtepi32_ps _mm512_cvtps_epi32 _mm512_cvttps_epi32,
-    super::half_like_512, _mm512_reduce_min_ps, _mm512_reduce_max_ps, super::bytes_512, super::params_512
+    _mm512_cvtepi32_ps _mm512_cvtps_epi32,
+    _mm512_reduce_min_ps, _mm512_reduce_max_ps, super::bytes_512, super::params_512
 }
 loops! {
     /// AVX2.
     avx2 8 "avx2,fma" __m256 __m256i,
-    _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_add_ps _mm256_mul_ps _mm256_fmadd_ps _mm256_min_ps
+    _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_mul_ps _mm256_fmadd_ps _mm256_min_ps
     _mm256_max_ps _mm256_loadu_si256 _mm256_set1_epi32 _mm256_add_epi32 _mm256_sub_epi32 _mm256_mullo_epi32
-    _mm256_max_epi32 _mm256_cvtepi32_ps _mm256_cvtps_epi32 _mm256_cvttps_epi32,
-    super::half_like_256, super::low_of_256, super::high_of_256, super::bytes_256, super::params_256
+    _mm256_cvtepi32_ps _mm256_cvtps_epi32,
+    super::low_of_256, super::high_of_256, super::bytes_256, super::params_256
 }
 
-/// A half with the sign of `x`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn half_like_512(x: __m512) -> __m512 {
-    _mm512_or_ps(_mm512_and_ps(x, _mm512_set1_ps(-0.0)), _mm512_set1_ps(0.5))
+/// What LiteRT's built-ins round, halves away from zero, to at least `least`. They are not what models run with by default, so
+/// AVX-512 has no code of its own for them.
+#[target_feature(enable = "avx2,fma")]
+fn away(least: i32, params: RowParams, input: &[f32], output: &mut [i8]) {
+    let (inverse, zero_point) = (_mm256_set1_ps(params.inverse), _mm256_set1_epi32(params.zero_point));
+    let (bound, least) = (_mm256_set1_ps(1024.0), _mm256_set1_epi32(least));
+    let (sign, half) = (_mm256_set1_ps(-0.0), _mm256_set1_ps(0.5));
+    avx2::each(input, output, |x| {
+        let x = _mm256_min_ps(_mm256_mul_ps(x, inverse), bound);
+        let x = _mm256_max_ps(x, _mm256_xor_ps(bound, sign));
+        // A half with the sign of `x`.
+        let half = _mm256_or_ps(_mm256_and_ps(x, sign), half);
+        let rounded = _mm256_add_epi32(_mm256_cvttps_epi32(_mm256_add_ps(x, half)), zero_point);
+        bytes_256(_mm256_max_epi32(rounded, least))
+    });
 }
 
-#[inline]
-#[target_feature(enable = "avx2")]
-fn half_like_256(x: __m256) -> __m256 {
-    _mm256_or_ps(_mm256_and_ps(x, _mm256_set1_ps(-0.0)), _mm256_set1_ps(0.5))
+/// The orders of LiteRT's built-ins.
+#[target_feature(enable = "avx2,fma")]
+fn finish(
+    stage: &HybridStage,
+    block: &SumBlock<'_>,
+    pixels: usize,
+    params: &[RowParams],
+    output: &mut [f32],
+    stride: usize,
+    is_product: bool,
+) {
+    avx2::finish_as(stage, block, pixels, params, output, stride, |sum, row, scale, bias| {
+        let scaled = if is_product {
+            _mm256_mul_ps(sum, _mm256_mul_ps(scale, row))
+        } else {
+            _mm256_mul_ps(_mm256_mul_ps(sum, scale), row)
+        };
+        _mm256_add_ps(scaled, bias)
+    });
 }
 
 /// The lanes as bytes, saturated.
