@@ -86,11 +86,8 @@ impl Unary {
             Self::HardSwish => map_wide(ctx, x, y, move |x: T| x * clamp(x + c(3.0), zero, c(6.0)) * c(1.0 / 6.0)),
             Self::Logistic => map_wide(ctx, x, y, |x: T| x.logistic()),
             Self::Tanh => map_wide(ctx, x, y, |x: T| x.tanh()),
-            Self::Gelu { approximate: false } => map_wide(ctx, x, y, move |x: T| x * gelu_cdf(x)),
-            Self::Gelu { approximate: true } => map_wide(ctx, x, y, move |x: T| {
-                let inner = c(GELU_SCALE) * (x + c(GELU_CUBIC) * x * x * x);
-                c(0.5) * x * (one + inner.tanh())
-            }),
+            Self::Gelu { approximate: false } => map_wide(ctx, x, y, |x: T| x * x.normal_cdf()),
+            Self::Gelu { approximate: true } => map_wide(ctx, x, y, |x: T| x * x.normal_cdf_tanh()),
             Self::Elu => map_wide(ctx, x, y, move |x: T| if x < zero { expm1(x) } else { x }),
             Self::Exp => map_wide(ctx, x, y, |x: T| x.exp()),
             Self::Sqrt => map_wide(ctx, x, y, |x: T| x.sqrt()),
@@ -137,12 +134,12 @@ impl Unary {
             Self::Tanh => zip(ctx, y, dy, dx, move |y: T, dy: T| dy * (one - y * y)),
             Self::Gelu { approximate: false } => zip(ctx, x, dy, dx, move |x: T, dy: T| {
                 let density = c(0.398_942_280_401_432_7) * (c(-0.5) * x * x).exp();
-                dy * (gelu_cdf(x) + x * density)
+                dy * (x.normal_cdf() + x * density)
             }),
             Self::Gelu { approximate: true } => zip(ctx, x, dy, dx, move |x: T, dy: T| {
-                let t = (c(GELU_SCALE) * (x + c(GELU_CUBIC) * x * x * x)).tanh();
-                let inner = c(GELU_SCALE) * (one + c(3.0 * GELU_CUBIC) * x * x);
-                dy * c(0.5) * (one + t + x * (one - t * t) * inner)
+                // The derivative of the logistic function of twice the inner one.
+                let (cdf, inner) = (x.normal_cdf_tanh(), c(GELU_SCALE) * (one + c(3.0 * GELU_CUBIC) * x * x));
+                dy * (cdf + x * (inner + inner) * cdf * (one - cdf))
             }),
             Self::Elu => zip(ctx, y, dy, dx, move |y: T, dy: T| if y > zero { dy } else { dy * (y + one) }),
             Self::Exp => zip(ctx, y, dy, dx, |y: T, dy: T| dy * y),
@@ -166,11 +163,6 @@ impl Unary {
 pub(crate) fn clamp<T: Real>(x: T, low: T, high: T) -> T {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
-}
-
-#[inline(always)]
-fn gelu_cdf<T: Real>(x: T) -> T {
-    T::from_f64(0.5) * (T::ONE + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf())
 }
 
 /// e^x - 1 for negative x without the cancellation near 0: with t = tanh(x / 2) it is 2 t / (1 - t).

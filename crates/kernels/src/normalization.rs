@@ -117,7 +117,7 @@ impl LocalResponse {
                 let first = channel.saturating_sub(self.radius);
                 let end = channel.saturating_add(self.radius).saturating_add(1).min(channels);
                 let squares: f32 = x[first..end].iter().map(|x| x * x).sum();
-                *y = x[channel] * (self.bias + self.alpha * squares).powf(-self.beta);
+                *y = x[channel] * libm::powf(self.bias + self.alpha * squares, -self.beta);
             }
         });
     }

@@ -54,8 +54,10 @@ pub trait Real:
     fn tanh(self) -> Self;
     /// The logistic function, 1 / (1 + e^-x).
     fn logistic(self) -> Self;
-    /// The error function.
-    fn erf(self) -> Self;
+    /// The distribution function of the standard normal distribution.
+    fn normal_cdf(self) -> Self;
+    /// [`Real::normal_cdf`] as GELU approximates it, see [`math::normal_cdf_tanh`].
+    fn normal_cdf_tanh(self) -> Self;
     /// Square root, correctly rounded.
     fn sqrt(self) -> Self;
     /// Absolute value.
@@ -135,8 +137,12 @@ impl Real for f32 {
         math::logistic(self)
     }
     #[inline(always)]
-    fn erf(self) -> Self {
-        math::erf(self)
+    fn normal_cdf(self) -> Self {
+        math::normal_cdf(self)
+    }
+    #[inline(always)]
+    fn normal_cdf_tanh(self) -> Self {
+        math::normal_cdf_tanh(self)
     }
     #[inline(always)]
     fn sqrt(self) -> Self {
@@ -204,8 +210,12 @@ impl Real for f64 {
         let e = libm::exp(-self.abs());
         (if self < 0.0 { e } else { 1.0 }) / (1.0 + e)
     }
-    fn erf(self) -> Self {
-        libm::erf(self)
+    fn normal_cdf(self) -> Self {
+        0.5 * libm::erfc(self * -std::f64::consts::FRAC_1_SQRT_2)
+    }
+    fn normal_cdf_tanh(self) -> Self {
+        let twice = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::SQRT_2;
+        (twice * (self + 0.044_715 * self * self * self)).logistic()
     }
     #[inline(always)]
     fn sqrt(self) -> Self {

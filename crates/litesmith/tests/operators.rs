@@ -73,6 +73,8 @@ fn words(bound: Exactness) -> String {
         Exactness::Exact => "exact".into(),
         Exactness::Relative(k) => format!("{k} eps"),
         Exactness::Sum(k) => format!("n/2 eps Σ + {k} eps"),
+        Exactness::Share(k) => format!("(n/2 + {k} - ln y) eps"),
+        Exactness::Power { .. } => "(β (n/2 + 1) + 2) eps".into(),
         Exactness::LogSum(k) => format!("(n/2 + {k}) 2⁻²³ + {k} eps"),
     }
 }

@@ -15,6 +15,18 @@ pub enum Exactness {
     /// At most `n / 2 * eps` times the sum of the absolute values of the `n` terms, however they are grouped, plus this many
     /// `eps` times the result for what follows the sum.
     Sum(f32),
+    /// At most `n / 2 * eps` for the sum of `n` terms below a share `e^-d / sum`, plus this many `eps`, plus `d` of them, all times the
+    /// share: the distance `d` of an operand from the largest one is rounded twice, and its error becomes a factor. It is at most
+    /// `-ln` of the share, as the sum is at least 1.
+    Share(f32),
+    /// A power of a sum of positive terms: at most `terms / 2 + 1` `eps` for the sum, as often as the exponent says, and two more for
+    /// what follows.
+    Power {
+        /// The exponent.
+        exponent: f32,
+        /// Terms of the sum.
+        terms: f32,
+    },
     /// At most `n / 2 * eps` for a sum of `n` terms that is at least 1 and of which the logarithm is taken, plus this many
     /// `eps` of one and of the result: near 1 the error of the sum is that of its small logarithm.
     LogSum(f32),
@@ -30,6 +42,8 @@ impl Exactness {
         match self {
             Self::Exact => 0.0,
             Self::Relative(k) => relative(k),
+            Self::Share(k) => relative(terms as f32 / 2.0 + k + if value > 0.0 { -value.min(1.0).ln() } else { 0.0 }),
+            Self::Power { exponent, terms } => relative(exponent.abs() * (terms / 2.0 + 1.0) + 2.0),
             Self::LogSum(k) => (terms as f32 / 2.0 + k) * f32::EPSILON * (1.0 + value.abs()),
             Self::Sum(k) => terms as f32 / 2.0 * f32::EPSILON * magnitude + relative(k),
         }
@@ -134,15 +148,11 @@ pub fn exactness(op: &Op) -> Exactness {
         // of the two nearest) and a division; the square of a difference.
         Op::HardSwish(_) | Op::Rsqrt(_) | Op::Sqrt(_) | Op::SquaredDifference(_) => Exactness::Relative(2.0),
         // Polynomials of our own, and divisions, checked against f64 to 4 units in the last place.
-        Op::Exp(_)
-        | Op::Sin(_)
-        | Op::Log(_)
-        | Op::Pow(_)
-        | Op::Cos(_)
-        | Op::Elu(_)
-        | Op::Gelu(_)
-        | Op::Logistic(_)
-        | Op::Tanh(_) => Exactness::Relative(4.0),
+        Op::Exp(_) | Op::Sin(_) | Op::Log(_) | Op::Pow(_) | Op::Cos(_) | Op::Elu(_) | Op::Logistic(_) | Op::Tanh(_) => {
+            Exactness::Relative(4.0)
+        }
+        // A reciprocal (1.5 eps), a polynomial of it (2.5), an exponential function (2), three products and what is left of 1.
+        Op::Gelu(_) => Exactness::Relative(8.0),
         // Sums, then logistic functions and tanh of slope at most 1, for each step.
         Op::UnidirectionalSequenceLstm(_)
         | Op::BidirectionalSequenceLstm(_)
@@ -156,12 +166,13 @@ pub fn exactness(op: &Op) -> Exactness {
         Op::NonMaxSuppressionV4(_) | Op::NonMaxSuppressionV5(_) => Exactness::Relative(4.0),
         // Not ours to promise; those that are built in are sums or one operation.
         Op::Custom(_) => Exactness::Sum(8.0),
-        // A sum of positive terms, a power.
-        Op::LocalResponseNormalization(_) => Exactness::Relative(8.0),
-        // Three interpolations, with weights that are rounded.
+        Op::LocalResponseNormalization(op) => {
+            Exactness::Power { exponent: op.beta, terms: 2.0 * op.radius as f32 + 1.0 }
+        }
+        // Three interpolations, with weights that are rounded. The coordinates of the input are float32 by definition, LiteRT's and ours.
         Op::ResizeBilinear(_) => Exactness::Sum(4.0),
         // exp, a sum of positive terms, a division.
-        Op::Softmax(_) => Exactness::Sum(8.0),
+        Op::Softmax(_) => Exactness::Share(8.0),
         Op::LogSoftmax(_) => Exactness::LogSum(8.0),
         Op::AddN(_)
         | Op::AveragePool2d(_)
