@@ -24,8 +24,9 @@ fn main() -> ExitCode {
             // What was said could not be parsed, so whether it asks for JSON is looked up in the words themselves.
             if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
                 let words = error.render().to_string();
-                let first = words.lines().next().unwrap_or_default();
-                let message = first.strip_prefix("error: ").unwrap_or(first);
+                let lines = words.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+                let message = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+                let message = message.strip_prefix("error: ").unwrap_or(&message);
                 let _ = output::print_json_error("arguments", message, Some("litesmith --help says what is possible"));
             }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });

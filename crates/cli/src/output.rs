@@ -6,6 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use litesmith::measure::{Stopwatch, format};
 use litesmith::progress::{Progress, Stage};
+use litesmith::runtime::SessionLimits;
+use litesmith::tflite::Limits;
 use litesmith::{Error, Result};
 
 use crate::args::Global;
@@ -18,6 +20,10 @@ pub(crate) struct Output {
     pub(crate) thread_counts: Vec<usize>,
     /// Started when the process did.
     pub(crate) since_start: Stopwatch,
+    /// What a file may hold.
+    pub(crate) file_limits: Limits,
+    /// What a run may take.
+    pub(crate) session_limits: SessionLimits,
     quiet: bool,
     verbose: bool,
 }
@@ -25,6 +31,8 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(global: &Global, since_start: Stopwatch) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (mut file_limits, mut session_limits) = (Limits::default(), SessionLimits::default());
+        global.limit.iter().for_each(|limit| limit.apply(&mut file_limits, &mut session_limits));
         Self {
             json: global.json,
             threads: global.threads.first().copied().map_or_else(cores, usize::from),
@@ -33,6 +41,8 @@ impl Output {
                 counts => counts.iter().copied().map(usize::from).collect(),
             },
             since_start,
+            file_limits,
+            session_limits,
             quiet: global.quiet,
             verbose: global.verbose,
         }

@@ -114,6 +114,23 @@ pub fn made_up_inputs(session: &Session, model: &Model, seed: u64) -> Result<Vec
     Ok(inputs)
 }
 
+/// An error of a run on made-up inputs: where one of them is a plain integer, which is made up as 0, that may be why.
+pub(crate) fn needs_array(session: &Session, given: &[usize], error: Error) -> Error {
+    let is_integer = |index: &usize| {
+        session.input_tensor(*index).is_ok_and(|tensor| {
+            matches!(tensor.dtype, DType::I32 | DType::I64 | DType::U32 | DType::U64) && tensor.quantization.is_none()
+        })
+    };
+    let Some(index) = (0..session.input_count()).find(|index| !given.contains(index) && is_integer(index)) else {
+        return error;
+    };
+    if error.hint().is_some() {
+        return error;
+    }
+    let name = session.input_tensor(index).map_or_else(|_| index.to_string(), |tensor| tensor.name.clone());
+    error.with_hint(format!("input {index} was made up as zeros: --input \"{name}=FILE.npy\" gives it an array"))
+}
+
 /// The session of a signature of `model`, or of its main graph.
 ///
 /// # Errors

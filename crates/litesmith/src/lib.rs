@@ -61,19 +61,25 @@ pub use training::{TrainJob, Trained, load_architecture, preprocess_for, train_d
 /// # Errors
 /// [`Error::Io`] when it cannot be read; those of [`tflite::read`], with the path as place.
 pub fn load_model(path: &Path) -> Result<tflite::Loaded> {
-    let limits = tflite::Limits::default();
+    load_model_within(path, &tflite::Limits::default())
+}
+
+/// The same with limits of the caller's.
+///
+/// # Errors
+/// Those of [`load_model`].
+pub fn load_model_within(path: &Path, limits: &tflite::Limits) -> Result<tflite::Loaded> {
     let bytes = files::load(path, limits.file_bytes as u64)?;
-    tflite::read(&bytes, &limits).map_err(|error| error.at(path.display()))
+    tflite::read(&bytes, limits).map_err(|error| error.at(path.display()))
 }
 
 /// Looks into a `.tflite` file, which need not be one that Litesmith can run.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read; those of [`tflite::inspect`], with the path as place.
-pub fn inspect_model(path: &Path) -> Result<tflite::Inspection> {
-    let limits = tflite::Limits::default();
+pub fn inspect_model(path: &Path, limits: &tflite::Limits) -> Result<tflite::Inspection> {
     let bytes = files::load(path, limits.file_bytes as u64)?;
-    let mut found = tflite::inspect(&bytes, &limits).map_err(|error| error.at(path.display()))?;
+    let mut found = tflite::inspect(&bytes, limits).map_err(|error| error.at(path.display()))?;
     for code in found.operator_codes.iter_mut().filter(|code| code.is_custom) {
         if !litesmith_runtime::is_builtin_custom(&code.name) {
             code.refusal = Some(format!("custom op \"{}\", which the program that runs it has to register", code.name));

@@ -119,6 +119,15 @@ fn is_not_first(axis: i32, rank: usize) -> bool {
 /// # Errors
 /// [`Error::Invalid`] when an array does not fit or names no input, else those of [`Session::run`].
 pub fn run_arrays(session: &mut Session, arrays: &[(Option<String>, RawArray)]) -> Result<()> {
+    feed(session, arrays)?;
+    session.run()
+}
+
+/// Fills the inputs of `session` as [`run_arrays`] does; returns which.
+///
+/// # Errors
+/// [`Error::Invalid`] when an array does not fit or names no input, else those of [`Session::resize_inputs`].
+pub fn feed(session: &mut Session, arrays: &[(Option<String>, RawArray)]) -> Result<Vec<usize>> {
     let mut inputs = Vec::with_capacity(arrays.len());
     let mut next = 0;
     for (name, array) in arrays {
@@ -138,10 +147,7 @@ pub fn run_arrays(session: &mut Session, arrays: &[(Option<String>, RawArray)]) 
     // All shapes at once: one alone need not fit the others.
     let shapes: Vec<_> = inputs.iter().map(|&(index, array)| (index, array.shape.as_slice())).collect();
     session.resize_inputs(&shapes)?;
-    for (index, array) in inputs {
-        set_input(session, index, array)?;
-    }
-    session.run()
+    inputs.into_iter().map(|(index, array)| set_input(session, index, array).map(|()| index)).collect()
 }
 
 /// Fills an input with the elements of an array of its shape.

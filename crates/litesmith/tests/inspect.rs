@@ -4,6 +4,7 @@ use std::path::Path;
 
 use litesmith::inspect_model;
 use litesmith::measure::{inspection_html, inspection_json, inspection_text};
+use litesmith::tflite::Limits;
 use litesmith_testkit::files_below;
 
 #[test]
@@ -18,7 +19,7 @@ fn every_model_can_be_looked_into() {
         assert!(all.len() > own, "no model in the folder LITESMITH_MODELS");
     }
     for path in &all {
-        let found = inspect_model(path).unwrap();
+        let found = inspect_model(path, &Limits::default()).unwrap();
         let ops: usize = found.subgraphs.iter().map(|graph| graph.ops.len()).sum();
         assert!(ops > 0, "{}", path.display());
         let text = inspection_text(&found, true);

@@ -259,7 +259,7 @@ impl Env<'_> {
     pub(crate) fn enter(&mut self) -> Result<()> {
         if self.depth >= self.options.limits.call_depth {
             return Err(Error::limit("", format!("subgraphs call one another {} deep", self.depth))
-                .with_hint("raise SessionLimits::call_depth"));
+                .with_hint("raise the limit: --limit call-depth=N, SessionLimits::call_depth"));
         }
         self.depth += 1;
         Ok(())
@@ -283,7 +283,7 @@ impl Env<'_> {
             None => {
                 let most = self.options.limits.planned_nodes;
                 Err(Error::limit("", format!("subgraphs that call one another have more than {most} ops and tensors"))
-                    .with_hint("raise SessionLimits::planned_nodes"))
+                    .with_hint("raise the limit: --limit planned-nodes=N, SessionLimits::planned_nodes"))
             }
         }
     }
@@ -298,7 +298,7 @@ impl Env<'_> {
             None => {
                 let most = self.options.limits.loop_iterations;
                 Err(Error::limit("", format!("loops made more than {most} iterations in one run"))
-                    .with_hint("raise SessionLimits::loop_iterations"))
+                    .with_hint("raise the limit: --limit loop-iterations=N, SessionLimits::loop_iterations"))
             }
         }
     }

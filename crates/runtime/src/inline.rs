@@ -58,7 +58,7 @@ impl Expansion<'_> {
             None => {
                 let most = self.options.limits.planned_nodes;
                 Err(Error::limit("", format!("composites make more than {most} ops and tensors"))
-                    .with_hint("raise SessionLimits::planned_nodes"))
+                    .with_hint("raise the limit: --limit planned-nodes=N, SessionLimits::planned_nodes"))
             }
         }
     }
@@ -74,7 +74,7 @@ impl Expansion<'_> {
         };
         if depth >= self.options.limits.call_depth {
             return Err(Error::limit("", format!("composites stand in one another {depth} deep"))
-                .with_hint("raise SessionLimits::call_depth"));
+                .with_hint("raise the limit: --limit call-depth=N, SessionLimits::call_depth"));
         }
         self.splice(op, &node, origin, depth)
     }

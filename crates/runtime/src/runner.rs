@@ -157,7 +157,7 @@ impl Runner {
         if self.stages.len() >= env.options.limits.stages {
             let most = env.options.limits.stages;
             return Err(Error::limit("", format!("shapes depend on values more than {most} times in a row"))
-                .with_hint("raise SessionLimits::stages"));
+                .with_hint("raise the limit: --limit stages=N, SessionLimits::stages"));
         }
         let from = match self.stages.last() {
             Some(last) => {

@@ -77,7 +77,7 @@ impl Limits {
             return Ok(());
         }
         let message = format!("the file has {} bytes, the limit is {}", bytes.len(), self.file_bytes);
-        Err(Error::limit("", message).with_hint("raise Limits::file_bytes"))
+        Err(Error::limit("", message).with_hint("raise the limit: --limit file-bytes=N, Limits::file_bytes"))
     }
 
     /// Bytes that may be read from a file of `file_bytes`; small files get a fixed amount on top.

@@ -87,7 +87,7 @@ pub(crate) fn check_counts(subgraphs: &[Table<'_>], limits: &Limits) -> Result<(
     match counts.iter().find(|(_, count, limit)| count > limit) {
         Some((name, count, limit)) => {
             Err(Error::limit("", format!("the file has {count} {name}, the limit is {limit}"))
-                .with_hint(format!("raise Limits::{name}")))
+                .with_hint(format!("raise the limit: --limit {name}=N, Limits::{name}")))
         }
         None => Ok(()),
     }
@@ -351,7 +351,8 @@ fn read_tensor(
         (tensor::EXTERNAL_BUFFER, "external_buffer: constants in another file"),
     ] {
         if table.has(field)? {
-            return Err(Error::unsupported("", what));
+            return Err(Error::unsupported("", what)
+                .with_hint("convert the model with its weights inside; buffers behind the flatbuffer are read"));
         }
     }
     let quantization = match table.table(tensor::QUANTIZATION)? {

@@ -41,7 +41,7 @@ pub(crate) fn densify(
     let bytes = elements(shape)?.checked_mul(element_bytes).filter(|&bytes| bytes <= bytes_max);
     let Some(bytes) = bytes else {
         return Err(Error::limit("sparsity", format!("shape {shape:?} is larger than {bytes_max} bytes, the limit"))
-            .with_hint("raise Limits::sparse_bytes"));
+            .with_hint("raise the limit: --limit sparse-bytes=N, Limits::sparse_bytes"));
     };
     let order = indices_of(table.scalars::<i32>(sparsity::TRAVERSAL_ORDER)?.unwrap_or_default())?;
     let blocks = indices_of(table.scalars::<i32>(sparsity::BLOCK_MAP)?.unwrap_or_default())?;

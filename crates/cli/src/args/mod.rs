@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod compression;
+mod limits;
 
 pub(crate) use compression::*;
+pub(crate) use limits::LimitArg;
 
 /// Takes an image model from data to device: train, evaluate, quantize and run TensorFlow Lite models, without Python.
 #[derive(Debug, Parser)]
@@ -98,6 +100,11 @@ pub(crate) struct Global {
     /// Say more
     #[arg(short, long, global = true, help_heading = "Common options")]
     pub(crate) verbose: bool,
+    /// Set a limit on what a model file may ask for, as tensors=2000000; several times for several. Of the file: file-bytes,
+    /// subgraphs, tensors, nodes, expansion, sparse-bytes, associated-file-bytes; of a run: call-depth, planned-nodes, stages,
+    /// loop-iterations
+    #[arg(long, global = true, value_name = "NAME=N", value_parser = LimitArg::parse, help_heading = "Common options")]
+    pub(crate) limit: Vec<LimitArg>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -327,6 +334,10 @@ pub(crate) struct BenchArgs {
     /// First size of every input [default: that of the model]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batch: Option<u32>,
+    /// Array of an input, as it is or float32 to be quantized: in order, or by name. Sizes that the model leaves open follow it.
+    /// Other inputs are made up
+    #[arg(long, value_name = "[NAME=]FILE.npy", conflicts_with = "batch", value_hint = ValueHint::FilePath)]
+    pub(crate) input: Vec<String>,
     /// Runs before the clock counts
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) warmup: u64,
@@ -531,13 +542,13 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub(crate) model: PathBuf,
     /// Images: PNG, JPEG, BMP, or .npy arrays
-    #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath, required_unless_present_any = ["input", "output_raw", "explain"])]
+    #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub(crate) images: Vec<PathBuf>,
     /// Classes to print for each image
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) top: u16,
     /// Array of an input, as it is or float32 to be quantized: in order, or by name
-    #[arg(long, value_name = "[NAME=]FILE.npy", conflicts_with = "images", requires = "output_raw", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "[NAME=]FILE.npy", conflicts_with = "images", value_hint = ValueHint::FilePath)]
     pub(crate) input: Vec<String>,
     /// Where to write an output as it is, in its element type: in order, or by name
     #[arg(long, value_name = "[NAME=]FILE.npy", conflicts_with = "images", value_hint = ValueHint::FilePath)]
@@ -548,8 +559,9 @@ pub(crate) struct RunArgs {
     /// Replace the output if it exists
     #[arg(long, requires = "output_raw")]
     pub(crate) force: bool,
-    /// Print what runs for each op: kernel, instruction set, memory; ops that fold away or that no kernel takes
-    #[arg(long, conflicts_with_all = ["images", "input", "output_raw"])]
+    /// Print what runs for each op: kernel, instruction set, memory; ops that fold away or that no kernel takes. For the shapes of the
+    /// arrays of --input, where there are any
+    #[arg(long, conflicts_with_all = ["images", "output_raw"])]
     pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
@@ -614,9 +626,9 @@ pub(crate) struct DiffArgs {
     /// Compare only what the files hold; nothing runs
     #[arg(long, requires = "b", conflicts_with_all = ["input", "tolerance"])]
     pub(crate) structure: bool,
-    /// Array for an input, in the order of the model's; real numbers for quantized inputs too
-    #[arg(long, value_name = "FILE.npy", value_hint = ValueHint::FilePath)]
-    pub(crate) input: Vec<PathBuf>,
+    /// Array of an input, as it is or float32 to be quantized: in order, or by name. Sizes that the model leaves open follow it
+    #[arg(long, value_name = "[NAME=]FILE.npy", value_hint = ValueHint::FilePath)]
+    pub(crate) input: Vec<String>,
     /// Run this signature instead of the main graph
     #[arg(long, value_name = "NAME", conflicts_with = "structure")]
     pub(crate) signature: Option<String>,

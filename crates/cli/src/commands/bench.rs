@@ -8,7 +8,7 @@ use litesmith::measure::{Stopwatch, TimingOptions, format};
 use litesmith::train::TrainConfig;
 use litesmith::{Error, Result, load_architecture, preprocess_for};
 
-use super::{load_model, open_data, session_options};
+use super::{load_arrays, load_model, open_data, session_options};
 use crate::Verdict;
 use crate::args::{BenchArgs, BenchTrainArgs, BenchWhat};
 use crate::output::Output;
@@ -32,6 +32,7 @@ fn bench_models(args: &BenchArgs, output: &Output) -> Result<Verdict> {
         signature: args.signature.as_deref(),
         threads: &output.thread_counts,
         batch: args.batch.map(|batch| batch as usize),
+        arrays: &load_arrays(&args.input)?,
         session: session_options(&args.runtime, output),
         timing: TimingOptions {
             warmup_runs: args.warmup,

@@ -1,12 +1,10 @@
 //! `diff`.
 
 use litesmith::compare::{Difference, NumericDiff, Side, compare_numerically, structure_differences};
-use litesmith::data::load_npy;
-use litesmith::inputs::array_values;
 use litesmith::measure::{Align, TextTable, format};
 use litesmith::{Error, Isa, Numerics, Result, SessionOptions, inspect_model};
 
-use super::{arena_bytes_max, load_model};
+use super::{arena_bytes_max, load_arrays, load_model};
 use crate::Verdict;
 use crate::args::DiffArgs;
 use crate::output::Output;
@@ -23,9 +21,16 @@ pub(crate) fn run(args: &DiffArgs, output: &Output) -> Result<Verdict> {
         }
     }
     let structure = match &args.b {
-        Some(b) => structure_differences(&inspect_model(&args.a)?, &inspect_model(b)?),
+        Some(b) => {
+            let inspect = |path| inspect_model(path, &output.file_limits);
+            structure_differences(&inspect(&args.a)?, &inspect(b)?)
+        }
         None => Vec::new(),
     };
+    // First, as the values of two models cannot always be compared.
+    if args.b.is_some() && !output.json {
+        output.print(&structure_text(&structure))?;
+    }
     let numeric = if args.structure { None } else { Some(compare(args, output)?) };
     let same = numeric.as_ref().map_or(structure.is_empty(), |numeric| numeric.outputs_agree);
     if output.json {
@@ -33,13 +38,8 @@ pub(crate) fn run(args: &DiffArgs, output: &Output) -> Result<Verdict> {
             "a": args.a, "b": args.b.as_ref().unwrap_or(&args.a), "structure": structure, "numeric": numeric,
             "tolerance": args.tolerance, "same": same,
         }))?;
-    } else {
-        if args.b.is_some() {
-            output.print(&structure_text(&structure))?;
-        }
-        if let Some(numeric) = &numeric {
-            output.print(&numeric_text(numeric, args))?;
-        }
+    } else if let Some(numeric) = &numeric {
+        output.print(&numeric_text(numeric, args))?;
     }
     Ok(if same { Verdict::Good } else { Verdict::Bad })
 }
@@ -54,6 +54,7 @@ fn settings(args: &DiffArgs, output: &Output, side: usize) -> SessionOptions {
         numerics: of(&args.numerics, side).map_or(Numerics::Litert, Numerics::from),
         isa: of(&args.isa, side),
         arena_bytes_max: arena_bytes_max(args.memory_limit),
+        limits: output.session_limits.clone(),
         ..SessionOptions::default()
     }
 }
@@ -84,13 +85,7 @@ fn compare(args: &DiffArgs, output: &Output) -> Result<NumericDiff> {
             session,
         }
     };
-    let inputs = args
-        .input
-        .iter()
-        .map(|path| Ok(array_values(&load_npy(path).map_err(|error| error.at(path.display()))?)))
-        .collect::<Result<Vec<_>>>()?;
-    let inputs = Some(inputs.as_slice()).filter(|inputs| !inputs.is_empty());
-    compare_numerically(&side(0), &side(1), inputs, args.seed, args.tolerance)
+    compare_numerically(&side(0), &side(1), &load_arrays(&args.input)?, args.seed, args.tolerance)
 }
 
 fn structure_text(differences: &[Difference]) -> String {

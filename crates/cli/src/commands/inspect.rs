@@ -12,7 +12,7 @@ pub(crate) fn run(args: &InspectArgs, output: &Output) -> Result<Verdict> {
     if let Some(path) = &args.html {
         files::check_absent(path, existing(args.force))?;
     }
-    let found = inspect_model(&args.model)?;
+    let found = inspect_model(&args.model, &output.file_limits)?;
     for warning in &found.warnings {
         output.warn(&format!("{}: {warning}", args.model.display()));
     }

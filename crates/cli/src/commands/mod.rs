@@ -17,9 +17,9 @@ pub(crate) mod summary;
 pub(crate) mod train;
 pub(crate) mod tune;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use litesmith::data::{Dataset, OpenOptions, open};
+use litesmith::data::{Dataset, OpenOptions, RawArray, open};
 use litesmith::files::Existing;
 use litesmith::graph::{Normalization, TensorMetadata};
 use litesmith::tflite::Loaded;
@@ -35,7 +35,7 @@ fn load_model(path: &Path, output: &Output) -> Result<Model> {
 
 /// The same with what else the file tells.
 fn load_file(path: &Path, output: &Output) -> Result<Loaded> {
-    let loaded = litesmith::load_model(path)?;
+    let loaded = litesmith::load_model_within(path, &output.file_limits)?;
     for warning in &loaded.warnings {
         output.warn(&format!("{}: {warning}", path.display()));
     }
@@ -95,6 +95,7 @@ fn session_options(runtime: &RuntimeArgs, output: &Output) -> SessionOptions {
         numerics: runtime.numerics.into(),
         isa: runtime.isa,
         arena_bytes_max: arena_bytes_max(runtime.memory_limit),
+        limits: output.session_limits.clone(),
         ..SessionOptions::default()
     }
 }
@@ -103,6 +104,23 @@ fn session_options(runtime: &RuntimeArgs, output: &Output) -> SessionOptions {
 fn arena_bytes_max(limit: Option<u64>) -> usize {
     let given = limit.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     given.unwrap_or(SessionOptions::default().arena_bytes_max)
+}
+
+/// `NAME=FILE`, or a file alone. A file whose own name has the sign is one when it is there.
+fn named(text: &str) -> (Option<String>, PathBuf) {
+    match text.split_once('=') {
+        Some((name, path)) if !Path::new(text).exists() => (Some(name.to_owned()), path.into()),
+        _ => (None, text.into()),
+    }
+}
+
+/// The arrays of `--input`, with the names of their inputs where they have one.
+fn load_arrays(inputs: &[String]) -> Result<Vec<(Option<String>, RawArray)>> {
+    let load = |text: &String| {
+        let (name, path) = named(text);
+        Ok((name, RawArray::load(&path)?))
+    };
+    inputs.iter().map(load).collect()
 }
 
 fn existing(force: bool) -> Existing {

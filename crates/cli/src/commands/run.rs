@@ -1,14 +1,14 @@
 //! `run`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use litesmith::data::{Image, RawArray, load_image, load_npy};
 use litesmith::inputs::open_session;
 use litesmith::measure::{Align, TextTable, format};
 use litesmith::runtime::Fate;
-use litesmith::{Predictor, Result, Session, files, raw};
+use litesmith::{Error, Predictor, Result, Session, files, raw};
 
-use super::{existing, load_model, session_options};
+use super::{existing, load_arrays, load_model, named, session_options};
 use crate::Verdict;
 use crate::args::RunArgs;
 use crate::output::Output;
@@ -16,10 +16,26 @@ use crate::output::Output;
 pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
     let model = load_model(&args.model, output)?;
     let options = session_options(&args.runtime, output);
-    let at_model = |error: litesmith::Error| error.at(args.model.display());
+    let at_model = |error: Error| error.at(args.model.display());
     let open = |options| open_session(&model, args.signature.as_deref(), options);
     if args.explain {
-        return explain(&open(options).map_err(at_model)?, output);
+        let mut session = open(options).map_err(at_model)?;
+        let arrays = load_arrays(&args.input)?;
+        if !arrays.is_empty() {
+            raw::feed(&mut session, &arrays).map_err(at_model)?;
+        }
+        return explain(&session, output);
+    }
+    if args.output_raw.is_empty() && args.images.is_empty() {
+        let (message, hint) = if args.input.is_empty() {
+            (
+                "there is nothing to run the model on",
+                "name images, or --input FILE.npy and --output-raw FILE.npy, or --explain",
+            )
+        } else {
+            ("--input says what to read, and nothing says where to write", "--output-raw FILE.npy")
+        };
+        return Err(Error::invalid(args.model.display(), message).with_hint(hint));
     }
     if !args.output_raw.is_empty() {
         let mut session = open(options).map_err(at_model)?;
@@ -62,6 +78,7 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
 
 /// Arrays in, arrays out.
 fn run_raw(session: &mut Session, args: &RunArgs, output: &Output) -> Result<Verdict> {
+    let at_model = |error: Error| error.at(args.model.display());
     let outputs: Vec<_> = args.output_raw.iter().map(|text| named(text)).collect();
     let mut next = 0;
     let mut indices = Vec::with_capacity(outputs.len());
@@ -81,11 +98,10 @@ fn run_raw(session: &mut Session, args: &RunArgs, output: &Output) -> Result<Ver
     let results = match (inputs.as_slice(), indices.as_slice()) {
         // Images one after another, in batches.
         ([(None, path)], [0]) if session.input_count() == 1 => {
-            vec![raw::run_npy(session, &RawArray::load(path)?).map_err(|error| error.at(path.display()))?]
+            vec![raw::run_npy(session, &RawArray::load(path)?).map_err(at_model)?]
         }
         _ => {
-            let load = |(name, path): &(Option<String>, PathBuf)| Ok((name.clone(), RawArray::load(path)?));
-            let arrays = inputs.iter().map(load).collect::<Result<Vec<_>>>()?;
+            let arrays = load_arrays(&args.input)?;
             let left = session.input_count().saturating_sub(arrays.len());
             if left > 0 {
                 output.warn(&format!(
@@ -93,7 +109,7 @@ fn run_raw(session: &mut Session, args: &RunArgs, output: &Output) -> Result<Ver
                     session.input_count()
                 ));
             }
-            raw::run_arrays(session, &arrays)?;
+            raw::run_arrays(session, &arrays).map_err(at_model)?;
             indices.iter().map(|&index| raw::output_npy(session, index)).collect::<Result<Vec<_>>>()?
         }
     };
@@ -112,14 +128,6 @@ fn run_raw(session: &mut Session, args: &RunArgs, output: &Output) -> Result<Ver
         }
     }
     Ok(Verdict::Good)
-}
-
-/// `NAME=FILE`, or a file alone. A file whose own name has the sign is one when it is there.
-fn named(text: &str) -> (Option<String>, PathBuf) {
-    match text.split_once('=') {
-        Some((name, path)) if !Path::new(text).exists() => (Some(name.to_owned()), path.into()),
-        _ => (None, text.into()),
-    }
 }
 
 fn explain(session: &Session, output: &Output) -> Result<Verdict> {

@@ -49,16 +49,73 @@ fn diff_tells_structure_and_values_apart() {
     place.run(&format!("diff {float} {int8} --structure")).ends_with(1);
     place.run(&format!("diff {int8} {int8} --structure")).ends_with(0);
     let input = model("digits.x.npy");
-    let said = place.run(&format!("diff {float} {int8} --input {input}")).ends_with(2).stderr();
-    assert!(said.contains("numbers, expected 784"), "{said}");
+    // Sizes that both leave open follow the array.
+    let json = place.run(&format!("diff {float} {int8} --input {input} --json")).ends_with(1).json();
+    assert!(json["numeric"]["tensors"][0]["elements"].as_u64() > Some(28 * 28), "{json}");
     for (arguments, expected) in [
         (format!("diff {int8}"), "--numerics litert,reference"),
         (format!("diff {int8} --threads 1,2,3"), "--threads"),
-        (format!("diff {int8} {}", model("blocks-int8.tflite")), "numbers"),
+        (format!("diff {int8} {}", model("blocks-int8.tflite")), "--structure"),
     ] {
         let said = place.run(&arguments).ends_with(2).stderr();
         assert!(said.contains(expected), "{arguments}: {said}");
     }
+}
+
+/// A reshape whose input has two open sizes, and whose shape is an input too: [0, 0] where it is made up.
+fn open_shapes(path: &std::path::Path) {
+    use litesmith::graph::{DType, Graph, Model, Tensor, ops::Reshape};
+    let mut graph = Graph::new("main");
+    let mut x = Tensor::new("x", DType::F32, [1, 1]);
+    x.signature = Some(vec![-1, -1]);
+    let x = graph.add_input(x);
+    let shape = graph.add_input(Tensor::new("shape", DType::I32, [2]));
+    let y = graph.add_tensor(Tensor::new("y", DType::F32, [0, 0]));
+    let op = Reshape::default().into();
+    graph.nodes.push(litesmith::graph::Node { op, inputs: vec![Some(x), Some(shape)], outputs: vec![y] });
+    graph.outputs = vec![y];
+    litesmith::save_model(path, &Model::from_graph(graph), litesmith::files::Existing::Keep).unwrap();
+}
+
+#[test]
+fn arrays_set_open_sizes_and_shapes_for_every_tool() {
+    let place = Workplace::new();
+    open_shapes(&place.path("open.tflite"));
+    let npy = |name: &str, kind: &str, shape: &str, bytes: Vec<u8>| {
+        let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
+        header.extend(std::iter::repeat_n(' ', 117 - header.len()));
+        let head = [b"\x93NUMPY\x01\x00\x76\x00".as_slice(), header.as_bytes(), b"\n"].concat();
+        std::fs::write(place.path(name), [head, bytes].concat()).unwrap();
+    };
+    npy("x.npy", "<f4", "(2, 6)", [1.0_f32; 12].map(f32::to_le_bytes).concat());
+    npy("shape.npy", "<i4", "(2,)", [3_i32, 4].map(i32::to_le_bytes).concat());
+    let inputs = "--input x.npy --input shape=shape.npy";
+    let json = place.run(&format!("bench open.tflite --runs 2 {inputs} --json")).ends_with(0).json();
+    assert_eq!(json["results"][0]["input_shapes"][0], serde_json::json!([2, 6]));
+    let json = place.run(&format!("diff open.tflite --threads 1,2 {inputs} --json")).ends_with(0).json();
+    assert_eq!(json["same"], true);
+    let text = place.run(&format!("run open.tflite --explain {inputs}")).ends_with(0).stdout();
+    assert!(text.contains("[3,4]") || text.contains("RESHAPE"), "{text}");
+    for tool in ["bench open.tflite --input x.npy", "diff open.tflite --threads 1,2 --input x.npy"] {
+        let said = place.run(tool).ends_with(2).stderr();
+        assert!(said.contains("\"shape=FILE.npy\""), "{tool}: {said}");
+    }
+    let said = place.run("run open.tflite").ends_with(2).stderr();
+    assert!(said.contains("nothing to run the model on") && said.contains("--explain"), "{said}");
+    assert!(place.run("run missing.tflite").ends_with(2).stderr().contains("No such file"));
+}
+
+#[test]
+fn limits_on_files_are_set_as_asked() {
+    let place = Workplace::new();
+    let model = model("digits-int8.tflite");
+    for tool in ["inspect", "bench --runs 1", "run --explain"] {
+        let said = place.run(&format!("{tool} {model} --limit nodes=2")).ends_with(2).stderr();
+        assert!(said.contains("the limit is 2") && said.contains("--limit nodes=N"), "{said}");
+        place.run(&format!("{tool} {model} --limit nodes=20 --limit tensors=100")).ends_with(0);
+    }
+    let said = place.run(&format!("inspect {model} --limit knots=2")).ends_with(2).stderr();
+    assert!(said.contains("unknown limit \"knots\", expected one of file-bytes"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use litesmith_data::RawArray;
 use litesmith_graph::{DType, Model, Result, Tensor};
 use litesmith_kernels::Isa;
 use litesmith_measure::format::{bytes, duration_ns, percent, plural, quantity, shortened};
@@ -10,7 +11,8 @@ use litesmith_runtime::{Fate, MemoryUse, Session, SessionOptions};
 use serde::Serialize;
 
 use super::peak::{CACHE_BYTES, Peak, machine_peak};
-use crate::inputs::{made_up_inputs, open_session, write_input};
+use crate::inputs::{made_up_inputs, needs_array, open_session, write_input};
+use crate::raw::feed;
 
 /// Runs of a profile: the median of each op counts.
 const PROFILE_RUNS: usize = 50;
@@ -37,6 +39,8 @@ pub struct InferenceBench<'a> {
     pub threads: &'a [usize],
     /// First size of every input; what the model says when `None`.
     pub batch: Option<usize>,
+    /// Arrays for inputs, by name or in order; what is not among them is made up.
+    pub arrays: &'a [(Option<String>, RawArray)],
     /// Numerics and instruction set; its thread count is not used.
     pub session: SessionOptions,
     /// Warm-up, runs and time of each.
@@ -166,12 +170,15 @@ fn prepare(bench: &InferenceBench<'_>, model: &BenchModel, threads: usize) -> Re
     if let Some(batch) = bench.batch {
         session.resize_batch(batch)?;
     }
+    let given = if bench.arrays.is_empty() { Vec::new() } else { feed(&mut session, bench.arrays)? };
     let plan_ns = clock.elapsed_ns();
     for (index, values) in made_up_inputs(&session, &model.model, bench.seed)?.iter().enumerate() {
-        write_input(&mut session, index, values)?;
+        if !given.contains(&index) {
+            write_input(&mut session, index, values)?;
+        }
     }
     let clock = Stopwatch::start();
-    session.run()?;
+    session.run().map_err(|error| needs_array(&session, &given, error))?;
     let first_run_ns = clock.elapsed_ns();
     let shapes = (0..session.input_count()).map(|index| Ok(session.input_tensor(index)?.shape.clone()));
     let MemoryUse { arena_bytes, scratch_bytes, weight_bytes, table_bytes } = session.memory();

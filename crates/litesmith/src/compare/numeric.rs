@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use litesmith_compress::{Computed, match_computed};
+use litesmith_data::RawArray;
 use litesmith_graph::{DType, Error, Model, Result, Tensor, TensorId};
 use litesmith_runtime::{Session, SessionOptions};
 use serde::Serialize;
 
-use crate::inputs::{made_up_inputs, open_session, real_values, write_input};
+use crate::inputs::{made_up_inputs, needs_array, open_session, real_values, write_input};
+use crate::raw::feed;
 
 /// A model and how to run it.
 pub struct Side<'a> {
@@ -76,7 +78,7 @@ impl TensorDiff {
 /// Runs both sides on the same input and compares every tensor that both compute: matched by name and, where names differ, by
 /// order among those that an op of the same kind computes in the same shape.
 ///
-/// `inputs` are real numbers for each input; made from `seed` when there are none. `tolerance` is a share of the range of a
+/// `arrays` are for inputs, by name or in order; the others are made from `seed`. `tolerance` is a share of the range of a
 /// tensor's values.
 ///
 /// # Errors
@@ -85,7 +87,7 @@ impl TensorDiff {
 pub fn compare_numerically(
     a: &Side<'_>,
     b: &Side<'_>,
-    inputs: Option<&[Vec<f32>]>,
+    arrays: &[(Option<String>, RawArray)],
     seed: u64,
     tolerance: f64,
 ) -> Result<NumericDiff> {
@@ -96,18 +98,20 @@ pub fn compare_numerically(
     let counts = |session: &Session| (session.input_count(), session.output_count());
     if counts(&one) != counts(&other) {
         let message = format!("{:?} inputs and outputs on one side, {:?} on the other", counts(&one), counts(&other));
-        return Err(Error::invalid("models", message).with_hint("--structure compares what they hold only"));
+        return Err(Error::invalid("models", message).with_hint(ONLY_STRUCTURE));
     }
-    let inputs = match inputs {
-        Some(inputs) if inputs.len() != one.input_count() => {
-            let message = format!("got {} arrays, the model has {} inputs", inputs.len(), one.input_count());
-            return Err(Error::invalid("inputs", message));
-        }
-        Some(inputs) => inputs.to_vec(),
-        None => made_up_for_both((a, &one), (b, &other), seed)?,
+    let give = |session: &mut Session, side: &Side<'_>| match arrays {
+        [] => Ok(Vec::new()),
+        arrays => feed(session, arrays).map_err(|error| error.at(&side.name)),
     };
-    let first = record(&mut one, &inputs).map_err(|error| error.at(&a.name))?;
-    let second = record(&mut other, &inputs).map_err(|error| error.at(&b.name))?;
+    let (given, also) = (give(&mut one, a)?, give(&mut other, b)?);
+    if given != also {
+        let message = format!("the arrays are inputs {given:?} of one side and {also:?} of the other");
+        return Err(Error::invalid("inputs", message));
+    }
+    let inputs = made_up_for_both((a, &one), (b, &other), &given, seed)?;
+    let first = record(&mut one, &given, &inputs).map_err(|error| error.at(&a.name))?;
+    let second = record(&mut other, &given, &inputs).map_err(|error| error.at(&b.name))?;
     let pairs = match_computed(&computed(&first), &computed(&second));
     let tensors: Vec<_> = pairs.iter().map(|&(i, j)| difference(&first[i], &second[j])).collect();
     // Not every output is among them: some are of other sizes, or computed by what is not watched, as the branches of an IF.
@@ -126,17 +130,27 @@ pub fn compare_numerically(
     })
 }
 
-/// Made-up inputs within what both sides can hold: the side whose model tells a range decides.
-fn made_up_for_both(a: (&Side<'_>, &Session), b: (&Side<'_>, &Session), seed: u64) -> Result<Vec<Vec<f32>>> {
+const ONLY_STRUCTURE: &str = "--structure compares what the files hold, without running them";
+
+/// Made-up inputs within what both sides can hold: the side whose model tells a range decides. Those that are `given` do not count.
+fn made_up_for_both(
+    a: (&Side<'_>, &Session),
+    b: (&Side<'_>, &Session),
+    given: &[usize],
+    seed: u64,
+) -> Result<Vec<Vec<f32>>> {
     let (one, other) = (made_up_inputs(a.1, a.0.model, seed)?, made_up_inputs(b.1, b.0.model, seed)?);
     let reach = |values: &[f32]| values.iter().fold(0.0_f32, |reach, value| reach.max(value.abs()));
     one.into_iter()
         .zip(other)
         .enumerate()
         .map(|(index, (one, other))| {
-            if one.len() != other.len() {
-                let message = format!("{} numbers on one side, {} on the other", one.len(), other.len());
-                return Err(Error::invalid(format!("input {index}"), message));
+            if one.len() != other.len() && !given.contains(&index) {
+                let shape = |session: &Session| session.input_tensor(index).map(|tensor| tensor.shape.clone());
+                let (left, right) = (shape(a.1)?, shape(b.1)?);
+                let message = format!("shape {left:?} in {}, {right:?} in {}", a.0.name, b.0.name);
+                return Err(Error::invalid(format!("input {index}"), message)
+                    .with_hint(format!("--input FILE.npy sets sizes that a model leaves open; {ONLY_STRUCTURE}")));
             }
             let is_quantized =
                 |session: &Session| session.input_tensor(index).is_ok_and(|tensor| tensor.quantization.is_some());
@@ -202,18 +216,19 @@ fn computed(values: &[Value]) -> Vec<Computed<'_>> {
         .collect()
 }
 
-fn record(session: &mut Session, inputs: &[Vec<f32>]) -> Result<Vec<Value>> {
-    for (index, values) in inputs.iter().enumerate() {
+fn record(session: &mut Session, given: &[usize], inputs: &[Vec<f32>]) -> Result<Vec<Value>> {
+    for (index, values) in inputs.iter().enumerate().filter(|(index, _)| !given.contains(index)) {
         write_input(session, index, values)?;
     }
     let graph = session.graph().clone();
     let ops: BTreeMap<TensorId, &'static str> =
         graph.nodes.iter().flat_map(|node| node.outputs.iter().map(|&id| (id, node.op.name()))).collect();
     let mut values = Vec::new();
-    session.run_observed(&mut |id: TensorId, tensor: &Tensor, bytes: &[u8]| {
+    let ran = session.run_observed(&mut |id: TensorId, tensor: &Tensor, bytes: &[u8]| {
         let output = graph.outputs.iter().position(|&output| output == id);
         values.extend(ops.get(&id).and_then(|op| Value::of(op, tensor, bytes, output)));
-    })?;
+    });
+    ran.map_err(|error| needs_array(session, given, error))?;
     Ok(values)
 }
 
@@ -300,7 +315,7 @@ mod tests {
         };
         let compare = |a: &Model, b: &Model| {
             let side = |model| Side { name: "m".into(), model, signature: None, session: SessionOptions::default() };
-            compare_numerically(&side(a), &side(b), None, 1, 0.0).unwrap().outputs_agree
+            compare_numerically(&side(a), &side(b), &[], 1, 0.0).unwrap().outputs_agree
         };
         assert!(compare(&side(3), &side(3)) && !compare(&side(3), &side(4)));
     }

@@ -20,7 +20,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Conv2d) -> Result<Kernel> {
     let geometry = geometry(cx, op)?;
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, op, geometry),
-        (DType::F32, DType::I8 | DType::I4, DType::F32) => {
+        (DType::F32, DType::I8 | DType::U8 | DType::I4, DType::F32) => {
             let make = Box::new(move |spec: &HybridSpec<'_>| made(HybridConv2d::new(geometry, spec)));
             plan_hybrid(cx, Operands::of(&cx.node.op), op.activation, true, make)
         }

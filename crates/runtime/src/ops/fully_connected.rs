@@ -21,7 +21,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &FullyConnected) -> Result<Kernel> 
         (DType::F32, DType::I4, DType::F32) if weights::block_size(cx, 1)?.is_some() => {
             plan_blockwise(cx, op, geometry)
         }
-        (DType::F32, DType::I8 | DType::I4 | DType::I2, DType::F32) => {
+        (DType::F32, DType::I8 | DType::U8 | DType::I4 | DType::I2, DType::F32) => {
             let make = Box::new(move |spec: &HybridSpec<'_>| made(HybridFullyConnected::new(geometry, spec)));
             plan_hybrid(cx, Operands::of(&cx.node.op), op.activation, op.asymmetric_quantize_inputs, make)
         }

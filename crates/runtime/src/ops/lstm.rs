@@ -158,7 +158,7 @@ fn plan_full(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Kernel> {
     ]
     .map(|tensor| tensor.dtype);
     match dtypes {
-        [DType::F32, DType::F32 | DType::I8, DType::F32, DType::F32, DType::F32] => plan_float(cx, full),
+        [DType::F32, DType::F32 | DType::I8 | DType::U8, DType::F32, DType::F32, DType::F32] => plan_float(cx, full),
         [DType::I8, DType::I8, DType::I8, DType::I8, DType::I16] => plan_quantized(cx, full),
         _ => Err(cx.no_kernel()),
     }
@@ -194,6 +194,11 @@ pub(super) fn float_weights<'a>(cx: &NodeContext<'a>, index: usize, name: &str) 
         DType::I8 => {
             let Scaled { data, scale } = scaled(cx, index, name)?;
             Ok(RecurrentWeights::I8 { data, scale })
+        }
+        // See weights::signed_weights.
+        DType::U8 => {
+            let Scaled { data, scale } = scaled::<u8>(cx, index, name)?;
+            Ok(RecurrentWeights::I8 { data: bytemuck::cast_slice(data), scale })
         }
         _ => Err(cx.no_kernel()),
     }
@@ -248,7 +253,7 @@ fn float_layer(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<Lstm> {
 
 /// The name of the kernel of a layer with float activations.
 fn float_name(cx: &NodeContext<'_>, full: &Full<'_>) -> Result<String> {
-    let hybrid = cx.input(full.at.input_weights + 3)?.dtype == DType::I8;
+    let hybrid = cx.input(full.at.input_weights + 3)?.dtype != DType::F32;
     Ok(if hybrid { cx.hybrid_name() } else { cx.kernel_name(DType::F32) })
 }
 

@@ -38,7 +38,7 @@ fn plan(cx: &NodeContext<'_>, sequence: SequenceGeometry, activation: Activation
 }
 
 fn name(cx: &NodeContext<'_>) -> Result<String> {
-    Ok(if cx.input(1)?.dtype == DType::I8 { cx.hybrid_name() } else { cx.kernel_name(DType::F32) })
+    Ok(if cx.input(1)?.dtype != DType::F32 { cx.hybrid_name() } else { cx.kernel_name(DType::F32) })
 }
 
 /// The layer whose weights are input `first`, and its units.

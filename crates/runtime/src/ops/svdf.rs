@@ -16,9 +16,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &SvdfOp) -> Result<Kernel> {
     let geometry = SvdfGeometry { batch, inputs, filters, rank: op.rank, memory };
     let dtypes = [cx.input(0)?, cx.input(1)?, cx.input(2)?, cx.input(4)?, cx.output()?].map(|tensor| tensor.dtype);
     match dtypes {
-        [DType::F32, DType::F32 | DType::I8, DType::F32 | DType::I8, DType::F32, DType::F32] => {
-            plan_float(cx, op, geometry)
-        }
+        [DType::F32, _, _, DType::F32, DType::F32] => plan_float(cx, op, geometry),
         [DType::I8, DType::I8, DType::I16, DType::I16, DType::I8] => plan_quantized::<i16>(cx, op, geometry),
         [DType::I8, DType::I8, DType::I8, DType::I8, DType::I8] => plan_quantized::<i8>(cx, op, geometry),
         _ => Err(cx.no_kernel()),
@@ -31,7 +29,7 @@ fn plan_float(cx: &NodeContext<'_>, op: &SvdfOp, geometry: SvdfGeometry) -> Resu
     let svdf = Svdf::new(geometry, features, time, bias, activation, op.asymmetric_quantize_inputs, cx.isa);
     let svdf = svdf.map_err(refused)?;
     let (bytes, tables) = (svdf.scratch_bytes(), svdf.packed_bytes());
-    let name = if cx.input(1)?.dtype == DType::I8 { cx.hybrid_name() } else { cx.kernel_name(DType::F32) };
+    let name = if cx.input(1)?.dtype != DType::F32 { cx.hybrid_name() } else { cx.kernel_name(DType::F32) };
     let elements = geometry.batch * geometry.units();
     let kernel = Kernel::new(name, move |context, mut io| {
         let (inputs, [output, state], scratch) = io.split_states()?;

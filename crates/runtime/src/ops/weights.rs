@@ -201,12 +201,13 @@ fn weight_zero_point(op: &Op, weights: &Tensor, quantization: &Quantization) -> 
     }
 }
 
-/// Signed weights of at most 8 bits as they are, unpacked where they are narrower; zeros where they are computed.
+/// Signed weights of at most 8 bits as they are, unpacked where they are narrower; zeros where they are computed. Beside float
+/// activations uint8 ones are signed bytes too: so they were written before TensorFlow Lite had the type int8, and so LiteRT reads them.
 fn signed_weights(weights: &Tensor) -> Result<Cow<'_, [i8]>> {
     match (&weights.data, weights.dtype) {
-        (Some(data), DType::I8) => Ok(Cow::Borrowed(data.elements()?)),
+        (Some(data), DType::I8 | DType::U8) => Ok(Cow::Borrowed(data.elements()?)),
         (Some(data), dtype) => Ok(Cow::Owned(data.narrow_integers(dtype, weights.elements()?)?)),
-        (None, DType::I8) => Ok(Cow::Owned(vec![0; weights.elements()?])),
+        (None, DType::I8 | DType::U8) => Ok(Cow::Owned(vec![0; weights.elements()?])),
         (None, dtype) => Err(Error::unsupported("", format!("computed weights of type {dtype}"))),
     }
 }
@@ -449,6 +450,15 @@ fn is_constant(cx: &NodeContext<'_>, operands: Operands) -> Result<bool> {
     Ok(weights.data.is_some() && bias.is_none_or(|bias| bias.data.is_some()))
 }
 
+/// Whether XNNPACK takes such weights beside float activations: no uint8, and of two bits only those with scales of channels.
+fn takes_xnnpack(weights: &Tensor, quantization: &Quantization) -> bool {
+    match weights.dtype {
+        DType::U8 => false,
+        DType::I2 => quantization.scales.len() > 1,
+        _ => true,
+    }
+}
+
 /// Plans a dynamic-range op, floats outside and integer weights, whose kernel `make` makes from its weights and bias.
 pub(super) fn plan_hybrid(
     cx: &NodeContext<'_>,
@@ -462,6 +472,11 @@ pub(super) fn plan_hybrid(
     let quantization = weight_quantization(weights, operands.axis)?;
     if quantization.zero_points.iter().any(|&zero_point| zero_point != 0) {
         return Err(Error::unsupported("", "integer weights with a zero point other than 0 and float activations"));
+    }
+    if weights.dtype == DType::U8 && quantization.scales.len() > 1 {
+        let message = "uint8 weights with a scale for each channel beside float activations";
+        return Err(Error::unsupported("", message)
+            .with_hint("LiteRT computes with none of the scales; int8 weights have them"));
     }
     let signed = signed_weights(weights)?;
     let zeros;
@@ -481,7 +496,7 @@ pub(super) fn plan_hybrid(
         activation: fused_activation(activation)?,
         asymmetric_inputs,
         numerics: cx.numerics(),
-        delegated: is_delegated(cx, operands)?,
+        delegated: takes_xnnpack(weights, quantization) && is_delegated(cx, operands)?,
     };
     let planned = make(&parts.spec(&signed, bias)).map_err(refused)?;
     let bytes = planned.scratch_bytes();

@@ -33,10 +33,12 @@ impl<'a> File<'a> {
                         found.escape_ascii(),
                         identifier.escape_ascii()
                     ),
-                ));
+                )
+                .with_hint("it is a file of another format, or a damaged one"));
             }
             None => {
-                return Err(Error::malformed("", format!("got {} bytes, expected at least 8", self.bytes.len())));
+                let message = format!("got {} bytes, expected at least 8", self.bytes.len());
+                return Err(Error::malformed("", message).with_hint("the file is empty or cut off: get it again"));
             }
         }
         self.table(self.follow(0)?)
@@ -59,7 +61,7 @@ impl<'a> File<'a> {
                 format!("byte {at}"),
                 "tables and vectors overlap so often that reading them all would exceed the limit",
             )
-            .with_hint("raise Limits::expansion if the file is trusted")),
+            .with_hint("raise the limit if the file is trusted: --limit expansion=N, Limits::expansion")),
         }
     }
 

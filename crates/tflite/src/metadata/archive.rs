@@ -108,7 +108,7 @@ impl<'a> Archive<'a> {
                 format!("associated file \"{name}\""),
                 format!("it has {} bytes, the limit is {limit}", entry.size),
             )
-            .with_hint("raise Limits::associated_file_bytes"));
+            .with_hint("raise the limit: --limit associated-file-bytes=N, Limits::associated_file_bytes"));
         }
         let packed = self.packed(entry).ok_or_else(|| malformed("its place in the archive is outside the file"))?;
         let mut bytes = Vec::new();
