@@ -27,6 +27,15 @@ impl Control {
         }
     }
 
+    /// The same to look at.
+    pub(crate) fn callees(&self) -> Vec<&Runner> {
+        match self {
+            Self::If { then_runner, else_runner } => vec![then_runner, else_runner],
+            Self::While { condition, body } => vec![condition, body],
+            Self::Read { .. } | Self::Assign { .. } => Vec::new(),
+        }
+    }
+
     pub(crate) fn run(&mut self, env: &mut Env<'_>, io: Io<'_>) -> Result<()> {
         match self {
             Self::If { then_runner, else_runner } => {

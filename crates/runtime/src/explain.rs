@@ -24,6 +24,17 @@ pub struct NodeInfo {
     pub output: String,
     /// What runs for it.
     pub fate: Fate,
+    /// The subgraphs that it runs: the branches of an IF, condition and body of a WHILE.
+    pub subgraphs: Vec<SubgraphInfo>,
+}
+
+/// A subgraph that an op runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubgraphInfo {
+    /// Its name.
+    pub name: String,
+    /// What runs for its nodes.
+    pub nodes: Vec<NodeInfo>,
 }
 
 /// What runs for a node.
@@ -82,8 +93,9 @@ pub struct MemoryUse {
     pub table_bytes: usize,
 }
 
-pub(crate) fn explain(subgraph: &Subgraph, runner: &Runner) -> Vec<NodeInfo> {
+pub(crate) fn explain(all: &[Subgraph], runner: &Runner) -> Vec<NodeInfo> {
     let graph = runner.graph();
+    let Some(subgraph) = all.get(runner.subgraph()) else { return Vec::new() };
     let mut step_of = vec![None; graph.nodes.len()];
     for step in runner.plans().flat_map(|plan| &plan.steps) {
         if let Some(of) = step_of.get_mut(step.node) {
@@ -124,6 +136,12 @@ pub(crate) fn explain(subgraph: &Subgraph, runner: &Runner) -> Vec<NodeInfo> {
                 place: subgraph.place(index),
                 output: first.map_or_else(String::new, |id| shape(runner.tensor(id))),
                 fate: fate(index, first),
+                subgraphs: step_of[index].map_or_else(Vec::new, |step| {
+                    let callees = step.kernel.callees().into_iter();
+                    callees
+                        .map(|runner| SubgraphInfo { name: runner.graph().name.clone(), nodes: explain(all, runner) })
+                        .collect()
+                }),
             }
         })
         .collect()
@@ -136,8 +154,12 @@ fn shape(tensor: &litesmith_graph::Tensor) -> String {
 }
 
 pub(crate) fn memory(runner: &Runner) -> MemoryUse {
-    let mut seen = BTreeSet::new();
     let mut memory = MemoryUse::default();
+    add_memory(runner, &mut BTreeSet::new(), &mut memory);
+    memory
+}
+
+fn add_memory(runner: &Runner, seen: &mut BTreeSet<*const u8>, memory: &mut MemoryUse) {
     for plan in runner.plans() {
         let constants = plan.tensors.iter().filter_map(|tensor| tensor.data.as_ref());
         let in_views = plan.places.iter().filter_map(|place| match place {
@@ -149,6 +171,6 @@ pub(crate) fn memory(runner: &Runner) -> MemoryUse {
         memory.arena_bytes += plan.slot_bytes.iter().sum::<usize>();
         memory.scratch_bytes += plan.scratch_bytes;
         memory.table_bytes += plan.steps.iter().map(|step| step.kernel.plan_bytes).sum::<usize>();
+        plan.steps.iter().flat_map(|step| step.kernel.callees()).for_each(|runner| add_memory(runner, seen, memory));
     }
-    memory
 }

@@ -213,6 +213,14 @@ impl Kernel {
             Body::Control(control) => control.runners(),
         }
     }
+
+    /// The same to look at.
+    pub(crate) fn callees(&self) -> Vec<&Runner> {
+        match &self.body {
+            Body::Plain(_) => Vec::new(),
+            Body::Control(control) => control.callees(),
+        }
+    }
 }
 
 /// Where a value lies while a graph runs.

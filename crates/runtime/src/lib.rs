@@ -19,7 +19,7 @@ mod session;
 
 pub use custom::{CustomInputs, CustomIo, CustomKernel, CustomNode, CustomOp, CustomOps, CustomOutputs};
 pub use exactness::{Exactness, exactness};
-pub use explain::{Fate, MemoryUse, NodeInfo};
+pub use explain::{Fate, MemoryUse, NodeInfo, SubgraphInfo};
 pub use litesmith_kernels::{Isa, Numerics};
 pub use ops::custom::is_builtin_custom;
 pub use session::{Session, SessionLimits, SessionOptions};

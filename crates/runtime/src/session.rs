@@ -530,11 +530,10 @@ impl Session {
     /// What the plan made of each node, in the order of the graph. Where shapes depend on values, as the last run had it.
     #[must_use]
     pub fn explain(&self) -> Vec<NodeInfo> {
-        let runner = self.runner();
-        self.subgraphs.get(runner.subgraph()).map_or_else(Vec::new, |subgraph| explain::explain(subgraph, runner))
+        explain::explain(&self.subgraphs, self.runner())
     }
 
-    /// What the session holds in memory for its entry point, subgraphs that it calls left out.
+    /// What the session holds in memory for its entry point and the subgraphs that it calls.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
         explain::memory(self.runner())

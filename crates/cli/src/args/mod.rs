@@ -559,8 +559,8 @@ pub(crate) struct RunArgs {
     /// Replace the output if it exists
     #[arg(long, requires = "output_raw")]
     pub(crate) force: bool,
-    /// Print what runs for each op: kernel, instruction set, memory; ops that fold away or that no kernel takes. For the shapes of the
-    /// arrays of --input, where there are any
+    /// Print what runs for each op: kernel, instruction set, memory; ops that fold away or that no kernel takes. After a run on
+    /// the arrays of --input, where there are any
     #[arg(long, conflicts_with_all = ["images", "output_raw"])]
     pub(crate) explain: bool,
     #[command(flatten)]

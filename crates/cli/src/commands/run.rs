@@ -5,8 +5,8 @@ use std::path::Path;
 use litesmith::data::{Image, RawArray, load_image, load_npy};
 use litesmith::inputs::open_session;
 use litesmith::measure::{Align, TextTable, format};
-use litesmith::runtime::Fate;
-use litesmith::{Error, Predictor, Result, Session, files, raw};
+use litesmith::runtime::{Fate, NodeInfo};
+use litesmith::{Error, Isa, Predictor, Result, Session, files, raw};
 
 use super::{existing, load_arrays, load_model, named, session_options};
 use crate::Verdict;
@@ -22,7 +22,8 @@ pub(crate) fn run(args: &RunArgs, output: &Output) -> Result<Verdict> {
         let mut session = open(options).map_err(at_model)?;
         let arrays = load_arrays(&args.input)?;
         if !arrays.is_empty() {
-            raw::feed(&mut session, &arrays).map_err(at_model)?;
+            // What depends on their values is planned while running.
+            raw::run_arrays(&mut session, &arrays).map_err(at_model)?;
         }
         return explain(&session, output);
     }
@@ -133,32 +134,65 @@ fn run_raw(session: &mut Session, args: &RunArgs, output: &Output) -> Result<Ver
 fn explain(session: &Session, output: &Output) -> Result<Verdict> {
     let (nodes, isa, memory) = (session.explain(), session.isa(), session.memory());
     if output.json {
-        let list = nodes.iter().map(|node| {
-            let mut json = serde_json::json!({ "node": node.node, "place": node.place, "output": node.output });
-            match &node.fate {
-                Fate::Kernel { name, slots, scratch_bytes, table_bytes, along } => {
-                    json["kernel"] = name.as_str().into();
-                    json["slots"] = slots.as_slice().into();
-                    json["scratch_bytes"] = (*scratch_bytes).into();
-                    json["table_bytes"] = (*table_bytes).into();
-                    json["along"] = along.as_slice().into();
-                    json["slow"] = node.is_slow(isa).into();
-                }
-                Fate::View { of } => json["view_of"] = of.as_str().into(),
-                Fate::Folded => json["folded"] = true.into(),
-                Fate::Fused => json["fused"] = true.into(),
-                Fate::Later => json["later"] = true.into(),
-                other => json["fate"] = format!("{other:?}").into(),
-            }
-            json
-        });
         output.print_json(&serde_json::json!({
-            "isa": isa.name(), "nodes": list.collect::<Vec<_>>(),
+            "isa": isa.name(), "nodes": nodes.iter().map(|node| node_json(node, isa)).collect::<Vec<_>>(),
             "arena_bytes": memory.arena_bytes, "scratch_bytes": memory.scratch_bytes,
             "weight_bytes": memory.weight_bytes, "table_bytes": memory.table_bytes,
         }))?;
         return Ok(Verdict::Good);
     }
+    let mut text = String::new();
+    add_nodes(&nodes, isa, &mut text);
+    let (count, slow) = counts(&nodes, isa);
+    let bytes = |bytes: usize| format::bytes(bytes as u64);
+    let slow = if slow == 0 { String::new() } else { format!(", {slow} of them slow") };
+    output.print(&format!(
+        "{text}\n{} for {isa}{slow}; activations {}, scratch {}, weights {}, tables {}\n",
+        format::plural(count, "op"),
+        bytes(memory.arena_bytes),
+        bytes(memory.scratch_bytes),
+        bytes(memory.weight_bytes),
+        bytes(memory.table_bytes),
+    ))?;
+    Ok(Verdict::Good)
+}
+
+fn node_json(node: &NodeInfo, isa: Isa) -> serde_json::Value {
+    let mut json = serde_json::json!({ "node": node.node, "place": node.place, "output": node.output });
+    match &node.fate {
+        Fate::Kernel { name, slots, scratch_bytes, table_bytes, along } => {
+            json["kernel"] = name.as_str().into();
+            json["slots"] = slots.as_slice().into();
+            json["scratch_bytes"] = (*scratch_bytes).into();
+            json["table_bytes"] = (*table_bytes).into();
+            json["along"] = along.as_slice().into();
+            json["slow"] = node.is_slow(isa).into();
+        }
+        Fate::View { of } => json["view_of"] = of.as_str().into(),
+        Fate::Folded => json["folded"] = true.into(),
+        Fate::Fused => json["fused"] = true.into(),
+        Fate::Later => json["later"] = true.into(),
+        other => json["fate"] = format!("{other:?}").into(),
+    }
+    if !node.subgraphs.is_empty() {
+        let nodes = |nodes: &[NodeInfo]| nodes.iter().map(|node| node_json(node, isa)).collect::<Vec<_>>();
+        let subgraphs = node.subgraphs.iter();
+        let subgraphs = subgraphs.map(|found| serde_json::json!({ "name": found.name, "nodes": nodes(&found.nodes) }));
+        json["subgraphs"] = subgraphs.collect();
+    }
+    json
+}
+
+/// How many ops there are, those of called subgraphs included, and how many are slow.
+fn counts(nodes: &[NodeInfo], isa: Isa) -> (u64, u64) {
+    nodes.iter().fold((0, 0), |(ops, slow), node| {
+        let within = node.subgraphs.iter().map(|found| counts(&found.nodes, isa));
+        within.fold((ops + 1, slow + u64::from(node.is_slow(isa))), |sum, more| (sum.0 + more.0, sum.1 + more.1))
+    })
+}
+
+/// A table of a graph, and one for each subgraph that its ops run.
+fn add_nodes(nodes: &[NodeInfo], isa: Isa, text: &mut String) {
     let columns = [
         ("#", Align::Right),
         ("op", Align::Left),
@@ -168,8 +202,7 @@ fn explain(session: &Session, output: &Output) -> Result<Verdict> {
         ("memory", Align::Left),
     ];
     let mut table = TextTable::new(&columns);
-    let mut slow = 0;
-    for node in &nodes {
+    for node in nodes {
         let (runs, memory) = match &node.fate {
             Fate::Kernel { name, slots, .. } => {
                 let slots: Vec<_> = slots.iter().map(|slot| format!("slot {slot}")).collect();
@@ -182,21 +215,16 @@ fn explain(session: &Session, output: &Output) -> Result<Verdict> {
             Fate::Later => ("planned while running, for the values it depends on".into(), String::new()),
             other => (format!("{other:?}"), String::new()),
         };
-        slow += usize::from(node.is_slow(isa));
         let name = format::shortened(&node.name, 40);
         table.row([node.node.to_string(), node.op.to_owned(), name, node.output.clone(), runs, memory]);
     }
-    let bytes = |bytes: usize| format::bytes(bytes as u64);
-    let slow = if slow == 0 { String::new() } else { format!(", {slow} of them slow") };
-    output.print(&format!(
-        "{table}\n{} for {isa}{slow}; activations {}, scratch {}, weights {}, tables {}\n",
-        format::plural(nodes.len() as u64, "op"),
-        bytes(memory.arena_bytes),
-        bytes(memory.scratch_bytes),
-        bytes(memory.weight_bytes),
-        bytes(memory.table_bytes),
-    ))?;
-    Ok(Verdict::Good)
+    *text += &table.to_string();
+    for node in nodes {
+        for found in &node.subgraphs {
+            *text += &format!("\nsubgraph \"{}\", which {} runs\n", found.name, node.place);
+            add_nodes(&found.nodes, isa, text);
+        }
+    }
 }
 
 fn load_images(path: &Path) -> Result<Vec<Image>> {

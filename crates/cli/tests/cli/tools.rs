@@ -95,7 +95,7 @@ fn arrays_set_open_sizes_and_shapes_for_every_tool() {
     let json = place.run(&format!("diff open.tflite --threads 1,2 {inputs} --json")).ends_with(0).json();
     assert_eq!(json["same"], true);
     let text = place.run(&format!("run open.tflite --explain {inputs}")).ends_with(0).stdout();
-    assert!(text.contains("[3,4]") || text.contains("RESHAPE"), "{text}");
+    assert!(text.contains("float32[3,4]"), "{text}");
     for tool in ["bench open.tflite --input x.npy", "diff open.tflite --threads 1,2 --input x.npy"] {
         let said = place.run(tool).ends_with(2).stderr();
         assert!(said.contains("\"shape=FILE.npy\""), "{tool}: {said}");
@@ -138,6 +138,40 @@ fn explain_tells_of_every_op() {
     assert_eq!(nodes.len(), 13);
     assert!(nodes[1]["kernel"].as_str().unwrap().starts_with("conv_2d/i8/"));
     assert!(nodes.iter().any(|node| node["folded"] == true) && nodes.iter().any(|node| node["view_of"].is_string()));
+}
+
+#[test]
+fn explain_tells_of_the_subgraphs_that_an_op_runs() {
+    use litesmith::graph::{DType, Graph, Model, Tensor, ops};
+    let place = Workplace::new();
+    let branch = |name: &str, doubled: bool| {
+        let mut graph = Graph::new(name);
+        let x = graph.add_input(Tensor::new("x", DType::F32, [4]));
+        let y = match doubled {
+            true => graph.add_node(ops::Add::default(), &[Some(x), Some(x)], "y"),
+            false => graph.add_node(ops::Neg, &[Some(x)], "y"),
+        };
+        graph.outputs = vec![y.unwrap()];
+        graph
+    };
+    let mut main = Graph::new("main");
+    let flag = main.add_input(Tensor::new("flag", DType::Bool, [1]));
+    let x = main.add_input(Tensor::new("x", DType::F32, [4]));
+    let y = main.add_tensor(Tensor::new("y", DType::F32, [4]));
+    let op = ops::If { then_graph: 1, else_graph: 2 }.into();
+    main.nodes.push(litesmith::graph::Node { op, inputs: vec![Some(flag), Some(x)], outputs: vec![y] });
+    main.outputs = vec![y];
+    let mut model = Model::from_graph(main);
+    model.graphs.extend([branch("twice", true), branch("minus", false)]);
+    litesmith::save_model(&place.path("if.tflite"), &model, litesmith::files::Existing::Keep).unwrap();
+    let text = place.run("run if.tflite --explain").ends_with(0).stdout();
+    for part in
+        ["subgraph \"twice\", which op 0 IF \"y\" runs", "add/f32", "subgraph \"minus\"", "neg/f32", "3 ops for"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let json = place.run("run if.tflite --explain --json").ends_with(0).json();
+    assert_eq!(json["nodes"][0]["subgraphs"][1]["nodes"][0]["output"], "float32[4]");
 }
 
 #[test]
