@@ -14,6 +14,9 @@ use litesmith_graph::{DType, Data, Graph, Model, Node, OP_TABLE, Quantization, T
 use litesmith_runtime::{Exactness, Fate, Isa, Session, SessionOptions, exactness};
 use litesmith_tflite::{Limits, op_versions};
 
+/// The code of the op that names sparse constants.
+const DENSIFY: i32 = 124;
+
 /// What is known of an op from plans.
 #[derive(Default)]
 struct Found {
@@ -231,8 +234,18 @@ fn document() -> String {
         if items.is_empty() { "–".to_owned() } else { items.join(", ") }
     };
     let mut rows: Vec<_> = OP_TABLE.iter().filter_map(|&(_, name, code)| Some((name, code?))).collect();
+    rows.push(("DENSIFY", DENSIFY));
     rows.sort_unstable();
     for (name, code) in rows {
+        if code == DENSIFY {
+            // No op of a plan: the reader makes the constants dense.
+            writeln!(
+                text,
+                "| {name} | {code} | any | float16, float32, int8 | none: folded when a file is read | exact |"
+            )
+            .unwrap();
+            continue;
+        }
         let entry = found.get(name);
         let versions = op_versions(code).map_or_else(|| "any".to_owned(), |count| count.to_string());
         writeln!(

@@ -78,5 +78,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &Custom) -> Result<Kernel> {
         return Err(cx.no_kernel());
     }
     let geometry = Options::read(op)?.geometry(image_shape(cx.input(0)?)?, image_shape(cx.input(1)?)?)?;
-    plan_float(cx, OPERANDS, Activation::None, geometry)
+    let mut kernel = plan_float(cx, OPERANDS, Activation::None, geometry)?;
+    kernel.name = format!("custom/Convolution2DTransposeBias/f32/{}", cx.isa);
+    Ok(kernel)
 }
