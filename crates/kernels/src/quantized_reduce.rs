@@ -288,3 +288,31 @@ impl<T: Quantized> QuantizedExtremum<T> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Isa, Pool};
+
+    /// Shapes that are summed as a whole, in strips and what is left of them, and by several threads.
+    #[test]
+    fn sums_of_rows_are_those_of_one_after_the_other() {
+        let params = QuantParams { scale: 1.0, zero_point: 0 };
+        for (rows, width) in [(1, 3), (7, 5), (49, 16), (49, 577), (3136, 16), (999, 33)] {
+            let input: Vec<i8> = (0..rows * width).map(|at| (at * 31 % 251) as u8 as i8).collect();
+            let want: Vec<i32> = (0..width)
+                .map(|column| input.iter().skip(column).step_by(width).map(|&x| i32::from(x)).sum())
+                .collect();
+            let plan = QuantizedMean::<i8>::new(&[rows, width], &[0], params, params, Numerics::Litert).unwrap();
+            for isa in Isa::available() {
+                for threads in [1, 2, 3, 7] {
+                    let (pool, mut y) = (Pool::new(threads), vec![0_i8; width]);
+                    let mut scratch = vec![0xff; plan.scratch_bytes()];
+                    plan.run(Context { pool: &pool, isa }, &input, &mut y, &mut scratch);
+                    let sums = &typed_scratch::<i32>(&mut scratch)[..width];
+                    assert_eq!(sums, want, "{rows} x {width} on {isa}, {threads} threads");
+                }
+            }
+        }
+    }
+}
