@@ -255,6 +255,7 @@ pub(crate) struct Inputs<'a> {
 
 impl<'a> Inputs<'a> {
     /// The elements of input `index`; none where it is left out.
+    #[inline]
     pub(crate) fn get<T: Pod>(&self, index: usize) -> &'a [T] {
         match self.places.get(index) {
             Some(Place::Constant(data)) => data.elements().unwrap_or(&[]),
@@ -285,6 +286,7 @@ impl Io<'_> {
     }
 
     /// The inputs, the elements of the first output, and the scratch memory.
+    #[inline]
     pub(crate) fn split_scratch<T: Pod>(&mut self) -> (Inputs<'_>, &mut [T], &mut Buffer) {
         let elements = self.output_bytes[0] / size_of::<T>();
         (self.inputs, &mut self.outputs[0].as_mut_slice::<T>()[..elements], self.scratch)
