@@ -194,6 +194,8 @@ def add_n(rng):
         yield single(f"f32_{count}", BUILTIN.ADD_N, x, [T("f32", (2, 5))], options("AddNOptions"), sums=True)
         x = [integer(rng, "i32", (3, 4)) for _ in range(count)]
         yield single(f"i32_{count}", BUILTIN.ADD_N, x, [T("i32", (3, 4))], options("AddNOptions"))
+    x = [T("f32", (3, 17), feed=rng.standard_normal((3, 17)) * 10**at) for at in range(4)]
+    yield single("f32_wide", BUILTIN.ADD_N, x, [T("f32", (3, 17))], options("AddNOptions"), sums=True)
 
 
 OPS = {

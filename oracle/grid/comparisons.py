@@ -108,6 +108,11 @@ def power(rng):
     x = T("i32", (4,), feed=[2, -2, 3, 46341])
     y = T("i32", (4,), feed=[31, 31, 40, 2])
     yield single("i32_too_large", BUILTIN.POW, [x, y], [T("i32", (4,))], opts)
+    # Results out to both ends of the range, bases beside 1, negative bases, and what has no result or is 1 by definition.
+    bases = [np.geomspace(1e-12, 1e12, 41), 1 + rng.uniform(-1e-3, 1e-3, 40), -rng.uniform(0.1, 4, 20), [0, 0, -0.0, 1, -1, -2, 3]]
+    exponents = [rng.uniform(-3, 3, 41), rng.uniform(-3e4, 3e4, 40), rng.integers(-9, 10, 20), [0, 2, 3, 1e9, 7, 0.5, 0]]
+    x, y = (np.concatenate(parts) for parts in (bases, exponents))
+    yield single("f32_tails", BUILTIN.POW, [T("f32", x.shape, feed=x), T("f32", y.shape, feed=y)], [T("f32", x.shape)], opts)
 
 
 def whole_division(builtin, kind, types):

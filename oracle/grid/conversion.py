@@ -95,6 +95,9 @@ def log_softmax(rng):
                 x = T(dtype, shape, np.float32(scale), 3, feed=values)
                 y = T(dtype, shape, np.float32(1 / 16), point)
                 yield single(f"{dtype}_{len(shape)}_{shape[-1]}_{scale}", BUILTIN.LOG_SOFTMAX, [x], [y], opts, 2)
+    for shape in (3, 17), (2, 300):
+        x = T("f32", shape, feed=rng.standard_normal(shape) * 30)
+        yield single(f"f32_{shape[1]}_spread30", BUILTIN.LOG_SOFTMAX, [x], [T("f32", shape)], opts)
 
 
 OPS = {"cast": cast, "quantize": quantize, "log_softmax": log_softmax}

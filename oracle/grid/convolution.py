@@ -26,6 +26,16 @@ def floats(rng, shape, scale):
     return np.round(rng.standard_normal(shape) * scale * 64) / 64
 
 
+def wide(rng, tensors):
+    """The same float tensors with values of all bits and of many sizes, so that sums round and cancel: few bits often add up
+    exactly."""
+    for t in tensors:
+        if t is not None and t.dtype == "f32":
+            values = rng.standard_normal(t.shape) * np.exp(rng.uniform(-3, 3, t.shape))
+            t.feed, t.data = (values, None) if t.data is None else (None, values)
+    return tensors
+
+
 def spread(low, high):
     """The standard deviation of an evenly distributed integer."""
     return (high - low + 1) / np.sqrt(12)
@@ -133,6 +143,22 @@ def conv_2d(rng):
         shapes = (1, 4, 5, 3), (4, 2, 3, 3), (1, 4, 3, 4)
         inputs, y = product(rng, kind, *shapes, 0, 18, kind == "i8", key="feed")
         yield single(f"{kind}_computed_filter", BUILTIN.CONV_2D, inputs, [y], opts, 3, kind == "f32")
+    opts = options("Conv2DOptions", padding=0, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1)
+    for label, x, w in [
+        ("wide_3x3", (1, 4, 5, 3), (5, 3, 3, 3)),
+        ("wide_1x1", (2, 3, 2, 19), (7, 1, 1, 19)),
+        ("wide_16_channels", (1, 5, 6, 16), (16, 3, 3, 16)),
+        ("wide_32_channels", (1, 3, 4, 32), (32, 3, 3, 32)),
+        ("hollow_16_channels", (1, 3, 6, 16), (16, 3, 3, 16)),
+        ("hollow_32_channels", (1, 3, 4, 32), (32, 3, 3, 32)),
+    ]:
+        inputs, y = product(rng, "f32", x, w, (*x[:3], w[0]), 0, 1, False)
+        wide(rng, inputs)
+        if "hollow" in label:
+            # A bright line, and filters that leave out the column under it: a sum that is made of other sums keeps its rounding.
+            inputs[0].feed[:, :, 1] *= 1e6
+            inputs[1].data[:, :, 1] = 0
+        yield single(f"f32_{label}", BUILTIN.CONV_2D, inputs, [y], opts, 1, True)
 
 
 # Name; batch, height, width, channels in, multiplier; kernel, stride, dilation.
@@ -191,6 +217,14 @@ def depthwise_conv_2d(rng):
         inputs[1].zero_point = 3
         name = f"{kind}_filter_zero_point{'_channels' if per_channel else ''}"
         yield single(name, BUILTIN.DEPTHWISE_CONV_2D, inputs, [y], opts, 6)
+    for label, x, w in [
+        ("3x3", (1, 5, 6, 19), (1, 3, 3, 19)),
+        ("5x5", (1, 6, 7, 8), (1, 5, 5, 8)),
+        ("multiplier", (1, 4, 5, 3), (1, 3, 2, 12)),
+    ]:
+        inputs, y = product(rng, "f32", x, w, (*x[:3], w[3]), 3, 1, False)
+        opts[1].depthMultiplier = w[3] // x[3]
+        yield single(f"f32_wide_{label}", BUILTIN.DEPTHWISE_CONV_2D, wide(rng, inputs), [y], opts, 1, True)
 
 
 # Name; batch, height, width of the output, channels in and out; kernel, stride; padding.
@@ -249,6 +283,46 @@ def transpose_conv(rng):
         inputs[1].zero_point = (-7, 19, 4)[at]
         tensors = [T("i32", (4,), data=shapes[2]), inputs[1], inputs[0], inputs[2]]
         yield single(f"i8_filter_zero_point_{at}", BUILTIN.TRANSPOSE_CONV, tensors, [y], opts, 5)
+    for size, kernel in ((2, 2), (2, 4), (1, 3)):
+        opts = options("TransposeConvOptions", padding=0, strideH=size, strideW=size)
+        shapes = (1, 3, 4, 19), (6, kernel, kernel, 19), (1, 3 * size, 4 * size, 6)
+        inputs, y = product(rng, "f32", *shapes, 0, 1, False)
+        x, w, b = wide(rng, inputs)
+        name = f"f32_wide_{kernel}x{kernel}_stride{size}"
+        yield single(name, BUILTIN.TRANSPOSE_CONV, [T("i32", (4,), data=shapes[2]), w, x, b], [y], opts, 3, True)
+
+
+# Name; batch, height, width of the input, channels in and out; kernel, stride; padding.
+MEDIAPIPE = [
+    ("2x2", 1, 3, 4, 3, 5, (2, 2), (2, 2), "same"),
+    ("3x3_stride2", 1, 4, 3, 4, 3, (3, 3), (2, 2), "same"),
+    ("3x3_stride2_valid", 2, 3, 2, 3, 4, (3, 3), (2, 2), "valid"),
+    ("4x4_stride2", 1, 4, 3, 2, 13, (4, 4), (2, 2), "same"),
+    ("4x4_stride2_valid", 1, 3, 4, 7, 1, (4, 4), (2, 2), "valid"),
+    ("3x3_stride1", 1, 4, 5, 5, 2, (3, 3), (1, 1), "same"),
+    ("2x3_stride2x1_valid", 1, 3, 4, 9, 6, (2, 3), (2, 1), "valid"),
+    ("deep", 1, 3, 2, 17, 9, (2, 2), (2, 2), "same"),
+    ("deep_16", 1, 3, 2, 16, 16, (2, 2), (2, 2), "valid"),
+]
+
+
+def convolution_2d_transpose_bias(rng):
+    """Cases of MediaPipe's Convolution2DTransposeBias, which XNNPACK takes and no kernel of LiteRT's own. MediaPipe infers the size
+    of the output; XNNPACK takes any of which the convolution that is reversed makes the input."""
+    for label, batch, height, width, c_in, c_out, kernel, stride, padding in MEDIAPIPE:
+        sizes = []
+        for n, k, s in zip((height, width), kernel, stride):
+            last = k if padding == "valid" else min(k, (n - 1) % s + 1)
+            sizes.append((n - 1) * s + last)
+        inputs = [
+            T("f32", (batch, height, width, c_in), feed=floats(rng, (batch, height, width, c_in), 3)),
+            T("f32", (c_out, *kernel, c_in), data=floats(rng, (c_out, *kernel, c_in), 1)),
+            T("f32", (c_out,), data=floats(rng, c_out, 2)),
+        ]
+        custom_options = np.array([1 if padding == "same" else 2, stride[1], stride[0]], "<i4").tobytes()
+        y = T("f32", (batch, *sizes, c_out))
+        custom = {"custom": "Convolution2DTransposeBias", "custom_options": custom_options}
+        yield single(label, BUILTIN.CUSTOM, inputs, [y], **custom)
 
 
 # Name; shape of the input; inputs and outputs of a row; whether the outer sizes are kept.
@@ -331,6 +405,11 @@ def fully_connected(rng):
                 computed = "_computed" if key == "feed" else ""
                 name = f"{kind}_{label}_weights_zero_point{computed}{'_channels' if per_channel else ''}"
                 yield single(name, BUILTIN.FULLY_CONNECTED, inputs, [y], opts, 12)
+    for batch, depth, units in ((1, 130, 18), (5, 67, 33)):
+        for key in ("data", "feed"):
+            inputs, y = product(rng, "f32", (batch, depth), (units, depth), (batch, units), 0, depth, False, key=key)
+            name = f"f32_wide_{batch}{'_computed' if key == 'feed' else ''}"
+            yield single(name, BUILTIN.FULLY_CONNECTED, wide(rng, inputs), [y], options("FullyConnectedOptions"), 1, True)
 
 
 # Name; shape of the input; inputs and outputs of a row; inputs that share a scale; whether the outer sizes are kept.
@@ -418,6 +497,16 @@ def batch_matmul(rng):
                 wrong = ("litert", "reference") if len(right) > 3 else ("litert",)
             sums = kind.startswith("f32")
             yield single(f"{kind}_{label}", BUILTIN.BATCH_MATMUL, [x, y], [z], opts, 4, sums, wrong)
+    for label, left, right, adj_x, adj_y in (
+        ("wide", (2, 5, 67), (2, 67, 19), False, False),
+        ("wide_turned", (2, 67, 3), (2, 5, 67), True, True),
+        ("wide_one_row", (1, 130), (130, 18), False, False),
+    ):
+        opts = options("BatchMatMulOptions", adjX=adj_x, adjY=adj_y)
+        operands = wide(rng, [T("f32", left, feed=0), T("f32", right, feed=0)])
+        m, n = left[-1 if adj_x else -2], right[-2 if adj_y else -1]
+        z = T("f32", (*left[:-2], m, n))
+        yield single(f"f32_{label}", BUILTIN.BATCH_MATMUL, operands, [z], opts, 1, True)
 
 
 # Name; shape; window, stride.
@@ -459,6 +548,11 @@ def pool(builtin, version, types):
                         x = quantized(rng, dtype, shape)
                         y = T(dtype, out, x.scale, x.zero_point)
                     yield single(f"{dtype}_{label}_{padding}", builtin, [x], [y], opts, version, dtype == "f32")
+        for size, padding in ((3, 0), (5, 1)) if builtin != BUILTIN.MAX_POOL_2D else ():
+            opts = options("Pool2DOptions", padding=padding, filterHeight=size, filterWidth=size, strideH=1, strideW=1)
+            shape, result = (1, 6, 7, 9), (1, 6, 7, 9) if padding == 0 else (1, 2, 3, 9)
+            inputs = wide(rng, [T("f32", shape, feed=0)])
+            yield single(f"f32_wide_{size}x{size}", builtin, inputs, [T("f32", result)], opts, 1, True)
 
     return cases
 
@@ -469,6 +563,7 @@ OPS = {
     "fully_connected": fully_connected,
     "fully_connected_blockwise": fully_connected_blockwise,
     "transpose_conv": transpose_conv,
+    "convolution_2d_transpose_bias": convolution_2d_transpose_bias,
     "batch_matmul": batch_matmul,
     "average_pool_2d": pool(BUILTIN.AVERAGE_POOL_2D, 3, ("f32", "i8", "u8", "i16")),
     "max_pool_2d": pool(BUILTIN.MAX_POOL_2D, 3, ("f32", "i8", "u8", "i16")),

@@ -24,13 +24,20 @@ def every(dtype, part):
 
 def function(builtin, kind, low, high, quantized_types=(), ratios=(), output=None, positive=False, **how):
     """Cases of a function: floats in [low, high]; quantized values of all kinds, where `output` gives the output's scale and
-    zero point; `how["plain"]` are types of plain integers."""
+    zero point; `how["plain"]` are types of plain integers, `how["tails"]` floats far out, `how["huge"]` such for which
+    XNNPACK is wrong."""
 
     def cases(rng):
         opts = options(kind) if kind else None
         for label, shape in SHAPES.items():
             values = how["floats"](rng, shape) if "floats" in how else floats(rng, shape, low, high)
             yield single(f"f32_{label}", builtin, [T("f32", shape, feed=values)], [T("f32", shape)], opts)
+        if "tails" in how:
+            values = np.asarray(how["tails"], np.float32)
+            yield single("f32_tails", builtin, [T("f32", values.shape, feed=values)], [T("f32", values.shape)], opts)
+        if "huge" in how:
+            values = np.asarray(how["huge"], np.float32)
+            yield single("f32_huge", builtin, [T("f32", values.shape, feed=values)], [T("f32", values.shape)], opts, wrong=("litert",))
         for dtype in quantized_types:
             for number, ratio in enumerate(ratios):
                 symmetric = dtype == "i16"
@@ -87,6 +94,15 @@ def away_from_zeros(of):
     return draw
 
 
+# From the least normal number to the largest.
+MAGNITUDES = np.append(np.geomspace(1.2e-38, 3.4e38, 90), 1 + np.geomspace(-0.3, -1e-6, 15)).tolist() + [1.0, 1.0000001, 1.001]
+
+# Many turns, and beside multiples of a quarter turn.
+ANGLES = np.concatenate([np.geomspace(1e-20, 30000, 60), np.arange(-9, 9) * np.pi / 2 + 1e-3])
+# There XNNPACK's polynomials leave the range from -1 to 1.
+HUGE_ANGLES = np.geomspace(1e5, 1e30, 60)
+
+
 def logical_not(rng):
     """Cases of LOGICAL_NOT."""
     for label, shape in SHAPES.items():
@@ -129,21 +145,31 @@ BOTH = ("i8", "i16")
 OPS = {
     "abs": abs_,
     "ceil": function(BUILTIN.CEIL, None, -9, 9),
-    "cos": function(BUILTIN.COS, "CosOptions", -9, 9, floats=away_from_zeros(np.cos)),
-    "elu": function(BUILTIN.ELU, None, -6, 6, ("i8",), (1, 0.3, 2.5), covering(lambda x: np.where(x < 0, np.expm1(x), x)), version=1),
-    "exp": function(BUILTIN.EXP, "ExpOptions", -7, 7, BOTH, (1, 0.2, 0.6), covering(np.exp)),
+    "cos": function(
+        BUILTIN.COS, "CosOptions", -9, 9, floats=away_from_zeros(np.cos), tails=ANGLES, huge=HUGE_ANGLES
+    ),
+    "elu": function(
+        BUILTIN.ELU, None, -6, 6, ("i8",), (1, 0.3, 2.5), covering(lambda x: np.where(x < 0, np.expm1(x), x)), version=1,
+        tails=np.append(np.linspace(-90, 9, 60), -np.geomspace(1e-30, 1, 30)),
+    ),
+    "exp": function(
+        BUILTIN.EXP, "ExpOptions", -7, 7, BOTH, (1, 0.2, 0.6), covering(np.exp), tails=np.linspace(-100, 88.7, 120)
+    ),
     "floor": function(BUILTIN.FLOOR, None, -9, 9),
     "leaky_relu": leaky,
-    "log": function(BUILTIN.LOG, None, 0.01, 30, BOTH, (1, 0.1, 5.0), covering(np.log)),
+    "log": function(BUILTIN.LOG, None, 0.01, 30, BOTH, (1, 0.1, 5.0), covering(np.log), tails=MAGNITUDES),
     "logical_not": logical_not,
     "neg": function(BUILTIN.NEG, "NegOptions", -9, 9, plain=("i8", "i16", "i32", "i64"), feed=plain),
     "relu_0_to_1": relu_0_to_1,
     "round": function(BUILTIN.ROUND, None, -9, 9),
     "rsqrt": function(
-        BUILTIN.RSQRT, None, 0.01, 30, BOTH, (1, 0.1, 5.0), covering(lambda x: 1 / np.sqrt(x)), positive=True
+        BUILTIN.RSQRT, None, 0.01, 30, BOTH, (1, 0.1, 5.0), covering(lambda x: 1 / np.sqrt(x)), positive=True,
+        tails=MAGNITUDES,
     ),
     "sign": function(BUILTIN.SIGN, "SignOptions", -9, 9, plain=("i32",), feed=plain),
-    "sin": function(BUILTIN.SIN, None, -9, 9, floats=away_from_zeros(np.sin)),
-    "sqrt": function(BUILTIN.SQRT, None, 0.0, 30, BOTH, (1, 0.1, 5.0), covering(np.sqrt), positive=True),
+    "sin": function(BUILTIN.SIN, None, -9, 9, floats=away_from_zeros(np.sin), tails=ANGLES, huge=HUGE_ANGLES),
+    "sqrt": function(
+        BUILTIN.SQRT, None, 0.0, 30, BOTH, (1, 0.1, 5.0), covering(np.sqrt), positive=True, tails=MAGNITUDES
+    ),
     "square": function(BUILTIN.SQUARE, "SquareOptions", -9, 9),
 }

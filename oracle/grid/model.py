@@ -42,10 +42,21 @@ class Graph:
         self.table.inputs, self.table.outputs = [], []
 
     def tensor(
-        self, dtype, shape, scale=None, zero_point=0, axis=0, data=None, variable=False, signature=None, block_size=None
+        self,
+        dtype,
+        shape,
+        scale=None,
+        zero_point=0,
+        axis=0,
+        data=None,
+        variable=False,
+        signature=None,
+        block_size=None,
+        sparsity=None,
     ):
         """Adds a tensor. `data` makes it a constant; int4 data are values in -8..7, packed here. With `block_size`, `scale` has one
-        for each block of a row, and stands in a float16 tensor before this one."""
+        for each block of a row, and stands in a float16 tensor before this one. `sparsity` says where fewer data
+        stand in the shape."""
         if block_size is not None:
             blocks = schema.BlockwiseQuantizationT()
             blocks.scales, blocks.zeroPoints, blocks.blockSize = self.tensor("f16", scale.shape, data=scale), -1, block_size
@@ -64,6 +75,7 @@ class Graph:
             points = np.broadcast_to(np.atleast_1d(np.asarray(zero_point, np.int64)), t.quantization.scale.shape)
             t.quantization.zeroPoint = points.copy()
             t.quantization.quantizedDimension = axis
+        t.sparsity = sparsity
         t.buffer = 0
         if data is not None:
             if dtype == "i4":
@@ -71,7 +83,9 @@ class Graph:
                 nibbles = np.append(nibbles, np.zeros(len(nibbles) % 2, np.int64))
                 raw = (nibbles[0::2] | nibbles[1::2] << 4).astype(np.uint8)
             else:
-                raw = np.frombuffer(np.ascontiguousarray(data, TYPES[dtype][0]).reshape(shape).tobytes(), np.uint8)
+                stored = np.ascontiguousarray(data, TYPES[dtype][0])
+                stored = stored.reshape(shape) if sparsity is None else stored
+                raw = np.frombuffer(stored.tobytes(), np.uint8)
             buffer = schema.BufferT()
             buffer.data = raw
             self.model.table.buffers.append(buffer)

@@ -117,7 +117,30 @@ def strided_forms():
     yield "offset", offset, (6, 4), [ints(1, 0), ints(3, 2), ints(1, 1)], [(3, 2)]
 
 
+def squeeze_options(*axes):
+    """Options of SQUEEZE."""
+    return options("SqueezeOptions", squeezeDims=list(axes))
+
+
 OPS = {
+    "squeeze": one_value(
+        BUILTIN.SQUEEZE,
+        [
+            ("all", squeeze_options(), (1, 3, 1, 4, 1), [], [(3, 4)]),
+            ("some", squeeze_options(0, -2), (1, 2, 1, 3), [], [(2, 3)]),
+            ("one", squeeze_options(1), (1, 1, 5), [], [(1, 5)]),
+            ("scalar", squeeze_options(), (1, 1), [], [()]),
+        ],
+    ),
+    "expand_dims": one_value(
+        BUILTIN.EXPAND_DIMS,
+        [
+            ("first", options("ExpandDimsOptions"), (2, 3), [ints(0, shape=())], [(1, 2, 3)]),
+            ("middle", options("ExpandDimsOptions"), (2, 3), [ints(1)], [(2, 1, 3)]),
+            ("last", options("ExpandDimsOptions"), (2, 3), [ints(-1, dtype="i64", shape=())], [(2, 3, 1)]),
+            ("scalar", options("ExpandDimsOptions"), (), [ints(0)], [(1,)]),
+        ],
+    ),
     "transpose": one_value(BUILTIN.TRANSPOSE, list(transpose_forms()), 6, ("f32", "i8", "i16", "i64")),
     "slice": one_value(
         BUILTIN.SLICE,

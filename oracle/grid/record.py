@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
+from grid.exact import exact
 from grid.model import TYPES, Model
 
 MODES = {"litert": litert.OpResolverType.AUTO, "reference": litert.OpResolverType.BUILTIN_REF}
@@ -44,12 +45,15 @@ class Case:
     # The same model with the absolute values of its constants, to be fed the absolute values of its inputs: for float sums.
     magnitude: bytes | None = None
     feeds_magnitude: list = field(default_factory=list)
+    # A model of one op that means the same, for what is computed in float64.
+    meaning: bytes | None = None
     # Modes in which LiteRT is wrong (docs/NUMERICS.md): not recorded.
     wrong: tuple = ()
 
 
-def single(name, op, inputs, outputs, opts=None, version=1, sums=False, wrong=()):
-    """A case of one op. `inputs` are `T` or None (left out), `outputs` are `T`; `sums` asks for magnitudes."""
+def single(name, op, inputs, outputs, opts=None, version=1, sums=False, wrong=(), **custom):
+    """A case of one op. `inputs` are `T` or None (left out), `outputs` are `T`; `sums` asks for magnitudes; `custom` is what
+    Graph.op wants of a custom op."""
 
     def build(convert):
         model = Model()
@@ -62,7 +66,7 @@ def single(name, op, inputs, outputs, opts=None, version=1, sums=False, wrong=()
                 ids.append(graph.tensor(t.dtype, t.shape, data=convert(t.data, t.dtype), **t.details()))
             else:
                 ids.append(graph.input(t.dtype, t.shape, **t.details()))
-        graph.op(op, ids, [graph.output(t.dtype, t.shape, **t.details()) for t in outputs], opts, version)
+        graph.op(op, ids, [graph.output(t.dtype, t.shape, **t.details()) for t in outputs], opts, version, **custom)
         return model.bytes()
 
     def absolute(data, dtype):
@@ -120,6 +124,18 @@ class Oracle:
             return "aborted"
 
 
+def check_meaning(title, theirs, truth, magnitude):
+    """Whether LiteRT means what `exact` does: it is far off, by more than roundings, for one element in twenty at most, as some of
+    its functions are near the ends of their range."""
+    scale = np.maximum(np.abs(truth), 1e-3 if magnitude is None else np.abs(magnitude))
+    with np.errstate(all="ignore"):
+        same = (np.float32(truth) == theirs) | (np.isnan(truth) & np.isnan(theirs)) | (np.abs(theirs - truth) <= 1e-3 * scale)
+    if theirs.shape != truth.shape or np.count_nonzero(~same) * 20 > same.size:
+        raise AssertionError(f"{title}: LiteRT gives {theirs[~same]}, float64 gives {truth[~same]}")
+    if not same.all():
+        print(f"  {title}: LiteRT gives {theirs[~same]}, float64 gives {truth[~same]}")
+
+
 def record(op, cases, oracles, folder):
     """Writes OP.zip; says what LiteRT refuses."""
     archive = io.BytesIO()
@@ -152,10 +168,26 @@ def record(op, cases, oracles, folder):
             for r, feeds in enumerate(case.runs):
                 for i, feed in enumerate(feeds):
                     put(f"{case.name}/{r}/input{i}", np.ascontiguousarray(feed).tobytes())
+            truths = {mode: exact(case.meaning or case.model, case.runs, mode) for mode in MODES}
+            magnitudes = {}
             if case.magnitude is not None:
-                for r, outputs in enumerate(oracles["reference"](case.magnitude, case.feeds_magnitude)):
-                    for i, y in enumerate(outputs):
-                        put(f"{case.name}/{r}/magnitude{i}", np.ascontiguousarray(y).tobytes())
+                # Where the reference kernels refuse the op, the others will do.
+                answers = (oracles[mode](case.magnitude, case.feeds_magnitude) for mode in ("reference", "litert"))
+                for r, outputs in enumerate(next(answer for answer in answers if not isinstance(answer, str))):
+                    magnitudes |= {(r, i): y for i, y in enumerate(outputs)}
+            for r, outputs in enumerate(truths["reference"] or []):
+                for i, (y, magnitude) in enumerate(outputs):
+                    of_litert = truths["litert"][r][i][0]
+                    for mode, truth in (("litert", of_litert), ("reference", y)):
+                        if not isinstance(results[mode], str):
+                            check_meaning(f"{op} {case.name} {mode}", results[mode][r][i], truth, magnitude)
+                    put(f"{case.name}/{r}/exact{i}", np.ascontiguousarray(y, "<f8").tobytes())
+                    if not np.array_equal(y, of_litert, equal_nan=True):
+                        put(f"{case.name}/{r}/exact_litert{i}", np.ascontiguousarray(of_litert, "<f8").tobytes())
+                    if magnitude is not None:
+                        magnitudes[r, i] = magnitude
+            for (r, i), magnitude in magnitudes.items():
+                put(f"{case.name}/{r}/magnitude{i}", np.ascontiguousarray(magnitude, np.float32).tobytes())
             count += 1
     (folder / f"{op}.zip").write_bytes(archive.getvalue())
     print(f"{op}: {count} cases, {len(archive.getvalue())} bytes")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from grid.binary import QUANTIZED, quantized
-from grid.convolution import floats
+from grid.convolution import floats, wide
 from grid.model import OPS as BUILTIN, options
 from grid.record import T, single
 
@@ -57,6 +57,16 @@ def reduction(builtin, version, types, scale=None, small=False):
                 # The reference SUM takes every quantized type for uint8.
                 wrong = ("reference",) if builtin == BUILTIN.SUM and dtype in ("i8", "i16") else ()
                 yield single(f"{dtype}_{label}", builtin, [x, ids], [y], opts, version, dtype == "f32", wrong)
+        for shape, axis in ((3, 300), 1), ((67, 9), 0), ((2, 41, 18), 1):
+            if builtin not in (BUILTIN.MEAN, BUILTIN.SUM, BUILTIN.REDUCE_PROD):
+                continue
+            inputs = wide(rng, [T("f32", shape, feed=0)]) + [T("i32", (1,), data=[axis])]
+            if builtin == BUILTIN.REDUCE_PROD:
+                # Near 1, so that the product stays in range.
+                inputs[0].feed = rng.uniform(0.7, 1.4, shape) * rng.choice([-1, 1], shape)
+            y = T("f32", reduced(shape, (axis,), True))
+            opts = options("ReducerOptions", keepDims=True)
+            yield single(f"f32_wide_{len(shape)}_{axis}", builtin, inputs, [y], opts, version, True)
 
     return cases
 
@@ -118,6 +128,9 @@ def cumsum(rng):
                     x, y = plain(rng, dtype, shape), T(dtype, shape)
                     name = f"{dtype}_{label}{'_exclusive' * exclusive}{'_reverse' * reverse}"
                     yield single(name, BUILTIN.CUMSUM, [x, T("i32", (), data=axis)], [y], opts, 1, dtype == "f32")
+    for shape, axis in ((3, 130), 1), ((67, 9), 0):
+        inputs = wide(rng, [T("f32", shape, feed=0)]) + [T("i32", (), data=axis)]
+        yield single(f"f32_wide_{axis}", BUILTIN.CUMSUM, inputs, [T("f32", shape)], options("CumsumOptions"), 1, True)
 
 
 def l2_normalization(rng):
@@ -133,6 +146,9 @@ def l2_normalization(rng):
             if label == "zeros":
                 x.feed = np.full(shape, x.zero_point)
             yield single(f"{dtype}_{label}", BUILTIN.L2_NORMALIZATION, [x], [y], opts, 2)
+    for shape in (4, 67), (2, 300):
+        inputs = wide(rng, [T("f32", shape, feed=0)])
+        yield single(f"f32_wide_{shape[1]}", BUILTIN.L2_NORMALIZATION, inputs, [T("f32", shape)], options("L2NormOptions"))
 
 
 def local_response_normalization(rng):
@@ -144,6 +160,17 @@ def local_response_normalization(rng):
         # The reference leaves out the channel at the upper end.
         wrong = ("reference",)
         yield single(f"f32_radius{radius}", BUILTIN.LOCAL_RESPONSE_NORMALIZATION, [x], [y], opts, wrong=wrong)
+    # The power multiplies the error of its base.
+    for radius, bias, alpha, beta, shape in [
+        (3, 1.0, 0.7, 2.0, (1, 3, 3, 23)),
+        (2, 0.5, 1.5, 5.0, (1, 3, 3, 23)),
+        (12, 1.0, 0.3, 3.3, (1, 3, 3, 29)),
+        (20, 1.0, 1.0, 5.0, (1, 6, 7, 40)),
+    ]:
+        opts = options("LocalResponseNormalizationOptions", radius=radius, bias=bias, alpha=alpha, beta=beta)
+        x, y = T("f32", shape, feed=rng.standard_normal(shape) * 3), T("f32", shape)
+        name = f"f32_radius{radius}_beta{beta}"
+        yield single(name, BUILTIN.LOCAL_RESPONSE_NORMALIZATION, [x], [y], opts, wrong=("reference",))
 
 
 ALL = ("f32", "i8", "u8", "i16", "i32", "i64")

@@ -36,6 +36,18 @@ def resize_bilinear(rng):
             inputs = [feed(rng, dtype, (1, 9, 10, 3)), T("i32", (2,), feed=(14, 23))]
             name = f"{dtype}_many_fed{'_align' * align}{'_half' * half}"
             yield single(name, BUILTIN.RESIZE_BILINEAR, inputs, [out(dtype, (1, 14, 23, 3))], opts, 4)
+    # Far up, where an error of a place is many steps of the result; floats of all bits.
+    for align, half in [(False, False), (True, False), (False, True)]:
+        opts = options("ResizeBilinearOptions", alignCorners=align, halfPixelCenters=half)
+        for label, shape, size in [("far", (1, 2, 3, 1), (23, 31)), ("far_channels", (1, 2, 2, 8), (9, 21))]:
+            result = (1, *size, shape[3])
+            for dtype in ("f32", "i8", "u8"):
+                for fed in (False, True):
+                    if fed and (dtype != "f32" or label != "far"):
+                        continue
+                    inputs = [feed(rng, dtype, shape), T("i32", (2,), feed=size) if fed else ints(*size)]
+                    name = f"{dtype}_{label}{'_fed' * fed}{'_align' * align}{'_half' * half}"
+                    yield single(name, BUILTIN.RESIZE_BILINEAR, inputs, [out(dtype, result)], opts, 4, dtype == "f32")
 
 
 OPS = {"resize_bilinear": resize_bilinear}

@@ -1,5 +1,6 @@
 //! Damaged and hostile models give errors or run; they never panic and never take memory without bound.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use litesmith_fuzz::{Reached, TARGETS, exercise_bytes, exercise_graph};
@@ -29,6 +30,22 @@ fn models(folder: &str) -> Vec<(String, Vec<u8>)> {
 
 fn all_models() -> Vec<(String, Vec<u8>)> {
     [models("models"), models("tflite"), models("../fuzz/corpus/models")].concat()
+}
+
+/// The first model of every archive of the op grid, so that each op that can be read is there.
+fn grid_models() -> Vec<(String, Vec<u8>)> {
+    let mut paths: Vec<_> = std::fs::read_dir(testdata("grid")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let first = |path: &PathBuf| {
+        let mut archive = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
+        let name = archive.file_names().find(|name| name.ends_with(".tflite")).unwrap().to_owned();
+        let mut bytes = Vec::new();
+        archive.by_name(&name).unwrap().read_to_end(&mut bytes).unwrap();
+        (format!("{} {name}", path.file_name().unwrap().to_string_lossy()), bytes)
+    };
+    let models: Vec<_> = paths.iter().map(first).collect();
+    assert!(models.len() >= 120, "only {} archives", models.len());
+    models
 }
 
 #[test]
@@ -69,11 +86,11 @@ fn damaged_archives_of_labels_are_warnings() {
     }
 }
 
-#[test]
-fn a_flipped_byte_or_a_cut_off_end_is_an_error_or_runs() {
-    for (name, bytes) in all_models() {
+/// Flips one byte in every `step` and cuts off there.
+fn flip_and_cut(models: Vec<(String, Vec<u8>)>, step: usize) {
+    for (name, bytes) in models {
         let mut flipped = bytes.clone();
-        for at in (0..bytes.len()).step_by(97) {
+        for at in (0..bytes.len()).step_by(step) {
             eprintln!("{name}: byte {at} flipped");
             flipped[at] ^= 0xff;
             exercise_bytes(&flipped, at as u64);
@@ -82,6 +99,23 @@ fn a_flipped_byte_or_a_cut_off_end_is_an_error_or_runs() {
             exercise_bytes(&bytes[..at], at as u64);
         }
     }
+}
+
+#[test]
+fn a_flipped_byte_or_a_cut_off_end_is_an_error_or_runs() {
+    flip_and_cut(all_models(), 97);
+}
+
+/// One model of each op. They are small and mostly tables, so that bytes are taken closer together.
+#[test]
+fn a_flipped_byte_or_a_cut_off_end_of_any_op_is_an_error_or_runs() {
+    flip_and_cut(grid_models(), 3);
+}
+
+/// Whole networks. They are large and mostly weights, in which any byte is as good as another: one in 389 is enough.
+#[test]
+fn a_flipped_byte_or_a_cut_off_end_of_the_zoo_is_an_error_or_runs() {
+    flip_and_cut(models("../zoo/mnist"), 389);
 }
 
 #[test]

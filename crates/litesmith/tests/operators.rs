@@ -9,7 +9,6 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use litesmith::inputs::write_input;
-use litesmith_graph::ops::{Custom, Squeeze};
 use litesmith_graph::{DType, Data, Graph, Model, Node, OP_TABLE, Quantization, Tensor, TensorId};
 use litesmith_runtime::{Exactness, Fate, Isa, Session, SessionOptions, exactness};
 use litesmith_tflite::{Limits, op_versions};
@@ -161,25 +160,6 @@ fn look_at_other_types(
     }
 }
 
-/// Ops that are in none of the models.
-fn others() -> Vec<Graph> {
-    let mut squeeze = Graph::new("main");
-    let x = squeeze.add_input(Tensor::new("x", DType::F32, [1, 2, 1]));
-    squeeze.outputs = vec![squeeze.add_node(Squeeze { squeeze_dims: vec![2] }, &[Some(x)], "y").unwrap()];
-    let mut custom = Graph::new("main");
-    let x = custom.add_input(Tensor::new("x", DType::F32, [1, 2, 2, 1]));
-    let filter = Tensor::constant("w", DType::F32, [1, 2, 2, 1], Data::from_slice(&[1.0_f32; 4]));
-    let bias = Tensor::constant("b", DType::F32, [1], Data::from_slice(&[0.0_f32]));
-    let operands = [Some(x), Some(custom.add_tensor(filter)), Some(custom.add_tensor(bias))];
-    let y = custom.add_tensor(Tensor::new("y", DType::F32, [1, 4, 4, 1]));
-    let name = "Convolution2DTransposeBias".to_owned();
-    // SAME, strides of 2.
-    let op = Custom { name, version: 1, options: Data::from_slice(&[1_i32, 2, 2]) };
-    custom.nodes.push(Node { op: op.into(), inputs: operands.to_vec(), outputs: vec![y] });
-    custom.outputs = vec![y];
-    vec![squeeze, custom]
-}
-
 /// What a session does with each op; `alone` where it does nothing along with another.
 fn note(session: &Session, alone: bool, found: &mut BTreeMap<&'static str, Found>) {
     for (node, info) in session.graph().nodes.iter().zip(session.explain()) {
@@ -207,7 +187,7 @@ fn note(session: &Session, alone: bool, found: &mut BTreeMap<&'static str, Found
 fn document() -> String {
     let mut found = BTreeMap::new();
     let loaded = models().into_iter().filter_map(|bytes| litesmith_tflite::read(&bytes, &Limits::default()).ok());
-    let models: Vec<_> = loaded.map(|loaded| loaded.model).chain(others().into_iter().map(Model::from_graph)).collect();
+    let models: Vec<_> = loaded.map(|loaded| loaded.model).collect();
     models.iter().for_each(|model| look(model, &mut found));
     let mut seen = BTreeSet::new();
     let graphs = models.iter().flat_map(|model| &model.graphs);
