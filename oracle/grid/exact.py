@@ -2,7 +2,8 @@
 
 The op, its options and its constants are read from the finished file, so that a case is only described once. Each function of
 `FUNCTIONS` says what its op means, in numpy, and is no copy of a kernel: sums in any order, no blocks, functions as they are
-defined. Where a result is a sum its second value is the sum of the absolute values of the terms, before a fused activation.
+defined. Where a result is a sum its second value is the sum of the absolute values of the terms, before a fused activation. A
+third is that of the terms of Winograd's form of a convolution.
 """
 
 import math
@@ -149,7 +150,32 @@ def convolution(node, depthwise):
 
 def conv_2d(node, *operands):
     """CONV_2D."""
-    return linear(node, convolution(node, False), operands, node.options.fusedActivationFunction)
+    (result,) = linear(node, convolution(node, False), operands, node.options.fusedActivationFunction)
+    return [(*result, winograd_terms(node, *operands))]
+
+
+def winograd_terms(node, x, w, b=None):
+    """The sum of the absolute values of all that Winograd's F(2x2, 3x3) adds up for a result: the same form, each number of its
+    transforms and operands without its sign. None for a convolution that has no such form."""
+    opts, (batch, height, width, channels) = node.options, node.output_shape()
+    unit = (opts.strideH, opts.strideW, opts.dilationHFactor, opts.dilationWFactor) == (1, 1, 1, 1)
+    if not unit or w.shape[1:3] != (3, 3) or w.shape[3] != x.shape[3]:
+        return None
+    operand = np.abs([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+    filters = np.abs([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    back = np.abs([[1, 1, 1, 0], [0, 1, -1, -1]])
+    before = [padding_before(n, r, 3, 1, 1) if opts.padding == 0 else 0 for n, r in zip(x.shape[1:3], (height, width))]
+    tiles = [-(-size // 2) for size in (height, width)]
+    padded = np.zeros((batch, *(2 * count + 2 for count in tiles), x.shape[3]))
+    rows, columns = (min(n, size - b) for n, size, b in zip(x.shape[1:3], padded.shape[1:3], before))
+    padded[:, before[0] : before[0] + rows, before[1] : before[1] + columns] = np.abs(x[:, :rows, :columns])
+    turned = np.einsum("pi,oijc,qj->pqco", filters, np.abs(w), filters)
+    result = np.zeros((batch, 2 * tiles[0], 2 * tiles[1], channels))
+    for row, column in np.ndindex(*tiles):
+        tile = padded[:, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4]
+        products = np.einsum("pi,nijc,qj,pqco->npqo", operand, tile, operand, turned)
+        result[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = np.einsum("ap,npqo,bq->nabo", back, products, back)
+    return result[:, :height, :width] + (0 if b is None else np.abs(b))
 
 
 def depthwise_conv_2d(node, *operands):
@@ -285,12 +311,12 @@ def log_softmax(node, x):
 
 def resize_bilinear(node, x, _):
     """RESIZE_BILINEAR. Where a pixel comes from is a float32 in the definition of the op, and XNNPACK, which takes sizes that are
-    constant, has one of its own; all after it is exact."""
+    constant, has one of its own; all after it is exact. The terms are the four pixels: a difference of two is added to one."""
     opts, (_, *sizes, _) = node.options, node.output_shape()
     is_xnnpack = node.mode == "litert" and node.op.inputs[1] not in node.graph.inputs
     half = np.float32(0.5)
 
-    def along(x, axis, result):
+    def along(x, axis, result, of):
         size, at = x.shape[axis], np.arange(result, dtype=np.float32)
         scale = np.float32(size) / np.float32(result)
         if opts.alignCorners and result > 1:
@@ -303,9 +329,12 @@ def resize_bilinear(node, x, _):
             at = (at + half) * scale - half
         low, high = np.maximum(np.floor(at).astype(int), 0), np.minimum(np.ceil(at).astype(int), size - 1)
         share = (at.astype(np.float64) - low).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-        return x.take(low, axis) * (1 - share) + x.take(high, axis) * share
+        return of(x.take(low, axis), x.take(high, axis), share)
 
-    return linear(node, lambda x: along(along(x, 1, sizes[0]), 2, sizes[1]), (x,))
+    def both(x, of):
+        return along(along(x, 1, sizes[0], of), 2, sizes[1], of)
+
+    return [(both(x, lambda a, b, share: a * (1 - share) + b * share), both(np.abs(x), lambda a, b, _: a + b))]
 
 
 def gelu(node, x):

@@ -176,7 +176,7 @@ def record(op, cases, oracles, folder):
                 for r, outputs in enumerate(next(answer for answer in answers if not isinstance(answer, str))):
                     magnitudes |= {(r, i): y for i, y in enumerate(outputs)}
             for r, outputs in enumerate(truths["reference"] or []):
-                for i, (y, magnitude) in enumerate(outputs):
+                for i, (y, magnitude, *winograd) in enumerate(outputs):
                     of_litert = truths["litert"][r][i][0]
                     for mode, truth in (("litert", of_litert), ("reference", y)):
                         if not isinstance(results[mode], str):
@@ -186,6 +186,8 @@ def record(op, cases, oracles, folder):
                         put(f"{case.name}/{r}/exact_litert{i}", np.ascontiguousarray(of_litert, "<f8").tobytes())
                     if magnitude is not None:
                         magnitudes[r, i] = magnitude
+                    for terms in (terms for terms in winograd if terms is not None):
+                        put(f"{case.name}/{r}/winograd{i}", np.ascontiguousarray(terms, np.float32).tobytes())
             for (r, i), magnitude in magnitudes.items():
                 put(f"{case.name}/{r}/magnitude{i}", np.ascontiguousarray(magnitude, np.float32).tobytes())
             count += 1

@@ -13,7 +13,8 @@ pub enum Exactness {
     /// At most this many `eps` times the magnitude of the result.
     Relative(f32),
     /// At most `n / 2 * eps` times the sum of the absolute values of the `n` terms, however they are grouped, plus this many
-    /// `eps` times the result for what follows the sum.
+    /// `eps` times the result for what follows the sum. A convolution by Winograd's F(2x2, 3x3) has the terms of that form: those of
+    /// a tile of four results, with the absolute values of its transforms, which round 8 times beside the sum over channels.
     Sum(f32),
     /// At most `n / 2 * eps` for the sum of `n` terms below a share `e^-d / sum`, plus this many `eps`, plus `d` of them, all times the
     /// share: the distance `d` of an operand from the largest one is rounded twice, and its error becomes a factor. It is at most
@@ -169,7 +170,9 @@ pub fn exactness(op: &Op) -> Exactness {
         Op::LocalResponseNormalization(op) => {
             Exactness::Power { exponent: op.beta, terms: 2.0 * op.radius as f32 + 1.0 }
         }
-        // Three interpolations, with weights that are rounded. The coordinates of the input are float32 by definition, LiteRT's and ours.
+        // Interpolations `a + w (b - a)` of four pixels, the terms: a difference, a product and a sum round by half an eps each of both
+        // numbers, twice along a row and once along a column, which is 2.5 eps of the four: n is 5. The coordinates of the input are
+        // float32 by definition, LiteRT's and ours.
         Op::ResizeBilinear(_) => Exactness::Sum(4.0),
         // exp, a sum of positive terms, a division.
         Op::Softmax(_) => Exactness::Share(8.0),
