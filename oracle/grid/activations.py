@@ -94,6 +94,9 @@ def softmax(rng):
                     y = T(dtype, shape, *PROBABILITIES[dtype])
                     name = f"{dtype}_{'x'.join(map(str, shape))}_{scale:.5f}_beta{beta}"
                     yield single(name, BUILTIN.SOFTMAX, [x], [y], opts, version)
+                    if dtype != "i16":
+                        y = T("i16", shape, np.float32(1 / 65536), -32768)
+                        yield single(f"{name}_to_i16", BUILTIN.SOFTMAX, [x], [y], opts, version)
 
 
 def by_type(dtype):

@@ -49,7 +49,7 @@ impl ByteTable {
     /// If the lengths differ.
     pub fn run(&self, ctx: Context<'_>, input: &[u8], output: &mut [u8]) {
         assert_eq!(input.len(), output.len(), "input and output elements");
-        share_out(ctx.pool, output, WORTH, |first, output| {
+        share_out(ctx.pool, output, WORTH, &|first, output| {
             let input = &input[first..][..output.len()];
             // SAFETY: both slices have this length.
             unsafe { self.look_up(ctx.isa, input.as_ptr(), output.as_mut_ptr(), output.len()) };

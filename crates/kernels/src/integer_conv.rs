@@ -434,7 +434,8 @@ pub(crate) fn split<T: Send>(pool: &Pool, data: &mut [T], chunk: usize, task: im
 }
 
 /// Calls `task(first element, part)` for parts of `data` whose ends are those of whole vectors; `worth` elements are worth a thread.
-pub(crate) fn share_out<T: Send>(pool: &Pool, data: &mut [T], worth: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+/// One body for each type, whatever the task.
+pub(crate) fn share_out<T: Send>(pool: &Pool, data: &mut [T], worth: usize, task: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let part = pool.share(data.len(), 1, worth).next_multiple_of(64);
     split(pool, data, part, |index, data| task(index * part, data));
 }

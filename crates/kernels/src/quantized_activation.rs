@@ -177,7 +177,7 @@ impl<T: Quantized> QuantizedActivation<T> {
         assert_eq!(input.len(), output.len(), "input and output elements");
         match &self.table {
             Table::Bytes(table) => table.run(ctx, bytemuck::cast_slice(input), bytemuck::cast_slice_mut(output)),
-            Table::Words(table) => share_out(ctx.pool, output, WORTH, |first, output| {
+            Table::Words(table) => share_out(ctx.pool, output, WORTH, &|first, output| {
                 for (out, &value) in output.iter_mut().zip(&input[first..]) {
                     *out = table[(value.widen() & 0xffff) as usize];
                 }

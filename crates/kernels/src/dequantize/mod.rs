@@ -36,7 +36,7 @@ impl<T: Quantized> Dequantize<T> {
     pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [f32]) {
         assert_eq!(input.len(), output.len(), "input and output elements");
         let QuantParams { scale, zero_point } = self.input;
-        share_out(ctx.pool, output, WORTH, |first, output| {
+        share_out(ctx.pool, output, WORTH, &|first, output| {
             let input = &input[first..][..output.len()];
             for (out, value) in output.iter_mut().zip(input) {
                 *out = (value.widen() - zero_point) as f32 * scale;
@@ -89,7 +89,7 @@ impl<T: Quantized> DequantizeChannels<T> {
 /// If the buffers differ in size.
 pub fn dequantize_f16(ctx: Context<'_>, input: &[f16], output: &mut [f32]) {
     assert_eq!(input.len(), output.len(), "input and output elements");
-    share_out(ctx.pool, output, WORTH, |first, output| {
+    share_out(ctx.pool, output, WORTH, &|first, output| {
         input[first..][..output.len()].convert_to_f32_slice(output);
     });
 }
@@ -124,7 +124,7 @@ pub fn dequantize_channels(
     value: impl Fn(usize) -> i32 + Sync,
     output: &mut [f32],
 ) {
-    share_out(ctx.pool, output, WORTH, |first, output| {
+    share_out(ctx.pool, output, WORTH, &|first, output| {
         for (index, out) in (first..).zip(output) {
             let (scale, zero_point) = channels.at(index);
             *out = scale * (value(index) - zero_point) as f32;

@@ -41,7 +41,7 @@ impl<T: Quantized> Quantize<T> {
         let QuantParams { scale, zero_point } = self.output;
         let inverse = 1.0 / scale;
         let vectors = output.len() / 8 * 8;
-        share_out(ctx.pool, output, WORTH, |first, output| {
+        share_out(ctx.pool, output, WORTH, &|first, output| {
             let input = &input[first..][..output.len()];
             let store = |rounded: i32| T::narrow(rounded.wrapping_add(zero_point).clamp(T::MIN, T::MAX));
             match self.numerics {
@@ -177,7 +177,7 @@ impl<A: Quantized, B: Quantized> Requantize<A, B> {
         let (from, to) = (self.input.zero_point, self.output.zero_point);
         let vectors = output.len() / 16 * 16;
         let store = |scaled: i32| B::narrow(scaled.wrapping_add(to).clamp(B::MIN, B::MAX));
-        share_out(ctx.pool, output, WORTH, |first, output| {
+        share_out(ctx.pool, output, WORTH, &|first, output| {
             let input = &input[first..][..output.len()];
             match self.arithmetic {
                 Arithmetic::Flip => offset(ctx.isa, input, to - from, output),

@@ -1,4 +1,4 @@
-//! Integer SOFTMAX over the last axis: int8, uint8 and int16.
+//! Integer SOFTMAX over the last axis: int8, uint8 and int16, and int16 from either of the others.
 
 use crate::dispatch::multiversion;
 use crate::fixed_point::{exp_of_non_positive, one_over_one_plus};
@@ -14,12 +14,12 @@ const KERNEL: &str = "softmax";
 const DIFFERENCE_BITS: u32 = 5;
 const SUM_BITS: u32 = 12;
 
-/// A planned integer SOFTMAX on `i8`, `u8` or `i16`, output of the same type.
+/// A planned integer SOFTMAX on `i8`, `u8` or `i16`, output of the same type, or `i16` of one of 8 bits.
 #[derive(Debug, Clone)]
-pub struct QuantizedSoftmax<T> {
+pub struct QuantizedSoftmax<T, O = T> {
     depth: usize,
     arithmetic: Arithmetic,
-    element: PhantomData<T>,
+    elements: PhantomData<(T, O)>,
 }
 
 #[derive(Debug, Clone)]
@@ -32,14 +32,15 @@ enum Arithmetic {
     Tables16 { scale: FixedPoint, exp: Box<Table16>, reciprocal: Box<Table16> },
 }
 
-impl<T: Quantized> QuantizedSoftmax<T> {
+impl<T: Quantized, O: Quantized> QuantizedSoftmax<T, O> {
     /// Plans softmax over rows of `depth` elements.
     ///
     /// Litert uses an f32 table for 8-bit types, Reference fixed point; int16 is the same in both.
     ///
     /// # Errors
     /// A `beta` or quantization that LiteRT refuses: outputs are 1/256 with zero point -128 (int8) or 0 (uint8), or
-    /// 1/32768 with zero point 0 (int16).
+    /// 1/32768 with zero point 0 (int16 of int16). LiteRT refuses no int16 of 8 bits; those of 1/65536 with zero point -32768 are what
+    /// both its arithmetics mean.
     pub fn new(
         depth: usize,
         beta: f32,
@@ -48,12 +49,12 @@ impl<T: Quantized> QuantizedSoftmax<T> {
         numerics: Numerics,
     ) -> Result<Self, Unsupported> {
         input.check::<T>(KERNEL, "input")?;
-        output.check::<T>(KERNEL, "output")?;
+        output.check::<O>(KERNEL, "output")?;
         if !(beta > 0.0 && beta.is_finite()) {
             return Err(Unsupported::new(KERNEL, format!("beta {beta} is not above 0")));
         }
-        let step = 1.0 / (1u32 << (if T::BITS == 16 { 15 } else { 8 })) as f32;
-        let zero_point = if T::BITS == 16 { 0 } else { T::MIN };
+        let step = 1.0 / (1u32 << (if T::BITS == 16 { 15 } else { O::BITS })) as f32;
+        let zero_point = if T::BITS == 16 { 0 } else { O::MIN };
         if output.zero_point != zero_point || (output.scale - step).abs() > step * 0.001 {
             let reason = format!("output quantization {output:?}, expected scale {step} and zero point {zero_point}");
             return Err(Unsupported::new(KERNEL, reason));
@@ -91,14 +92,14 @@ impl<T: Quantized> QuantizedSoftmax<T> {
             let radius = (largest / (1u64 << scale.shift) as f64).floor();
             Arithmetic::FixedPoint { scale, least_difference: -(radius as i32) }
         };
-        Ok(Self { depth, arithmetic, element: PhantomData })
+        Ok(Self { depth, arithmetic, elements: PhantomData })
     }
 
     /// Runs on whole rows.
     ///
     /// # Panics
     /// If the buffers differ in size or are not a whole number of rows.
-    pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [T]) {
+    pub fn run(&self, ctx: Context<'_>, input: &[T], output: &mut [O]) {
         assert_eq!(input.len(), output.len(), "input and output elements");
         if self.depth == 0 || output.is_empty() {
             return;
@@ -111,7 +112,12 @@ impl<T: Quantized> QuantizedSoftmax<T> {
             // As the plan made it for this type: of no other one there is code.
             match &self.arithmetic {
                 Arithmetic::Table { exp, output: params } if T::BITS == 8 => {
-                    table(ctx.isa, exp, *params, self.depth, input, output);
+                    if T::BITS == O::BITS {
+                        table(ctx.isa, exp, *params, self.depth, input, output);
+                    } else {
+                        // Rare, so that it is compiled once.
+                        table_rows(exp, *params, self.depth, input, output);
+                    }
                 }
                 Arithmetic::FixedPoint { scale, least_difference } if T::BITS == 8 => {
                     rows.for_each(|(input, output)| fixed_point(*scale, *least_difference, input, output));
@@ -134,39 +140,56 @@ fn largest<T: Quantized>(row: &[T]) -> i32 {
 const KEPT: usize = 128;
 
 multiversion! {
-    /// Sums in row order, one multiplication for each output. uint8 adds a half and truncates, int8 rounds halves away from
-    /// zero.
-    fn table<T: Quantized>(exp: &[f32; 256], params: QuantParams, depth: usize, input: &[T], output: &mut [T]) {
-        for (input, output) in input.chunks_exact(depth).zip(output.chunks_exact_mut(depth)) {
-            let max = largest(input);
-            let at = |value: T| exp[(max - value.widen()) as usize & 255];
-            let mut kept = [0.0f32; KEPT];
-            let mut sum = 0.0f32;
-            if depth <= KEPT {
-                for (kept, &value) in kept.iter_mut().zip(input) {
-                    *kept = at(value);
-                    sum += *kept;
-                }
-            } else {
-                input.iter().for_each(|&value| sum += at(value));
+    to avx2;
+    fn table<T: Quantized, O: Quantized>(
+        exp: &[f32; 256],
+        params: QuantParams,
+        depth: usize,
+        input: &[T],
+        output: &mut [O],
+    ) {
+        table_rows(exp, params, depth, input, output);
+    }
+}
+
+/// Sums in row order, one multiplication for each output. uint8 adds a half and truncates, others round halves away from zero.
+#[inline(always)]
+fn table_rows<T: Quantized, O: Quantized>(
+    exp: &[f32; 256],
+    params: QuantParams,
+    depth: usize,
+    input: &[T],
+    output: &mut [O],
+) {
+    for (input, output) in input.chunks_exact(depth).zip(output.chunks_exact_mut(depth)) {
+        let max = largest(input);
+        let at = |value: T| exp[(max - value.widen()) as usize & 255];
+        let mut kept = [0.0f32; KEPT];
+        let mut sum = 0.0f32;
+        if depth <= KEPT {
+            for (kept, &value) in kept.iter_mut().zip(input) {
+                *kept = at(value);
+                sum += *kept;
             }
-            let factor = 1.0 / (sum * params.scale);
-            for (input, output) in input.chunks(KEPT).zip(output.chunks_mut(KEPT)) {
-                if depth > KEPT {
-                    kept.iter_mut().zip(input).for_each(|(kept, &value)| *kept = at(value));
-                }
-                for (out, &exp) in output.iter_mut().zip(&kept) {
-                    // At most 256, and never negative.
-                    let scaled = exp * factor;
-                    let whole = round_even_small(scaled);
-                    let rounded = if T::MIN == 0 {
-                        (scaled + 0.5) as i32
-                    } else {
-                        // Where halves went down to even, one more.
-                        whole + i32::from(scaled - whole as f32 >= 0.5) + params.zero_point
-                    };
-                    *out = T::narrow(rounded.clamp(T::MIN, T::MAX));
-                }
+        } else {
+            input.iter().for_each(|&value| sum += at(value));
+        }
+        let factor = 1.0 / (sum * params.scale);
+        for (input, output) in input.chunks(KEPT).zip(output.chunks_mut(KEPT)) {
+            if depth > KEPT {
+                kept.iter_mut().zip(input).for_each(|(kept, &value)| *kept = at(value));
+            }
+            for (out, &exp) in output.iter_mut().zip(&kept) {
+                // At most 65536, and never negative.
+                let scaled = exp * factor;
+                let whole = round_even_small(scaled);
+                let rounded = if O::MIN == 0 {
+                    (scaled + 0.5) as i32
+                } else {
+                    // Where halves went down to even, one more.
+                    whole + i32::from(scaled - whole as f32 >= 0.5) + params.zero_point
+                };
+                *out = O::narrow(rounded.clamp(O::MIN, O::MAX));
             }
         }
     }
@@ -174,7 +197,7 @@ multiversion! {
 
 /// Where LiteRT aborts the process, because the sum is 512 or more, the outputs are the smallest value: all exact
 /// outputs are then below a half step times two.
-fn fixed_point<T: Quantized>(scale: FixedPoint, least_difference: i32, input: &[T], output: &mut [T]) {
+fn fixed_point<T: Quantized, O: Quantized>(scale: FixedPoint, least_difference: i32, input: &[T], output: &mut [O]) {
     let max = largest(input);
     let exp = |difference: i32| {
         let rescaled = doubling_high_product(difference.wrapping_shl(scale.shift as u32), scale.multiplier);
@@ -190,20 +213,26 @@ fn fixed_point<T: Quantized>(scale: FixedPoint, least_difference: i32, input: &[
     let headroom = (sum as u32).leading_zeros();
     let shifted = (sum as u32).checked_shl(headroom).unwrap_or(0).wrapping_sub(1 << 31) as i32;
     let reciprocal = one_over_one_plus::<32>(shifted);
-    let exponent = SUM_BITS as i32 - headroom as i32 + 31 - T::BITS as i32;
+    let exponent = SUM_BITS as i32 - headroom as i32 + 31 - O::BITS as i32;
     for (out, value) in output.iter_mut().zip(input) {
         let difference = value.widen() - max;
         let value = if difference >= least_difference && (0..=31).contains(&exponent) {
             let scaled = doubling_high_product(reciprocal, exp(difference));
-            rounding_shift_right(scaled, exponent as u32) + T::MIN
+            rounding_shift_right(scaled, exponent as u32) + O::MIN
         } else {
-            T::MIN
+            O::MIN
         };
-        *out = T::narrow(value.clamp(T::MIN, T::MAX));
+        *out = O::narrow(value.clamp(O::MIN, O::MAX));
     }
 }
 
-fn tables_16<T: Quantized>(scale: FixedPoint, exp: &Table16, reciprocal: &Table16, input: &[T], output: &mut [T]) {
+fn tables_16<T: Quantized, O: Quantized>(
+    scale: FixedPoint,
+    exp: &Table16,
+    reciprocal: &Table16,
+    input: &[T],
+    output: &mut [O],
+) {
     let max = largest(input);
     let saturate = |x: i32| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
     let exp = |value: T| {
@@ -214,7 +243,7 @@ fn tables_16<T: Quantized>(scale: FixedPoint, exp: &Table16, reciprocal: &Table1
     for (out, &value) in output.iter_mut().zip(input) {
         let exp = exp(value);
         sum = sum.wrapping_add(exp);
-        *out = T::narrow(exp);
+        *out = O::narrow(exp);
     }
     let headroom = (sum as u32).leading_zeros();
     let shifted = (((i64::from(sum) << headroom.saturating_sub(1)) + (1 << 13)) >> 14) as i32;
@@ -222,6 +251,6 @@ fn tables_16<T: Quantized>(scale: FixedPoint, exp: &Table16, reciprocal: &Table1
     let shift = 31u32.saturating_sub(headroom).max(1);
     for out in output {
         let result = (i64::from(out.widen()) * reciprocal + (1i64 << (shift - 1))) >> shift;
-        *out = T::narrow((result as i32).clamp(0, 32_767));
+        *out = O::narrow((result as i32).clamp(0, 32_767));
     }
 }

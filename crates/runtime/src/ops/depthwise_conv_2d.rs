@@ -62,7 +62,8 @@ fn plan_float(cx: &NodeContext<'_>, op: &DepthwiseConv2d, geometry: DepthwiseCon
     let (bias, fused) = (FloatBias::new(cx, 2)?, FusedActivation::new(fused_activation(op.activation)?));
     let conv = Arc::new(FloatConv { conv, weights, bias, fused: fused.clone() });
     let part = conv.has_rows().then(|| Part::Rows(Arc::clone(&conv) as Arc<dyn Rows>));
-    let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+    let name = if geometry.multiplier == 1 { cx.kernel_name(DType::F32) } else { cx.avx2_name(DType::F32) };
+    let kernel = Kernel::new(name, move |context, mut io| {
         let FloatConv { conv, weights, bias, fused } = &*conv;
         let (inputs, y) = io.split();
         weights.with(inputs, pack, |weights| {

@@ -49,6 +49,7 @@ macro_rules! for_blocks {
 }
 
 multiversion! {
+    to avx2;
     /// One row of output pixels of one image.
     pub(super) fn forward_row<T: Real>(
         g: &DepthwiseConv2dGeometry,
