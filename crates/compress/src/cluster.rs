@@ -3,7 +3,7 @@
 
 use litesmith_data::{Purpose, Rng};
 use litesmith_graph::{Data, Error, Graph, Result, TensorId};
-use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights};
+use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights, check_float_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::fine_tune::FineTune;
@@ -151,10 +151,11 @@ impl WeightClusters {
     /// Clusters the weights of a float graph.
     ///
     /// # Errors
-    /// Those of [`Clustering::check`]; [`Error::Invalid`] when there are no float32 weights to cluster, or some are not
+    /// Those of [`Clustering::check`] and [`check_float_weights`]; [`Error::Invalid`] when there are no float32 weights to cluster, or some are not
     /// finite.
     pub fn of(graph: &Graph, config: &Clustering) -> Result<Self> {
         config.check()?;
+        check_float_weights(graph)?;
         check_excluded(graph, &config.exclude)?;
         let mut layers = Vec::new();
         for (tensor, name, is_depthwise) in layer_weights(graph) {

@@ -107,7 +107,8 @@ fn config(args: &QuantizeArgs) -> Result<QuantizationConfig> {
 
 pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let mut model = load_source(&args.model, output)?.model;
+    let loaded = load_source(&args.model, output)?;
+    let (mut model, sparse) = (loaded.model, args.sparse || loaded.is_sparse);
     if let Some(path) = &args.labels {
         add_labels(&mut model, path)?;
     }
@@ -141,7 +142,7 @@ pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
     }
     let strip = if args.strip { Strip::Everything } else { Strip::Nothing };
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
-    let saved = save(&args.out, &WriteOptions { strip, sparse: args.sparse }, &quantized)?;
+    let saved = save(&args.out, &WriteOptions { strip, sparse }, &quantized)?;
     if output.json {
         let kept: Vec<_> = report
             .quantization

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use litesmith_graph::{DType, Data, Error, Graph, Op, Result, TensorId};
-use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights};
+use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights, check_float_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::fine_tune::FineTune;
@@ -434,7 +434,7 @@ impl TrainObserver for Pruner<'_> {
 /// `config`. Weights that are zero already stay it.
 ///
 /// # Errors
-/// Those of [`WeightPruning::check`] and of training; [`Error::Invalid`] when no layer can be pruned.
+/// Those of [`WeightPruning::check`], [`check_float_weights`] and training; [`Error::Invalid`] when no layer can be pruned.
 pub fn prune_weights(
     graph: &Graph,
     config: &WeightPruning,
@@ -442,6 +442,7 @@ pub fn prune_weights(
     observer: &mut dyn TrainObserver,
 ) -> Result<(Graph, SparsityReport)> {
     config.check()?;
+    check_float_weights(graph)?;
     check_excluded(graph, &config.exclude)?;
     let (mut masks, mut layers) = WeightMasks::new(graph, config)?;
     if masks.layers.is_empty() {
