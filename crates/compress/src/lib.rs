@@ -31,6 +31,7 @@ mod batch_norm;
 mod bias_correction;
 mod calibrate;
 mod cluster;
+mod complete;
 mod edit;
 mod equalize;
 mod fine_tune;
@@ -49,6 +50,7 @@ pub use calibrate::{
     Percentile, Range, Ranges, calibrate, calibration_samples,
 };
 pub use cluster::{ClusterReport, ClusterScope, Clustering, Initial, LayerClusters, WeightClusters, cluster_weights};
+pub use complete::complete;
 pub use edit::{Edit, Form, amend, apply};
 pub use equalize::{ChannelPeaks, EqualizationConfig, EqualizationReport, equalize};
 pub use fine_tune::FineTune;

@@ -100,15 +100,17 @@ pub struct Saved {
     pub packed: tflite::Packed,
 }
 
-/// The bytes of a `.tflite` file written with `options`. A model that is stripped is simplified before
-/// ([`compress::simplify`]).
+/// The bytes of a `.tflite` file written with `options`, which runs in LiteRT and holds nothing that is never read: the model is
+/// completed before ([`compress::complete`]), and simplified where it is stripped ([`compress::simplify`]).
+/// [`tflite::write`] writes a model as it is.
 ///
 /// # Errors
-/// Those of [`tflite::write`] and [`compress::simplify`].
+/// Those of [`tflite::write`], [`compress::complete`] and [`compress::simplify`].
 pub fn model_bytes(model: &Model, options: &tflite::WriteOptions) -> Result<Vec<u8>> {
+    let model = compress::complete(model)?;
     match options.strip {
-        tflite::Strip::Nothing | tflite::Strip::Names => tflite::write(model, options),
-        tflite::Strip::Everything | tflite::Strip::Derivable => tflite::write(&compress::simplify(model)?, options),
+        tflite::Strip::Nothing | tflite::Strip::Names => tflite::write(&model, options),
+        tflite::Strip::Everything | tflite::Strip::Derivable => tflite::write(&compress::simplify(&model)?, options),
     }
 }
 

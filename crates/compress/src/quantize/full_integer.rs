@@ -7,10 +7,11 @@ use litesmith_kernels::grid::raise_scales_for_bias;
 use super::{
     Decision, IoType, KeptFloat, QuantizeOptions, Scheme, TensorReport, constant_weights,
     groups::{Groups, Parameters, parameters_of},
-    missing_bias, normalization, params,
+    normalization, params,
     rules::Choice,
     weights,
 };
+use crate::complete::missing_bias;
 use crate::{Edit, Form, Range, Ranges};
 
 /// How a node computes.

@@ -2,11 +2,12 @@
 
 use litesmith_graph::ops::QuantizationRule;
 use litesmith_graph::{
-    DType, Data, Error, Graph, Model, Normalization, Op, Quantization, Result, Tensor, TensorId, TensorMetadata,
+    DType, Error, Graph, Model, Normalization, Quantization, Result, Tensor, TensorId, TensorMetadata,
 };
 
 use serde::{Deserialize, Serialize};
 
+use crate::complete::missing_bias;
 use crate::{Edit, Range, Ranges, apply};
 
 mod dynamic_range;
@@ -589,18 +590,4 @@ pub(crate) fn weighted_choices(graph: &Graph, options: &QuantizeOptions) -> Resu
         result.push(becomes.then_some(choice));
     }
     Ok(result)
-}
-
-/// A bias of zeros for a convolution that has none: LiteRT does not run one without. FULLY_CONNECTED does.
-fn missing_bias(graph: &Graph, index: usize) -> Option<Tensor> {
-    let node = &graph.nodes[index];
-    let (Op::Conv2d(_) | Op::DepthwiseConv2d(_)) = node.op else { return None };
-    let (weights, None) = (node.inputs.get(1).copied().flatten()?, node.inputs.get(2).copied().flatten()) else {
-        return None;
-    };
-    let weights = graph.tensor(weights);
-    let QuantizationRule::Weights { axis } = node.op.quantization().rule else { return None };
-    let channels = weights.shape.get(axis).copied().unwrap_or(0);
-    let zeros = Data::from_slice(&vec![0.0_f32; channels]);
-    Some(Tensor::constant(format!("{}_bias", weights.name), DType::F32, [channels], zeros))
 }

@@ -127,7 +127,7 @@ pub fn search(
         return Err(Error::invalid("validation", "there are no samples to choose by")
             .with_hint("give a share of the training samples, as --validation 0.1"));
     };
-    let original = litesmith_tflite::write(model, &WriteOptions::default())?;
+    let original = crate::model_bytes(model, &WriteOptions::default())?;
     let mut saved = Saved::open(options, &original, dataset)?;
     let job = Job { options, validation: &validation, clock: &clock };
     if saved.points.is_empty() {
