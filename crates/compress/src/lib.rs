@@ -59,11 +59,12 @@ pub use pairing::{Computed, LayerPair, Own, Pairing, match_computed, pair_layers
 pub use post_training::{PostTrainingReport, QuantizationConfig, Step, post_training};
 pub use prune::{
     ChannelPruning, ChannelReport, Channels, Group, GroupReport, Importance, LayerSparsity, Originals, Pattern, Scope,
-    SparsityReport, Taylor, Unit, WeightMasks, WeightPruning, choose_channels, magnitude, prune_channels,
-    prune_weights,
+    SparsityReport, Taylor, Unit, WeightMasks, WeightPruning, check_excluded, choose_channels, magnitude,
+    prune_channels, prune_weights,
 };
 pub use quantize::{
     Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Rounded, RoundedWeights, Rule, Scheme,
-    Selector, Simulation, TensorReport, WeightBits, check_float, decide, quantize, simulate, simulated,
+    Selector, Simulation, TensorReport, WeightBits, check as check_quantization, check_float, decide, quantize,
+    simulate, simulated,
 };
 pub use simplify::simplify;

@@ -19,6 +19,7 @@ pub mod demo;
 mod evaluate;
 pub mod files;
 pub mod inputs;
+mod labels;
 mod pictures;
 mod predictor;
 pub mod progress;
@@ -44,6 +45,7 @@ pub use litesmith_train as train;
 
 pub use debug::{DebugNames, DebugOptions, debug_quantized};
 pub use evaluate::{EvaluateOptions, evaluate};
+pub use labels::add_labels;
 pub use litesmith_graph::{Error, Model, Result};
 pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
 pub use pictures::report_evaluation;

@@ -6,10 +6,10 @@ use litesmith::compress::{
     AdaRoundConfig, BatchNormConfig, CalibrationConfig, CalibratorKind, EqualizationConfig, Granularity, IoType,
     PostTrainingReport, QuantizationConfig, Rule, Scheme, WeightBits,
 };
-use litesmith::graph::{Normalization, TensorMetadata};
+use litesmith::graph::Normalization;
 use litesmith::measure::format;
 use litesmith::tflite::{Strip, WriteOptions};
-use litesmith::{Error, Model, Result, Saved, SessionOptions, files, quantize_on};
+use litesmith::{Error, Model, Result, Saved, SessionOptions, add_labels, files, quantize_on};
 
 use super::{existing, load_source, open_data};
 use crate::Verdict;
@@ -214,33 +214,4 @@ fn adaround_json(model: &Model, report: &PostTrainingReport) -> Result<Vec<serde
         })
     };
     Ok(report.adaround.iter().map(layer).collect())
-}
-
-/// Packs the lines of a file as the names of the first output's classes.
-fn add_labels(model: &mut Model, path: &std::path::Path) -> Result<()> {
-    let bytes = files::load(path, 1 << 24)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;
-    let labels: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
-    let graph = model.main()?;
-    let output = graph
-        .outputs
-        .first()
-        .map(|&id| graph.tensor(id))
-        .ok_or_else(|| Error::malformed("model", "it has no output"))?;
-    let classes = output.shape.last().copied().unwrap_or(0);
-    if labels.len() != classes {
-        return Err(Error::invalid(
-            path.display(),
-            format!("got {} lines, the model's output has {classes} classes", labels.len()),
-        ));
-    }
-    let name = output.name.clone();
-    if model.metadata.outputs.is_empty() {
-        model.metadata.outputs.push(TensorMetadata { name, ..TensorMetadata::default() });
-    }
-    if let Some(metadata) = model.metadata.outputs.first_mut() {
-        metadata.labels = labels;
-    }
-    Ok(())
 }

@@ -30,7 +30,9 @@ pub use weights::{Rounded, RoundedWeights};
 pub(crate) use weights::{WeightGrid, grid, rounded_values};
 use weights::{without_blocks, without_int4};
 
-/// What becomes of a float32 model.
+/// What becomes of a float32 model. Each integer scheme follows Jacob et al., "Quantization and Training of Neural Networks for Efficient
+/// Integer-Arithmetic-Only Inference", CVPR 2018, and Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference: A
+/// whitepaper", 2018, in the forms that TensorFlow Lite's guide and its 8-bit quantization specification give them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
@@ -441,8 +443,11 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, ranges: Option<&Ranges
     Ok((result, decision.report))
 }
 
-/// Checks what can be checked before any work: options, and that nobody has quantized the graph.
-pub(crate) fn check(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
+/// Checks what can be checked before any work: options, rules that select nothing, and that nobody has quantized the graph.
+///
+/// # Errors
+/// [`Error::Invalid`] for what does not go together or is not there, and those of [`check_float`].
+pub fn check(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
     check_options(graph, options)?;
     check_float(graph)?;
     choices(graph, options).map(drop)
