@@ -1,9 +1,10 @@
-//! Weight sharing (Han et al., 2016, section 3): the weights of a layer take few values, found by k-means, and keep
+//! Weight sharing (Han, Mao and Dally, "Deep Compression: Compressing Deep Neural Networks with Pruning, Trained Quantization and Huffman
+//! Coding", ICLR 2016, section 3): the weights of a layer take few values, found by k-means, and keep
 //! sharing them while the network learns. A `.tflite` file is no smaller by it, its compressed form is.
 
 use litesmith_data::{Purpose, Rng};
 use litesmith_graph::{Data, Error, Graph, Result, TensorId};
-use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights};
+use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights, check_float_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::fine_tune::FineTune;
@@ -30,7 +31,7 @@ pub enum Initial {
     /// Evenly along the weights in ascending order.
     #[serde(rename = "density")]
     Density,
-    /// Far from each other, by chance (Arthur and Vassilvitskii, 2007).
+    /// Far from each other, by chance (Arthur and Vassilvitskii, "k-means++: The Advantages of Careful Seeding", SODA 2007).
     #[serde(rename = "kmeans++")]
     KMeansPlusPlus,
 }
@@ -151,10 +152,11 @@ impl WeightClusters {
     /// Clusters the weights of a float graph.
     ///
     /// # Errors
-    /// Those of [`Clustering::check`]; [`Error::Invalid`] when there are no float32 weights to cluster, or some are not
-    /// finite.
+    /// Those of [`Clustering::check`] and [`check_float_weights`]; [`Error::Invalid`] when there are no float32 weights to
+    /// cluster, or some are not finite.
     pub fn of(graph: &Graph, config: &Clustering) -> Result<Self> {
         config.check()?;
+        check_float_weights(graph)?;
         check_excluded(graph, &config.exclude)?;
         let mut layers = Vec::new();
         for (tensor, name, is_depthwise) in layer_weights(graph) {
@@ -232,7 +234,7 @@ impl WeightClusters {
     }
 }
 
-/// The cluster of each value, by k-means on a line (Lloyd, 1982), and how many clusters there are.
+/// The cluster of each value, by k-means on a line (Lloyd, "Least Squares Quantization in PCM", 1982), and how many clusters there are.
 fn k_means(values: &[f32], clusters: usize, config: &Clustering, stream: u64) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));

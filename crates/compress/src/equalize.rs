@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use litesmith_graph::{Data, Graph, Op, Result, Tensor, TensorId, ops::Activation};
+use litesmith_runtime::{Session, SessionOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::quantize::{constant_bias, constant_weights};
@@ -312,4 +313,61 @@ fn pads_no_channels(graph: &Graph, index: usize) -> bool {
     let shapes = [node.inputs.first().copied().flatten(), node.outputs.first().copied()];
     let last = |id: Option<TensorId>| id.and_then(|id| graph.tensor(id).shape.last());
     last(shapes[0]).is_some() && last(shapes[0]) == last(shapes[1])
+}
+
+/// How far the outputs of a float network moved when it was changed.
+pub(crate) struct Moved {
+    /// Mean absolute change over the range of the outputs.
+    mean: f64,
+    /// Samples whose largest output is another, of how many.
+    other: (usize, usize),
+}
+
+impl Moved {
+    /// By this share of the range outputs may move, and this share of the samples may have another largest output, without a word.
+    const SILENT: f64 = 0.005;
+
+    /// Runs both graphs on `samples`.
+    pub(crate) fn measure(before: &Graph, after: &Graph, samples: &[Sample], options: &SessionOptions) -> Result<Self> {
+        let mut sessions = [
+            Session::from_graph(before.clone(), options.clone())?,
+            Session::from_graph(after.clone(), options.clone())?,
+        ];
+        let (mut sum, mut count, mut other) = (0.0_f64, 0_usize, 0);
+        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+        for sample in samples {
+            let inputs: Vec<_> = sample.iter().map(Vec::as_slice).collect();
+            let mut outputs = [Vec::new(), Vec::new()];
+            for ((session, graph), output) in sessions.iter_mut().zip([before, after]).zip(&mut outputs) {
+                FloatRunner::run(session, &inputs, &mut |id, values| {
+                    if graph.outputs.first() == Some(&id) {
+                        *output = values.to_vec();
+                    }
+                })?;
+            }
+            let [old, new] = outputs;
+            for (&old, &new) in old.iter().zip(&new) {
+                sum += f64::from((old - new).abs());
+                (least, most) = (least.min(f64::from(old)), most.max(f64::from(old)));
+            }
+            count += old.len();
+            let largest = |values: &[f32]| (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b]));
+            other += usize::from(largest(&old) != largest(&new));
+        }
+        let range = (most - least).max(f64::MIN_POSITIVE);
+        Ok(Self { mean: sum / count.max(1) as f64 / range, other: (other, samples.len()) })
+    }
+
+    /// What to say of it, where it matters.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let (other, samples) = self.other;
+        let share = other as f64 / samples.max(1) as f64;
+        (self.mean > Self::SILENT || share > Self::SILENT).then(|| {
+            format!(
+                "its outputs moved by {:.2} % of their range on average, and {other} of {samples} samples have another largest \
+                 output; leave the replacement out unless the accuracy says otherwise",
+                self.mean * 100.0
+            )
+        })
+    }
 }

@@ -31,6 +31,7 @@ mod batch_norm;
 mod bias_correction;
 mod calibrate;
 mod cluster;
+mod complete;
 mod edit;
 mod equalize;
 mod fine_tune;
@@ -49,6 +50,7 @@ pub use calibrate::{
     Percentile, Range, Ranges, calibrate, calibration_samples,
 };
 pub use cluster::{ClusterReport, ClusterScope, Clustering, Initial, LayerClusters, WeightClusters, cluster_weights};
+pub use complete::complete;
 pub use edit::{Edit, Form, amend, apply};
 pub use equalize::{ChannelPeaks, EqualizationConfig, EqualizationReport, equalize};
 pub use fine_tune::FineTune;
@@ -57,11 +59,12 @@ pub use pairing::{Computed, LayerPair, Own, Pairing, match_computed, pair_layers
 pub use post_training::{PostTrainingReport, QuantizationConfig, Step, post_training};
 pub use prune::{
     ChannelPruning, ChannelReport, Channels, Group, GroupReport, Importance, LayerSparsity, Originals, Pattern, Scope,
-    SparsityReport, Taylor, Unit, WeightMasks, WeightPruning, choose_channels, magnitude, prune_channels,
-    prune_weights,
+    SparsityReport, Taylor, Unit, WeightMasks, WeightPruning, check_excluded, choose_channels, magnitude,
+    prune_channels, prune_weights,
 };
 pub use quantize::{
     Decision, Granularity, IoType, KeptFloat, QuantizeOptions, QuantizeReport, Rounded, RoundedWeights, Rule, Scheme,
-    Selector, Simulation, TensorReport, WeightBits, check_float, decide, quantize, simulate, simulated,
+    Selector, Simulation, TensorReport, WeightBits, check as check_quantization, check_float, decide, quantize,
+    simulate, simulated,
 };
 pub use simplify::simplify;

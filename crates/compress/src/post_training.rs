@@ -4,6 +4,7 @@ use litesmith_graph::{Error, Model, Normalization, Result};
 use litesmith_runtime::{Session, SessionOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::equalize::Moved;
 use crate::layers::Sample;
 use crate::{
     AdaRoundConfig, AdaRoundLayer, BatchNormConfig, CalibrationConfig, ChannelPeaks, EqualizationConfig,
@@ -183,6 +184,7 @@ pub fn post_training(
         return Err(Error::invalid("quantize", "got no samples, expected at least one")
             .with_hint("give a data set with at least one sample; 100 to 500 are usual"));
     }
+    let mut moved: Option<String> = None;
     if let Some(config) = &config.equalization {
         let graph = model.main()?;
         let peaks = if samples.is_empty() {
@@ -192,7 +194,14 @@ pub fn post_training(
             Some(ChannelPeaks::measure(graph, &mut runner, samples)?)
         };
         let (edits, equalization) = equalize(graph, config, peaks.as_ref())?;
-        *model.main_mut()? = amend(model.main()?, &edits)?;
+        let amended = amend(model.main()?, &edits)?;
+        if !equalization.replaced_relu6.is_empty() {
+            moved = Some(match samples {
+                [] => "how far its outputs moved is not known without samples".to_owned(),
+                samples => Moved::measure(graph, &amended, samples, session)?.warning().unwrap_or_default(),
+            });
+        }
+        *model.main_mut()? = amended;
         report.equalization = Some(equalization);
     }
     let mut ranges = None;
@@ -223,5 +232,8 @@ pub fn post_training(
     }
     let (quantized, quantization) = quantize(&model, &options, ranges.as_ref())?;
     report.quantization = quantization;
+    if let Some(moved) = moved.filter(|moved| !moved.is_empty()) {
+        report.quantization.warnings.push(format!("RELU6 became RELU, which changes the float model: {moved}"));
+    }
     Ok((quantized, report))
 }

@@ -8,6 +8,7 @@ use litesmith_compress::{
     IoType, QuantizationConfig, Sample, Scheme, WeightBits, amend, calibration_samples, equalize, post_training,
 };
 use litesmith_data::{OpenOptions, Preprocess, SplitKind, open};
+use litesmith_graph::ops::Activation as Fused;
 use litesmith_graph::{Data, Graph, Model, Op, TensorId};
 use litesmith_runtime::{Session, SessionOptions};
 use litesmith_testkit::check_quantization_spec;
@@ -207,6 +208,30 @@ fn equalization_makes_one_scale_enough_for_uneven_channels() {
     // Without iterations nothing happens.
     let none = EqualizationConfig { iterations: 0, ..EqualizationConfig::default() };
     assert_eq!(equalize(uneven.main().unwrap(), &none, None).unwrap().1.largest_factor, 1.0);
+}
+
+#[test]
+fn replacing_relu6_says_how_far_the_outputs_moved() {
+    let mut clipped = with_uneven_channels(&digits().model);
+    for node in &mut clipped.main_mut().unwrap().nodes {
+        if let Some(activation) = node.op.fused_activation_mut().filter(|activation| **activation == Fused::Relu) {
+            *activation = Fused::Relu6;
+        }
+    }
+    let said = |model: &Model, scheme: Scheme, replace_relu6: bool, samples: &[Sample]| {
+        let equalization = Some(EqualizationConfig { replace_relu6, ..EqualizationConfig::default() });
+        let config = QuantizationConfig { scheme, equalization, ..QuantizationConfig::default() };
+        let session = SessionOptions::default();
+        let (_, report) = post_training(model, &config, Vec::new(), samples, &session, &mut |_, _, _| {}).unwrap();
+        report.quantization.warnings.into_iter().find(|warning| warning.contains("RELU6"))
+    };
+    let samples = &digits().calibration;
+    let warning = said(&clipped, Scheme::Int8, true, samples).unwrap();
+    assert!(warning.contains("its outputs moved by") && warning.contains("of 100 samples"), "{warning}");
+    let warning = said(&clipped, Scheme::DynamicRange, true, &[]).unwrap();
+    assert!(warning.contains("not known without samples"), "{warning}");
+    assert_eq!(said(&clipped, Scheme::Int8, false, samples), None);
+    assert_eq!(said(&digits().model, Scheme::Int8, true, samples), None);
 }
 
 /// Channels that died have weights near 0 and a bias: to make their weights as large as others' makes constants of them that nothing

@@ -19,6 +19,7 @@ pub mod demo;
 mod evaluate;
 pub mod files;
 pub mod inputs;
+mod labels;
 mod pictures;
 mod predictor;
 pub mod progress;
@@ -44,6 +45,7 @@ pub use litesmith_train as train;
 
 pub use debug::{DebugNames, DebugOptions, debug_quantized};
 pub use evaluate::{EvaluateOptions, evaluate};
+pub use labels::add_labels;
 pub use litesmith_graph::{Error, Model, Result};
 pub use litesmith_runtime::{Isa, Numerics, Session, SessionOptions};
 pub use pictures::report_evaluation;
@@ -106,15 +108,17 @@ pub struct Saved {
     pub packed: tflite::Packed,
 }
 
-/// The bytes of a `.tflite` file written with `options`. A model that is stripped is simplified before
-/// ([`compress::simplify`]).
+/// The bytes of a `.tflite` file written with `options`, which runs in LiteRT and holds nothing that is never read: the model is
+/// completed before ([`compress::complete`]), and simplified where it is stripped ([`compress::simplify`]).
+/// [`tflite::write`] writes a model as it is.
 ///
 /// # Errors
-/// Those of [`tflite::write`] and [`compress::simplify`].
+/// Those of [`tflite::write`], [`compress::complete`] and [`compress::simplify`].
 pub fn model_bytes(model: &Model, options: &tflite::WriteOptions) -> Result<Vec<u8>> {
+    let model = compress::complete(model)?;
     match options.strip {
-        tflite::Strip::Nothing | tflite::Strip::Names => tflite::write(model, options),
-        tflite::Strip::Everything | tflite::Strip::Derivable => tflite::write(&compress::simplify(model)?, options),
+        tflite::Strip::Nothing | tflite::Strip::Names => tflite::write(&model, options),
+        tflite::Strip::Everything | tflite::Strip::Derivable => tflite::write(&compress::simplify(&model)?, options),
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use litesmith::compress::{Granularity, IoType, QuantizeOptions, Range, Ranges, Rule, Scheme, WeightBits, quantize};
 use litesmith::data::{OpenOptions, Split, SplitKind, open};
-use litesmith::graph::{Model, TensorId};
+use litesmith::graph::{Model, Normalization, TensorId};
 use litesmith::measure::{Cause, LayerError, LayerErrorReport};
 use litesmith::progress::Silent;
+use litesmith::recipe::{Recipe, Step};
 use litesmith::train::{TrainConfig, TrainData, TrainOptions, zoo};
 use litesmith::{
     CalibrateOptions, DebugNames, DebugOptions, SessionOptions, TrainJob, calibrate_on, debug_quantized, train_model,
@@ -138,6 +139,61 @@ fn the_layer_whose_calibrated_range_is_ruined_comes_first() {
             for (suggestion, part) in report.suggestions.iter().zip(parts) {
                 assert!(suggestion.command.contains(part), "{text}");
             }
+        }
+    }
+}
+
+#[test]
+fn what_is_suggested_follows_what_was_measured() {
+    let layers = weighted_layers();
+    let mut ranges = TRAINED.ranges.clone();
+    // Two grids, of which one alone decides the answers.
+    for ((id, _), factor) in layers.iter().zip([16.0, 256.0]) {
+        let range = ranges.get(*id).unwrap();
+        ranges.insert(*id, Range::new(range.min * factor, range.max * factor));
+    }
+    let report = quantized(&QuantizeOptions::new(Scheme::Int8), &ranges);
+    let text = report.to_text();
+    let [none, tried @ ..] = report.kept_float.as_slice() else { panic!("{text}") };
+    let value = |result: &litesmith::measure::KeptFloatResult| {
+        (result.accuracy.unwrap(), result.output.snr_db.unwrap_or(f64::INFINITY))
+    };
+    let helps = |result: &&litesmith::measure::KeptFloatResult| {
+        let (now, before) = (value(result), value(none));
+        now.0 > before.0 || now.0 == before.0 && now.1 >= before.1 + 0.5
+    };
+    let mut helpful: Vec<_> = tried.iter().filter(helps).collect();
+    helpful.sort_by(|a, b| value(b).partial_cmp(&value(a)).unwrap());
+    assert!(tried.len() == 2 && !helpful.is_empty(), "{text}");
+    let kept: Vec<_> = helpful.iter().map(|result| format!("--keep-float {}", result.name.as_ref().unwrap())).collect();
+    let float = report.suggestions.iter().find(|found| found.command.contains("--keep-float")).unwrap();
+    assert!(float.command.contains(&kept.join(" ")), "{text}");
+    assert_eq!(float.command.matches("--keep-float").count(), kept.len(), "{text}");
+}
+
+/// A recipe that leaves it out makes a model that reads its pixels otherwise.
+#[test]
+fn recipes_and_commands_say_how_pixels_become_numbers() {
+    let normalization = Normalization { mean: vec![33.0], std: vec![79.0] };
+    let mut float = TRAINED.model.clone();
+    float.metadata.inputs.clear();
+    for (scheme, io) in
+        [(Scheme::Int8, IoType::Uint8), (Scheme::Int8, IoType::Float32), (Scheme::DynamicRange, IoType::Float32)]
+    {
+        let options = QuantizeOptions::new(scheme)
+            .with_io(io, IoType::Float32)
+            .with_normalization(vec![Some(normalization.clone())]);
+        let mut ranges = TRAINED.ranges.clone();
+        ranges.insert(float.main().unwrap().inputs[0], Range::new(-33.0 / 79.0, 222.0 / 79.0));
+        let (model, _) = quantize(&float, &options, Some(&ranges)).unwrap();
+        let report = debug(&model, &float).unwrap();
+        assert!(!report.suggestions.is_empty());
+        for suggestion in &report.suggestions {
+            assert!(suggestion.command.contains("--mean 33 --std 79"), "{}", suggestion.command);
+            let recipe = Recipe::from_toml(&suggestion.recipe).unwrap();
+            let Step::Quantize(config, described) = &recipe.steps[0] else { panic!("{recipe:?}") };
+            assert_eq!((config.scheme, config.input_type), (scheme, io));
+            assert_eq!((&described.mean, &described.std), (&normalization.mean, &normalization.std));
         }
     }
 }

@@ -115,3 +115,52 @@ fn the_defaults_of_the_compression_guide_are_the_defaults() {
     check::<WeightPruning>(&guide, "weights");
     check::<Clustering>(&guide, "clusters");
 }
+
+#[test]
+fn every_key_of_a_step_is_in_the_compression_guide() {
+    use litesmith::compress::{
+        AdaRoundConfig, BatchNormConfig, CalibrationConfig, ChannelPruning, Clustering, EqualizationConfig,
+        QuantizationConfig, WeightPruning,
+    };
+    fn table<T: serde::Serialize>(config: &T) -> toml::Table {
+        toml::Table::try_from(config).unwrap()
+    }
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/COMPRESSION.md")).unwrap();
+    let row = |name: &str| {
+        let row = guide.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        row.unwrap_or_else(|| panic!("no row of {name}")).to_owned()
+    };
+    for (step, keys) in [
+        ("prune_channels", table(&ChannelPruning::default())),
+        ("prune_weights", table(&WeightPruning { sparsity: Some(0.5), ..WeightPruning::default() })),
+        ("cluster", table(&Clustering::default())),
+        ("strip", table(&litesmith::recipe::StripConfig::default())),
+        (
+            "quantize",
+            table(&QuantizationConfig {
+                min_elements: Some(1),
+                bias_correction: Some(true),
+                ..QuantizationConfig::default()
+            }),
+        ),
+    ] {
+        let row = row(step);
+        // What is a table of its own has a row of its own.
+        for (key, _) in keys.iter().filter(|(_, value)| !value.is_table()) {
+            assert!(row.contains(&format!("`{key}`")), "{key}: {row}");
+        }
+    }
+    for (name, keys) in [
+        ("calibration", table(&CalibrationConfig::default())),
+        ("equalization", table(&EqualizationConfig::default())),
+        ("adaround", table(&AdaRoundConfig::default())),
+        ("batch_norm", table(&BatchNormConfig::default())),
+    ] {
+        let row = row(&format!("[step.{name}]"));
+        for (key, value) in keys {
+            // Floats of 32 bits are longer as 64.
+            let shown = value.as_float().map_or(value.to_string(), |float| format!("{:?}", float as f32));
+            assert!(row.contains(&format!("`{key} = {shown}`")), "{key} = {shown}: {row}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ static DIGITS: LazyLock<Dataset> = LazyLock::new(|| {
 
 fn made(recipe: &Recipe, model: Option<&Model>) -> litesmith::Result<Made> {
     let session = SessionOptions { threads: 2, ..SessionOptions::default() };
-    let run = RecipeRun { dataset: &DIGITS, model, session, cancel: None, keep: None };
+    let run = RecipeRun { dataset: &DIGITS, model, session, cancel: None, keep: None, rescue: None };
     Ok(run_recipe(recipe, &run, &mut Silent)?.unwrap())
 }
 
@@ -68,7 +68,14 @@ fn what_stands_above_the_steps_holds() {
     assert_ne!(make(&format!("seed = 2\n{text}"), None).bytes, chosen.bytes);
 
     let cancel = Some(Arc::new(AtomicBool::new(true)));
-    let run = RecipeRun { dataset: &DIGITS, model: None, session: SessionOptions::default(), cancel, keep: None };
+    let run = RecipeRun {
+        dataset: &DIGITS,
+        model: None,
+        session: SessionOptions::default(),
+        cancel,
+        keep: None,
+        rescue: None,
+    };
     assert!(run_recipe(&Recipe::from_toml(text).unwrap(), &run, &mut Silent).unwrap().is_none());
 }
 
@@ -161,7 +168,7 @@ fn the_recipe_of_a_teacher_is_carried_out_once_and_can_be_interrupted() {
     let recipe = Recipe::load(&path).unwrap();
     let (mut heard, cancel) = (Heard::default(), Arc::new(AtomicBool::new(false)));
     let session = SessionOptions { threads: 2, ..SessionOptions::default() };
-    let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: Some(cancel), keep: None };
+    let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: Some(cancel), keep: None, rescue: None };
     run_recipe(&recipe, &run, &mut heard).unwrap().unwrap();
     let called = heard.0.iter().filter(|said| said.starts_with("the teacher")).count();
     let epochs = heard.0.iter().filter(|said| said.starts_with("epoch 1/1")).count();
@@ -254,7 +261,7 @@ fn what_is_kept_of_a_recipe_is_not_made_again_and_changes_no_byte() {
         let recipe = Recipe { seed, ..Recipe::load(&folder.path().join(name)).unwrap() };
         let session = SessionOptions { threads: 2, ..SessionOptions::default() };
         let keep = keep.map(Path::to_path_buf);
-        let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: None, keep };
+        let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: None, keep, rescue: None };
         let made = run_recipe(&recipe, &run, &mut heard).unwrap().unwrap();
         let count = |begin: &str| heard.0.iter().filter(|said| said.starts_with(begin)).count();
         (made, count("epoch 1/1"), count("step "))
@@ -274,7 +281,7 @@ fn what_is_kept_of_a_recipe_is_not_made_again_and_changes_no_byte() {
     let error = |keep: PathBuf| {
         let recipe = Recipe { seed: 3, ..Recipe::load(&folder.path().join("first.toml")).unwrap() };
         let session = SessionOptions { threads: 2, ..SessionOptions::default() };
-        let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: None, keep: Some(keep) };
+        let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: None, keep: Some(keep), rescue: None };
         run_recipe(&recipe, &run, &mut Silent).unwrap_err().to_string()
     };
     let kept = |extension: &str| {
@@ -293,4 +300,109 @@ fn what_is_kept_of_a_recipe_is_not_made_again_and_changes_no_byte() {
     assert_eq!(run("first.toml", 4, Some(&keep)).1, 2);
     write("teacher.toml", format!("arch = \"lenet-5\"\n{train}learning_rate = 1e-4\n"));
     assert_eq!(run("first.toml", 3, Some(&keep)).1, 2);
+}
+
+#[test]
+fn channels_are_ranked_with_the_data_of_the_recipe() {
+    let pruned = |more: &str| make(&format!("[[step]]\ndo = \"prune_channels\"\nratio = 0.3\n{more}"), Some(&FLOAT));
+    let ranked = pruned("");
+    assert!(ranked.model.graphs[0].parameters() * 10 < FLOAT.graphs[0].parameters() * 8);
+    assert!(ranked.bytes != pruned("importance = \"l1\"").bytes, "gradients rank otherwise than weights");
+    assert!(ranked.bytes == pruned("importance = \"taylor\"").bytes);
+}
+
+#[test]
+fn a_step_that_quantizes_says_what_the_input_and_the_output_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    std::fs::write(folder.path().join("labels.txt"), names.join("\n")).unwrap();
+    let text = "[[step]]\ndo = \"quantize\"\nio = \"uint8\"\nmean = 10\nstd = 200\nlabels = \"labels.txt\"\n";
+    std::fs::write(folder.path().join("recipe.toml"), text).unwrap();
+    let mut float = FLOAT.clone();
+    float.metadata.inputs.clear();
+    let made = made(&Recipe::load(&folder.path().join("recipe.toml")).unwrap(), Some(&float)).unwrap();
+    let graph = made.model.main().unwrap();
+    let input = graph.tensor(graph.inputs[0]).quantization.as_ref().unwrap();
+    assert_eq!(input.as_per_tensor(), Some((1.0 / 200.0, 10)));
+    let normalization = made.model.metadata.inputs[0].normalization.as_ref().unwrap();
+    assert_eq!((&normalization.mean[..], &normalization.std[..]), (&[10.0][..], &[200.0][..]));
+    assert_eq!(made.model.metadata.outputs[0].labels, names);
+}
+
+#[test]
+fn what_cannot_work_is_said_before_the_first_step() {
+    let train = "arch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nepochs = 1\nbatch = 32\n[[step]]\n";
+    for (step, expected) in [
+        (
+            "do = \"quantize\"\nrules = [\"nosuch*=float32\"]",
+            "step 2 (quantize): rule \"nosuch*=float32\": it selects no op",
+        ),
+        ("do = \"quantize\"\nlabels = \"nosuch.txt\"", "nosuch.txt"),
+        (
+            "do = \"prune_weights\"\nsparsity = 0.5\nexclude = [\"nosuch\"]",
+            "step 2 (prune_weights): exclude: no layer's name",
+        ),
+        ("do = \"cluster\"\nexclude = [\"nosuch\"]", "step 2 (cluster): exclude"),
+        ("do = \"prune_channels\"\nexclude = [\"nosuch\"]", "step 2 (prune_channels): exclude"),
+        ("do = \"train\"\nqat = { rules = [\"nosuch=float32\"] }", "step 2 (train): qat: rule \"nosuch=float32\""),
+        ("do = \"train\"\ndistill = { teacher = \"nosuch.tflite\" }", "step 2 (train): nosuch.tflite"),
+        ("do = \"train\"\ndistill = { teacher = \"given\" }", "begins without a model"),
+    ] {
+        let mut heard = Heard::default();
+        let session = SessionOptions { threads: 2, ..SessionOptions::default() };
+        let run = RecipeRun { dataset: &DIGITS, model: None, session, cancel: None, keep: None, rescue: None };
+        let error = run_recipe(&Recipe::from_toml(&format!("{train}{step}")).unwrap(), &run, &mut heard).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(heard.0.is_empty(), "{step}: {:?}", heard.0);
+    }
+    // What is there is let through: names of the exported network, and of its ops.
+    let text = "do = \"prune_weights\"\nsparsity = 0.5\nexclude = [\"conv2d\"]\n[[step]]\ndo = \"quantize\"\nrules = [\"dense*=float32\"]";
+    make(&format!("{train}{text}"), None);
+}
+
+#[test]
+fn what_was_made_before_a_step_that_fails_or_is_cancelled_is_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("labels.txt"), "one line\n").unwrap();
+    let train = "[[step]]\ndo = \"train\"\nepochs = 1\nbatch = 32\n";
+    let fails = "[[step]]\ndo = \"quantize\"\nlabels = \"labels.txt\"\n";
+    let path = folder.path().join("recipe.toml");
+    std::fs::write(&path, format!("arch = \"lenet-5\"\n{train}{fails}")).unwrap();
+    let cancel = Arc::new(AtomicBool::new(false));
+    let rescue = Some(folder.path().join("small.tflite"));
+    let run = RecipeRun {
+        dataset: &DIGITS,
+        model: None,
+        session: SessionOptions { threads: 2, ..SessionOptions::default() },
+        cancel: Some(Arc::clone(&cancel)),
+        keep: None,
+        rescue,
+    };
+    let saved = folder.path().join("small-after-step-1.tflite");
+    let error = run_recipe(&Recipe::load(&path).unwrap(), &run, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("step 2 (quantize)") && error.to_string().contains("labels.txt"), "{error}");
+    let hint = error.hint().unwrap();
+    assert!(hint.contains(&format!("what step 1 (train) made is in {}", saved.display())), "{hint}");
+    let expected = make(&format!("arch = \"lenet-5\"\n{train}"), None).bytes;
+    assert!(std::fs::read(&saved).unwrap() == expected);
+    std::fs::remove_file(&saved).unwrap();
+
+    /// Cancels the second training.
+    struct Second(Arc<AtomicBool>, usize, Vec<String>);
+    impl Progress for Second {
+        fn start(&mut self, stage: Stage, _: u64) {
+            self.1 += usize::from(matches!(stage, Stage::Train { .. }));
+            self.0.store(self.1 == 2, std::sync::atomic::Ordering::Relaxed);
+        }
+        fn advance(&mut self, _: u64) {}
+        fn note(&mut self, message: &str) {
+            self.2.push(message.into());
+        }
+        fn finish(&mut self) {}
+    }
+    std::fs::write(&path, format!("arch = \"lenet-5\"\n{train}{train}")).unwrap();
+    let mut second = Second(cancel, 0, Vec::new());
+    assert!(run_recipe(&Recipe::load(&path).unwrap(), &run, &mut second).unwrap().is_none());
+    assert!(second.2.iter().any(|said| said.contains("small-after-step-1.tflite")), "{:?}", second.2);
+    assert!(std::fs::read(&saved).unwrap() == expected);
 }

@@ -25,7 +25,7 @@ fn session() -> SessionOptions {
 
 fn trained(dataset: &Dataset) -> Model {
     let recipe = Recipe::from_toml("arch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nepochs = 3\nbatch = 32").unwrap();
-    let run = RecipeRun { dataset, model: None, session: session(), cancel: None, keep: None };
+    let run = RecipeRun { dataset, model: None, session: session(), cancel: None, keep: None, rescue: None };
     run_recipe(&recipe, &run, &mut Silent).unwrap().unwrap().model
 }
 
@@ -67,6 +67,8 @@ fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
     let whole = search(&model, &dataset, &options(&out, Goal::MaxDrop(0.02)), &mut Silent).unwrap();
     assert_eq!(whole.ended, SearchEnded::Finished);
     let best = &whole.points[whole.best];
+    let [given, found] = whole.test_accuracy.unwrap();
+    assert_eq!(whole.reached_on_test, Some(found >= given - 0.02));
     assert!(whole.reached && best.bytes * 5 < whole.points[0].bytes, "{best:?} of {:?}", whole.points[0]);
     assert!(
         whole.points.iter().any(|point| point.name.contains("pruned") && point.bytes < 40_000),
@@ -95,7 +97,14 @@ fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
     assert_eq!(whole.test_accuracy, Some([right(&model), right(&smallest)]));
     // What made the best is a recipe, and makes the same bytes.
     let recipe = Recipe::load(&out.join("best.toml")).unwrap();
-    let run = RecipeRun { dataset: &dataset, model: Some(&model), session: session(), cancel: None, keep: None };
+    let run = RecipeRun {
+        dataset: &dataset,
+        model: Some(&model),
+        session: session(),
+        cancel: None,
+        keep: None,
+        rescue: None,
+    };
     let again = run_recipe(&recipe, &run, &mut Silent).unwrap().unwrap();
     assert_eq!(again.bytes, std::fs::read(out.join("best.tflite")).unwrap());
 
@@ -140,10 +149,24 @@ fn what_was_found_is_kept_when_the_goal_is_out_of_reach_or_time_is_over() {
     let (dataset, folder) = (digits(), tempfile::tempdir().unwrap());
     let model = trained(&dataset);
     let out = folder.path().join("none");
+    let resumed = SearchOptions { resume: true, ..options(&out, Goal::Floor(0.9)) };
+    let error = search(&model, &dataset, &resumed, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("none: there is no search to go on with"), "{error}");
+    assert!(error.hint().unwrap().contains("--resume") && !out.exists(), "{error}");
     let hurried = SearchOptions { seconds_max: Some(1e-9), ..options(&out, Goal::Floor(1.0)) };
     let report = search(&model, &dataset, &hurried, &mut Silent).unwrap();
     assert_eq!((report.ended, report.reached, report.points.len()), (SearchEnded::TimeLimit, false, 1));
     assert!(load_model(&out.join("best.tflite")).is_ok());
+    // What is met by validation samples alone is no more than that.
+    let goal = Goal::Floor(report.points[0].accuracy);
+    let one = |out: &str, goal| {
+        let hurried = SearchOptions { seconds_max: Some(1e-9), ..options(&folder.path().join(out), goal) };
+        search(&model, &dataset, &hurried, &mut Silent).unwrap()
+    };
+    let met = one("met", goal);
+    let [_, found] = met.test_accuracy.unwrap();
+    assert_eq!((met.reached, met.reached_on_test), (true, Some(found >= met.points[0].accuracy)));
+    assert_eq!(one("budget", Goal::Budget(1 << 30)).reached_on_test, None);
     // A training of a million epochs does not outlive the time.
     let limit = 2.0;
     let hurried = SearchOptions {

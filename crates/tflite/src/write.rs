@@ -47,7 +47,8 @@ impl Strip {
 }
 
 /// Writes a `.tflite` file. The same model always gives the same bytes: op versions follow from types, equal constants
-/// are stored once, and data is aligned to 16 bytes.
+/// are stored once, and data is aligned to 16 bytes. What nothing reads is written too, and a convolution without a bias stays
+/// one, though LiteRT runs none: a trained or edited model is to be completed before, as `litesmith::save_model` does.
 ///
 /// # Errors
 /// [`Error::Malformed`] when the model fails [`Model::check`], [`Error::Invalid`] for ops that exist only while

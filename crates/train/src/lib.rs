@@ -31,6 +31,7 @@ mod config;
 mod distill;
 mod executor;
 pub mod export;
+mod float_weights;
 #[cfg(test)]
 mod gradient_tests;
 mod initializer;
@@ -50,6 +51,7 @@ pub mod zoo;
 pub use checkpoint::CheckpointHeader;
 pub use config::{ClassWeights, EarlyStopping, Monitor, Qat, QatGranularity, QatMethod, QatWeights, TrainConfig};
 pub use distill::{Distill, Hint, Teacher};
+pub use float_weights::check_float_weights;
 pub use initializer::Initializer;
 pub use loss::Loss;
 pub use optimizer::Optimizer;

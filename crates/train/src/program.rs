@@ -8,6 +8,7 @@ use litesmith_graph::ops::{Inputs, Parameter, Slice, StridedSlice, resolve_axis}
 use litesmith_graph::{DType, Data, Error, Graph, Node, Op, Result, Tensor, TensorId, elements};
 use litesmith_kernels::{Activation, Real};
 
+use crate::float_weights::check_float_weights;
 use crate::ops::{Operand, QuantizedWeights, Wanted, is_view};
 use crate::variables::role;
 
@@ -111,11 +112,12 @@ impl<T: Real> Program<T> {
     /// computed and kept as well.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for what cannot be trained: tensors of samples that are not float32 or do not grow with the
+    /// Those of [`check_float_weights`]; [`Error::Unsupported`] for what cannot be trained: tensors of samples that are not float32 or do not grow with the
     /// batch, no variables.
     pub(crate) fn new(graph: &Graph, input_gradients: bool) -> Result<Self> {
         let mut graph = graph.clone();
         graph.check()?;
+        check_float_weights(&graph)?;
         fix_reshapes(&mut graph);
         separate_parts(&mut graph)?;
         let sizes_of = sample_sizes(&graph)?;

@@ -327,7 +327,8 @@ pub(crate) struct QuantizeArgs {
     /// Write what running the model needs only, in as few bytes as possible, as `litesmith strip` does
     #[arg(long, conflicts_with = "labels")]
     pub(crate) strip: bool,
-    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
+    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it; those of a sparse file
+    /// stay so without being asked
     #[arg(long)]
     pub(crate) sparse: bool,
 }
@@ -348,7 +349,8 @@ pub(crate) struct StripArgs {
     /// weights. TensorFlow Lite for Microcontrollers does not run such files
     #[arg(long)]
     pub(crate) derivable: bool,
-    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
+    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it; those of a sparse file
+    /// stay so without being asked
     #[arg(long)]
     pub(crate) sparse: bool,
     #[command(flatten)]
@@ -361,7 +363,8 @@ pub(crate) struct ChangeArgs {
     /// Leave layers whose name begins so as they are; can be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude: Vec<String>,
-    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it
+    /// Store float weights sparse (SparsityParameters and DENSIFY) where the file gets smaller by it; those of a sparse file
+    /// stay so without being asked
     #[arg(long)]
     pub(crate) sparse: bool,
     #[command(flatten)]

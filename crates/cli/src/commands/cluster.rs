@@ -5,14 +5,15 @@ use litesmith::measure::{Align, TextTable, format};
 use litesmith::{Result, cluster_model, files};
 
 use super::prune::{NAME, Tuning, finish, interrupted};
-use super::{existing, load_source};
+use super::{existing, load_float};
 use crate::Verdict;
 use crate::args::{ClusterArgs, ClusterScopeArg, InitialArg};
 use crate::output::Output;
 
 pub(crate) fn run(args: &ClusterArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let model = load_source(&args.model, output)?.model;
+    let loaded = load_float(&args.model, output)?;
+    let (model, sparse) = (loaded.model, args.change.sparse || loaded.is_sparse);
     let tuning = Tuning::new(&args.change.tune, &args.model, &model, output)?;
     let tune = tuning.as_ref().map(|tuning| tuning.fine_tune(output)).transpose()?;
     let config = Clustering {
@@ -49,5 +50,5 @@ pub(crate) fn run(args: &ClusterArgs, output: &Output) -> Result<Verdict> {
         ]);
     }
     let numbers = serde_json::json!({ "layers": report.layers });
-    finish(&args.out, &args.model, &shared, args.change.sparse, table.to_string(), numbers, output)
+    finish(&args.out, &args.model, &shared, sparse, table.to_string(), numbers, output)
 }

@@ -37,11 +37,12 @@ fn make(args: &CompressArgs, recipe: &Recipe, output: &Output) -> Result<Verdict
         session: SessionOptions { threads: output.threads, ..SessionOptions::default() },
         cancel: Some(cancel_on_interrupt()?),
         keep: args.keep.clone(),
+        rescue: Some(args.out.clone()),
     };
     let Some(made) = run_recipe(recipe, &run, &mut output.progress())? else {
         output.say(&match &args.keep {
-            Some(folder) => format!("interrupted; the steps that were done are in {}", folder.display()),
-            None => "interrupted; nothing was written".into(),
+            Some(folder) => format!("interrupted; the same command goes on with what {} holds", folder.display()),
+            None => format!("interrupted; {} was not made: with --keep DIR such a run can go on", args.out.display()),
         });
         return Ok(Verdict::Interrupted);
     };
@@ -108,6 +109,7 @@ fn look(args: &CompressArgs, output: &Output) -> Result<Verdict> {
             "goal": goal.to_string(), "reached": report.reached, "best": best, "out": args.out,
             "front": report.front.iter().map(|&index| &report.points[index]).collect::<Vec<_>>(),
             "models": report.points.len() - 1, "test_accuracy": report.test_accuracy,
+            "reached_on_test": report.reached_on_test,
             "ended": match report.ended {
                 SearchEnded::Finished => "finished",
                 SearchEnded::TimeLimit => "time limit",
@@ -126,6 +128,14 @@ fn look(args: &CompressArgs, output: &Output) -> Result<Verdict> {
     }
     if report.ended != SearchEnded::Finished {
         output.say("the search is not at its end; the same command with --resume goes on");
+    }
+    if let (true, Some(false), Some([given, found])) = (report.reached, report.reached_on_test, report.test_accuracy) {
+        output.warn(&format!(
+            "met on the validation samples, missed on the test samples: {goal}; they give {} of {}. A larger margin, or more \
+             validation samples, makes such a surprise less likely",
+            format::percent(found),
+            format::percent(given)
+        ));
     }
     if !report.reached {
         let file = args.out.join("best.tflite");

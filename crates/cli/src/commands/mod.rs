@@ -51,6 +51,13 @@ fn load_source(path: &Path, output: &Output) -> Result<Loaded> {
     Ok(loaded)
 }
 
+/// The same for a command that changes weights: they have to be float32.
+fn load_float(path: &Path, output: &Output) -> Result<Loaded> {
+    let loaded = load_source(path, output)?;
+    litesmith::train::check_float_weights(loaded.model.main()?).map_err(|error| error.at(path.display()))?;
+    Ok(loaded)
+}
+
 /// Where the model does not say how pixels become numbers, they become what the command line says.
 fn assume_normalization(model: &mut Model, args: &NormalizationArgs, path: &Path) -> Result<()> {
     if args.mean.is_empty() {

@@ -13,7 +13,7 @@ use litesmith::{
 
 use super::quantize::{save, sizes};
 use super::train::cancel_on_interrupt;
-use super::{existing, load_source, open_data};
+use super::{existing, load_float, open_data};
 use crate::Verdict;
 use crate::args::{FineTuneArgs, ImportanceArg, OutArgs, PruneArgs, ScopeArg};
 use crate::output::Output;
@@ -44,12 +44,13 @@ impl From<ScopeArg> for Scope {
 
 pub(crate) fn run(args: &PruneArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let model = load_source(&args.model, output)?.model;
+    let loaded = load_float(&args.model, output)?;
+    let (model, sparse) = (loaded.model, args.change.sparse || loaded.is_sparse);
     let tuning = Tuning::new(&args.change.tune, &args.model, &model, output)?;
     let tune = tuning.as_ref().map(|tuning| tuning.fine_tune(output)).transpose()?;
     match args.structured {
-        Some(ratio) => channels(args, ratio, &model, tune.as_ref(), output),
-        None => weights(args, &model, tune, output),
+        Some(ratio) => channels(args, ratio, &model, tune.as_ref(), sparse, output),
+        None => weights(args, &model, tune, sparse, output),
     }
 }
 
@@ -58,6 +59,7 @@ fn channels(
     ratio: f64,
     model: &Model,
     tune: Option<&FineTune<'_>>,
+    sparse: bool,
     output: &Output,
 ) -> Result<Verdict> {
     let default = if tune.is_some() { Importance::Taylor } else { Importance::L1 };
@@ -102,10 +104,16 @@ fn channels(
         format::count(report.macs.1),
         format::count(report.macs.0),
     );
-    finish(&args.out, &args.model, &pruned, args.change.sparse, words, numbers, output)
+    finish(&args.out, &args.model, &pruned, sparse, words, numbers, output)
 }
 
-fn weights(args: &PruneArgs, model: &Model, tune: Option<FineTune<'_>>, output: &Output) -> Result<Verdict> {
+fn weights(
+    args: &PruneArgs,
+    model: &Model,
+    tune: Option<FineTune<'_>>,
+    sparse: bool,
+    output: &Output,
+) -> Result<Verdict> {
     let default = WeightPruning::default();
     let config = WeightPruning {
         sparsity: args.sparsity,
@@ -144,7 +152,7 @@ fn weights(args: &PruneArgs, model: &Model, tune: Option<FineTune<'_>>, output: 
     }
     let words = format!("{table}{} of all weights are zero\n", format::percent(report.sparsity()));
     let numbers = serde_json::json!({ "layers": report.layers, "sparsity": report.sparsity() });
-    finish(&args.out, &args.model, &pruned, args.change.sparse, words, numbers, output)
+    finish(&args.out, &args.model, &pruned, sparse, words, numbers, output)
 }
 
 /// The full learning rate until a share of all updates, then half a cosine to 0.

@@ -6,10 +6,10 @@ use litesmith::compress::{
     AdaRoundConfig, BatchNormConfig, CalibrationConfig, CalibratorKind, EqualizationConfig, Granularity, IoType,
     PostTrainingReport, QuantizationConfig, Rule, Scheme, WeightBits,
 };
-use litesmith::graph::{Normalization, TensorMetadata};
+use litesmith::graph::Normalization;
 use litesmith::measure::format;
 use litesmith::tflite::{Strip, WriteOptions};
-use litesmith::{Error, Model, Result, Saved, SessionOptions, files, quantize_on};
+use litesmith::{Error, Model, Result, Saved, SessionOptions, add_labels, files, quantize_on};
 
 use super::{existing, load_source, open_data};
 use crate::Verdict;
@@ -107,7 +107,8 @@ fn config(args: &QuantizeArgs) -> Result<QuantizationConfig> {
 
 pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let mut model = load_source(&args.model, output)?.model;
+    let loaded = load_source(&args.model, output)?;
+    let (mut model, sparse) = (loaded.model, args.sparse || loaded.is_sparse);
     if let Some(path) = &args.labels {
         add_labels(&mut model, path)?;
     }
@@ -141,7 +142,7 @@ pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
     }
     let strip = if args.strip { Strip::Everything } else { Strip::Nothing };
     let before = std::fs::metadata(&args.model).map_or(0, |metadata| metadata.len());
-    let saved = save(&args.out, &WriteOptions { strip, sparse: args.sparse }, &quantized)?;
+    let saved = save(&args.out, &WriteOptions { strip, sparse }, &quantized)?;
     if output.json {
         let kept: Vec<_> = report
             .quantization
@@ -213,33 +214,4 @@ fn adaround_json(model: &Model, report: &PostTrainingReport) -> Result<Vec<serde
         })
     };
     Ok(report.adaround.iter().map(layer).collect())
-}
-
-/// Packs the lines of a file as the names of the first output's classes.
-fn add_labels(model: &mut Model, path: &std::path::Path) -> Result<()> {
-    let bytes = files::load(path, 1 << 24)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| Error::malformed(path.display(), format!("it is no UTF-8 text: {error}")))?;
-    let labels: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
-    let graph = model.main()?;
-    let output = graph
-        .outputs
-        .first()
-        .map(|&id| graph.tensor(id))
-        .ok_or_else(|| Error::malformed("model", "it has no output"))?;
-    let classes = output.shape.last().copied().unwrap_or(0);
-    if labels.len() != classes {
-        return Err(Error::invalid(
-            path.display(),
-            format!("got {} lines, the model's output has {classes} classes", labels.len()),
-        ));
-    }
-    let name = output.name.clone();
-    if model.metadata.outputs.is_empty() {
-        model.metadata.outputs.push(TensorMetadata { name, ..TensorMetadata::default() });
-    }
-    if let Some(metadata) = model.metadata.outputs.first_mut() {
-        metadata.labels = labels;
-    }
-    Ok(())
 }

@@ -17,7 +17,7 @@ use litesmith::{
     train_model,
 };
 
-use super::{existing, load_source, open_data};
+use super::{existing, load_float, open_data};
 use crate::Verdict;
 use crate::args::{GranularityArg, OptimizerArg, QatMethodArg, ScheduleArg, TrainArgs, TrainingArgs, WeightsArg};
 use crate::output::Output;
@@ -39,18 +39,19 @@ pub(crate) fn run(args: &TrainArgs, output: &Output) -> Result<Verdict> {
         })?;
     }
     let config = config(args)?;
+    // Before the data, which may take long to open.
+    let model = args.model.as_ref().map(|path| load_float(path, output)).transpose()?.map(|loaded| loaded.model);
     let dataset = open_data(&args.data.data, args.data.skip_bad, output)?;
     let train = dataset.require(SplitKind::Train)?;
-    let (graph, source, preprocess) = match (&args.arch, &args.model) {
+    let (graph, source, preprocess) = match (&args.arch, args.model.as_ref().zip(model.as_ref())) {
         (Some(arch), _) => {
             let architecture = load_architecture(arch, Some(train.classes().len()))?;
             let graph = architecture.graph(config.seed)?;
             let preprocess = preprocess_for(&graph, train)?;
             (graph, architecture.name.clone(), preprocess)
         }
-        (None, Some(path)) => {
-            let model = load_source(path, output)?.model;
-            let predictor = Predictor::for_split(&model, SessionOptions::default(), train)
+        (None, Some((path, model))) => {
+            let predictor = Predictor::for_split(model, SessionOptions::default(), train)
                 .map_err(|error| error.at(path.display()))?;
             let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             let name = Some(model.metadata.name.clone()).filter(|name| !name.is_empty()).unwrap_or_else(stem);

@@ -60,6 +60,68 @@ fn what_a_search_cannot_begin_with_is_said_and_leaves_nothing_behind() {
     }
 }
 
+/// Their weights could not learn, and the few that are left in float would change alone.
+#[test]
+fn what_changes_weights_takes_no_model_that_is_quantized_already() {
+    let place = Workplace::with_digits();
+    place.run("train --arch lenet-5 --data idx:digits --epochs 1 -o f32.tflite -q").ends_with(0);
+    let forms = [
+        ("dynamic", "(dynamic range): its weights \"conv2d_1/kernel\" are int8"),
+        ("float16", "(float16): its weights \"conv2d/kernel\" are float16"),
+        ("weight-only", "(weight-only): its weights \"conv2d/kernel\" are int8"),
+        ("int8 --calibrate idx:digits", "(integers throughout): its weights \"conv2d/kernel\" are int8"),
+    ];
+    for (form, expected) in forms {
+        place.run(&format!("quantize f32.tflite --type {form} -o q.tflite --force -q")).ends_with(0);
+        for command in [
+            "train --model q.tflite --data idx:digits --epochs 1",
+            "train --model q.tflite --data idx:digits --epochs 1 --qat int8",
+            "prune q.tflite --data idx:digits --sparsity 0.5 --epochs 1",
+            "prune q.tflite --structured 0.5",
+            "prune q.tflite --sparsity 0.5",
+            "cluster q.tflite --data idx:digits --epochs 1",
+            "cluster q.tflite",
+        ] {
+            let said = place.run(&format!("{command} -o new.tflite")).ends_with(2).stderr();
+            assert!(said.contains("hint: give the float32 model"), "{form}, {command}: {said}");
+            assert!(said.contains(expected) && said.contains("q.tflite: op "), "{form}, {command}: {said}");
+        }
+    }
+}
+
+/// LiteRT refuses CONV_2D and crashes in DEPTHWISE_CONV_2D where they have no bias.
+#[test]
+fn every_file_has_a_bias_where_litert_needs_one() {
+    let place = Workplace::with_digits();
+    let layers = ["type = \"Conv2D\"\nfilters = 8\nuse_bias = false", "type = \"DepthwiseConv2D\"\nuse_bias = false"]
+        .map(|layer| format!("[[layer]]\n{layer}\nkernel_size = 3\nstrides = 2\n"));
+    let dense = "[[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Dense\"\nunits = 10\nuse_bias = false\n";
+    std::fs::write(
+        place.path("arch.toml"),
+        format!("name = \"bare\"\ninput = [28, 28, 1]\n{}{dense}", layers.concat()),
+    )
+    .unwrap();
+    std::fs::write(place.path("recipe.toml"), "[[step]]\ndo = \"cluster\"\n[[step]]\ndo = \"strip\"\n").unwrap();
+    for (command, name) in [
+        ("train --arch arch.toml --data idx:digits --epochs 1", "trained"),
+        ("prune trained.tflite --structured 0.3", "channels"),
+        ("prune trained.tflite --sparsity 0.5 --sparse", "weights"),
+        ("cluster trained.tflite", "clustered"),
+        ("strip trained.tflite --derivable", "stripped"),
+        ("compress trained.tflite --data idx:digits --recipe recipe.toml", "made"),
+        ("quantize trained.tflite --type dynamic", "dynamic"),
+    ] {
+        place.run(&format!("{command} -o {name}.tflite -q")).ends_with(0);
+        let json = place.run(&format!("inspect {name}.tflite --json")).ends_with(0).json();
+        let ops = json["subgraphs"][0]["ops"].as_array().unwrap();
+        for (op, inputs) in [("CONV_2D", 3), ("DEPTHWISE_CONV_2D", 3), ("FULLY_CONNECTED", 2)] {
+            let found = ops.iter().find(|found| found["op"] == op || found["name"] == op).unwrap();
+            let inputs_found = found["inputs"].as_array().unwrap().iter().filter(|input| !input.is_null());
+            assert_eq!(inputs_found.count(), inputs, "{command}: {found}");
+        }
+    }
+}
+
 /// Images of another size are brought to the model's, which is worth a word: it may be the wrong data.
 #[test]
 fn images_of_another_size_are_told_of() {

@@ -211,6 +211,25 @@ fn strip_keeps_sparse_weights_sparse() {
     assert!(size("small.tflite") * 2 < std::fs::metadata(&before).unwrap().len(), "{}", size("small.tflite"));
 }
 
+/// What DENSIFY read and wrote is one tensor in the model, and nothing of the other is left in any file.
+#[test]
+fn a_sparse_file_does_not_grow_from_step_to_step() {
+    let place = Workplace::new();
+    let size = |name: &str| std::fs::metadata(place.path(name)).unwrap().len();
+    let before = model("digits-f32.tflite");
+    place.run(&format!("prune {before} --sparsity 0.9 --sparse -o sparse.tflite -q")).ends_with(0);
+    place.run("strip sparse.tflite --sparse -o once.tflite -q").ends_with(0);
+    place.run("strip once.tflite --sparse -o twice.tflite -q").ends_with(0);
+    assert_eq!(size("twice.tflite"), size("once.tflite"));
+    for command in ["prune sparse.tflite --sparsity 0.9", "cluster sparse.tflite --clusters 16"] {
+        place.run(&format!("{command} -o next.tflite --force -q")).ends_with(0);
+        assert_eq!(size("next.tflite"), size("sparse.tflite"), "{command}");
+    }
+    let dense = place.run(&format!("quantize {before} --type float32 -o dense.tflite -q")).ends_with(0).stdout();
+    place.run("quantize sparse.tflite --type dynamic -o dynamic.tflite -q").ends_with(0);
+    assert!(size("dynamic.tflite") < size("dense.tflite") * 2 / 5, "{dense}");
+}
+
 #[test]
 fn the_memory_of_a_model_is_limited_as_asked() {
     let place = Workplace::new();

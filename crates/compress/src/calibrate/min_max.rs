@@ -2,7 +2,8 @@
 
 use super::{Calibrator, Grid, Range};
 
-/// The range of every value that was seen: TensorFlow Lite's default. One outlier widens it.
+/// The range of every value that was seen: TensorFlow Lite's default (Krishnamoorthi, "Quantizing deep convolutional networks for
+/// efficient inference: A whitepaper", 2018). One outlier widens it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MinMax {
     range: Option<Range>,

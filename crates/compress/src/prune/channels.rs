@@ -1,5 +1,5 @@
 //! Which channels of a graph can only go together, found by following each from the layer that makes it to the layers
-//! that read it (as in DepGraph, Fang et al., 2023, but channel by channel).
+//! that read it (as in Fang, Ma, Song, Mi and Wang, "DepGraph: Towards Any Structural Pruning", CVPR 2023, but channel by channel).
 //!
 //! Every output channel of a convolution or fully connected op is a variable; ops that mix channels elementwise (ADD, a
 //! depthwise convolution, batch normalization) make variables equal; ops that rearrange (CONCATENATION, RESHAPE) carry

@@ -10,14 +10,15 @@ use super::channels::{Channels, Role};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Importance {
-    /// Sum of the absolute weights of the filters that make the channel (Li et al., 2017, section 3.1), relative to the
-    /// mean of its layer.
+    /// Sum of the absolute weights of the filters that make the channel (Li, Kadav, Durdanovic, Samet and Graf, "Pruning
+    /// Filters for Efficient ConvNets", ICLR 2017, section 3.1), relative to the mean of its layer.
     L1,
-    /// Root of the sum of their squares, relative to the mean of its layer.
+    /// Root of the sum of their squares (He, Kang, Dong, Fu and Yang, "Soft Filter Pruning for Accelerating Deep Convolutional Neural
+    /// Networks", IJCAI 2018), relative to the mean of its layer.
     L2,
     /// What the loss changes by to first order when nobody reads the channel any more, squared and averaged over batches
-    /// (Molchanov et al., 2019, with a gate where the channel is read): `(sum of gradient * weight)^2`, over the weights
-    /// that read it; relative to its layer.
+    /// (Molchanov, Mallya, Tyree, Frosio and Kautz, "Importance Estimation for Neural Network Pruning", CVPR 2019, with a gate where the
+    /// channel is read): `(sum of gradient * weight)^2`, over the weights that read it; relative to its layer.
     #[default]
     Taylor,
     /// By chance: what the others are to be compared with.
@@ -112,8 +113,9 @@ impl Taylor {
         self.sums.iter_mut().zip(&change).for_each(|(sum, change)| *sum += change * change);
     }
 
-    /// The importance of each unit, within each group relative to the root of the sum of squares (Molchanov et al., 2017,
-    /// section 2.2): first-order changes of different layers compare badly, and without it all of one layer goes first.
+    /// The importance of each unit, within each group relative to the root of the sum of squares (Molchanov, Tyree, Karras, Aila
+    /// and Kautz, "Pruning Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017, section 2.2): first-order
+    /// changes of different layers compare badly, and without it all of one layer goes first.
     #[must_use]
     pub fn importance(&self, channels: &Channels) -> Vec<f64> {
         let mut importance = vec![0.0; self.sums.len()];

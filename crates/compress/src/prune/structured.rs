@@ -1,7 +1,7 @@
 //! Channel pruning in steps: rank, remove, fine-tune.
 
 use litesmith_graph::{Error, Graph, Result};
-use litesmith_train::{Ended, TrainConfig, TrainObserver, Trainer};
+use litesmith_train::{Ended, TrainConfig, TrainObserver, Trainer, check_float_weights};
 use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
@@ -248,7 +248,7 @@ fn report(before: &Graph, after: &Graph, config: &ChannelPruning, cancelled: boo
 /// share `(1 - ratio)^(s / n)` is left, and the network learns for its part of the epochs.
 ///
 /// # Errors
-/// Those of [`ChannelPruning::check`], [`Channels::new`] and training; [`Error::Invalid`] when gradients are needed and
+/// Those of [`ChannelPruning::check`], [`check_float_weights`], [`Channels::new`] and training; [`Error::Invalid`] when gradients are needed and
 /// there are no data, or nothing can be removed.
 pub fn prune_channels(
     graph: &Graph,
@@ -257,6 +257,7 @@ pub fn prune_channels(
     observer: &mut dyn TrainObserver,
 ) -> Result<(Graph, ChannelReport)> {
     config.check()?;
+    check_float_weights(graph)?;
     super::check_excluded(graph, &config.exclude)?;
     let mut channels = Channels::new(graph)?;
     let originals = Originals::of(&channels, graph, config);

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use litesmith_graph::{DType, Data, Error, Graph, Op, Result, TensorId};
-use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights};
+use litesmith_train::{Ended, EpochRecord, StepRecord, TrainConfig, TrainObserver, Weights, check_float_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::fine_tune::FineTune;
@@ -12,17 +12,19 @@ use crate::fine_tune::FineTune;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Pattern {
-    /// Each weight by itself.
+    /// Each weight by itself, the smallest first (Han, Pool, Tran and Dally, "Learning both Weights and Connections for Efficient Neural
+    /// Networks", NIPS 2015).
     #[default]
     Unstructured,
-    /// Of each `of` consecutive weights of a row, `keep` stay (Mishra et al., 2021): `2:4`.
+    /// Of each `of` consecutive weights of a row, `keep` stay: `2:4` (Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021).
     KeepOf {
         /// Weights that stay.
         keep: usize,
         /// Of so many.
         of: usize,
     },
-    /// Blocks of so many rows and columns: `block:1x4`.
+    /// Blocks of so many rows and columns: `block:1x4` (Narang, Undersander and Diamos, "Block-Sparse Recurrent Neural Networks", 2017,
+    /// who rank a block by its largest weight; here it is the sum of the absolute values).
     Block {
         /// Rows: output channels.
         rows: usize,
@@ -100,7 +102,8 @@ pub struct WeightPruning {
     pub begin: f64,
     /// When it has grown, as a share of all updates; the rest is training with the final mask.
     pub end: f64,
-    /// Exponent of the growth: `s = final + (initial - final) * (1 - progress)^power` (Zhu and Gupta, 2017, use 3).
+    /// Exponent of the growth: `s = final + (initial - final) * (1 - progress)^power` (Zhu and Gupta, "To prune,
+    /// or not to prune: exploring the efficacy of pruning for model compression", 2017, use 3).
     pub power: f64,
     /// Updates from one choice of weights to the next; less where sparsity would grow in fewer than 20 steps.
     pub frequency: u64,
@@ -252,7 +255,10 @@ pub(crate) fn layer_weights(graph: &Graph) -> Vec<(TensorId, String, bool)> {
 }
 
 /// Checks that each prefix begins the name of a layer, or of its weights.
-pub(crate) fn check_excluded(graph: &Graph, prefixes: &[String]) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Invalid`] for one that does not, with the layers there are.
+pub fn check_excluded(graph: &Graph, prefixes: &[String]) -> Result<()> {
     let layers = layer_weights(graph);
     let missing = prefixes.iter().find(|prefix| {
         layers.iter().all(|(weights, layer, _)| !is_excluded(graph, *weights, layer, std::slice::from_ref(*prefix)))
@@ -434,7 +440,7 @@ impl TrainObserver for Pruner<'_> {
 /// `config`. Weights that are zero already stay it.
 ///
 /// # Errors
-/// Those of [`WeightPruning::check`] and of training; [`Error::Invalid`] when no layer can be pruned.
+/// Those of [`WeightPruning::check`], [`check_float_weights`] and training; [`Error::Invalid`] when no layer can be pruned.
 pub fn prune_weights(
     graph: &Graph,
     config: &WeightPruning,
@@ -442,6 +448,7 @@ pub fn prune_weights(
     observer: &mut dyn TrainObserver,
 ) -> Result<(Graph, SparsityReport)> {
     config.check()?;
+    check_float_weights(graph)?;
     check_excluded(graph, &config.exclude)?;
     let (mut masks, mut layers) = WeightMasks::new(graph, config)?;
     if masks.layers.is_empty() {

@@ -1,5 +1,9 @@
 //! Dynamic range quantization: weights as integers, activations in float32. LiteRT's kernels quantize each row of an input
 //! by its own range when they run.
+//!
+//! No paper: TensorFlow Lite's dynamic range quantization ("Post-training dynamic range quantization" of its guide), which its hybrid
+//! kernels define. The weights are those of Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference: A
+//! whitepaper", 2018: symmetric, with a scale for each channel.
 
 use litesmith_graph::{Graph, Op, Result, ops::FullyConnected};
 

@@ -1,4 +1,7 @@
 //! Float16 weights: constants are stored in half precision, a DEQUANTIZE before each use makes them float32.
+//!
+//! No paper: TensorFlow Lite's float16 quantization ("Post-training float16 quantization" of its guide), with the binary16 of IEEE
+//! 754-2008, rounded to nearest even.
 
 use half::f16;
 use litesmith_graph::{DType, Data, Result, Tensor, TensorId};

@@ -1,5 +1,11 @@
 //! Full integer quantization: integer weights, int8 or int16 activations, bias in the scale of the products. Each op may be of
 //! either activation type, or compute with floats.
+//!
+//! Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam and Kalenichenko, "Quantization and Training of Neural Networks for Efficient
+//! Integer-Arithmetic-Only Inference", CVPR 2018, with a scale for each channel of the weights (Krishnamoorthi, "Quantizing deep
+//! convolutional networks for efficient inference: A whitepaper", 2018). Which tensor has which parameters is said by "TensorFlow Lite
+//! 8-bit quantization specification"; int16 activations have no paper, but TensorFlow Lite's 16x8 mode ("Post-training integer
+//! quantization with int16 activations" of its guide).
 
 use litesmith_graph::{DType, Error, Graph, Quantization, Result, TensorId, ops::QuantizationRule as Rule};
 use litesmith_kernels::grid::raise_scales_for_bias;
@@ -7,10 +13,11 @@ use litesmith_kernels::grid::raise_scales_for_bias;
 use super::{
     Decision, IoType, KeptFloat, QuantizeOptions, Scheme, TensorReport, constant_weights,
     groups::{Groups, Parameters, parameters_of},
-    missing_bias, normalization, params,
+    normalization, params,
     rules::Choice,
     weights,
 };
+use crate::complete::missing_bias;
 use crate::{Edit, Form, Range, Ranges};
 
 /// How a node computes.

@@ -2,11 +2,12 @@
 
 use litesmith_graph::ops::QuantizationRule;
 use litesmith_graph::{
-    DType, Data, Error, Graph, Model, Normalization, Op, Quantization, Result, Tensor, TensorId, TensorMetadata,
+    DType, Error, Graph, Model, Normalization, Quantization, Result, Tensor, TensorId, TensorMetadata,
 };
 
 use serde::{Deserialize, Serialize};
 
+use crate::complete::missing_bias;
 use crate::{Edit, Range, Ranges, apply};
 
 mod dynamic_range;
@@ -29,7 +30,9 @@ pub use weights::{Rounded, RoundedWeights};
 pub(crate) use weights::{WeightGrid, grid, rounded_values};
 use weights::{without_blocks, without_int4};
 
-/// What becomes of a float32 model.
+/// What becomes of a float32 model. Each integer scheme follows Jacob et al., "Quantization and Training of Neural Networks for Efficient
+/// Integer-Arithmetic-Only Inference", CVPR 2018, and Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference: A
+/// whitepaper", 2018, in the forms that TensorFlow Lite's guide and its 8-bit quantization specification give them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
@@ -440,8 +443,11 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, ranges: Option<&Ranges
     Ok((result, decision.report))
 }
 
-/// Checks what can be checked before any work: options, and that nobody has quantized the graph.
-pub(crate) fn check(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
+/// Checks what can be checked before any work: options, rules that select nothing, and that nobody has quantized the graph.
+///
+/// # Errors
+/// [`Error::Invalid`] for what does not go together or is not there, and those of [`check_float`].
+pub fn check(graph: &Graph, options: &QuantizeOptions) -> Result<()> {
     check_options(graph, options)?;
     check_float(graph)?;
     choices(graph, options).map(drop)
@@ -589,18 +595,4 @@ pub(crate) fn weighted_choices(graph: &Graph, options: &QuantizeOptions) -> Resu
         result.push(becomes.then_some(choice));
     }
     Ok(result)
-}
-
-/// A bias of zeros for a convolution that has none: LiteRT does not run one without. FULLY_CONNECTED does.
-fn missing_bias(graph: &Graph, index: usize) -> Option<Tensor> {
-    let node = &graph.nodes[index];
-    let (Op::Conv2d(_) | Op::DepthwiseConv2d(_)) = node.op else { return None };
-    let (weights, None) = (node.inputs.get(1).copied().flatten()?, node.inputs.get(2).copied().flatten()) else {
-        return None;
-    };
-    let weights = graph.tensor(weights);
-    let QuantizationRule::Weights { axis } = node.op.quantization().rule else { return None };
-    let channels = weights.shape.get(axis).copied().unwrap_or(0);
-    let zeros = Data::from_slice(&vec![0.0_f32; channels]);
-    Some(Tensor::constant(format!("{}_bias", weights.name), DType::F32, [channels], zeros))
 }

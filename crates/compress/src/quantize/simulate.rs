@@ -1,6 +1,6 @@
 //! Simulated quantization: a float graph gets fake quantization wherever [`quantize`](super::quantize()) would hold
 //! integers, so that training sees what the integer model computes (Jacob et al., "Quantization and Training of Neural
-//! Networks for Efficient Integer-Arithmetic-Only Inference", 2018). Which tensors share parameters, which ops stay float
+//! Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018). Which tensors share parameters, which ops stay float
 //! and what the kernels prescribe is decided by the same code. Afterwards the ranges and scales are read out of the graph,
 //! and nothing is calibrated again: what is exported is what was simulated.
 

@@ -1,4 +1,6 @@
-//! Weight-only quantization: integer weights with a DEQUANTIZE behind them, arithmetic in float32.
+//! Weight-only quantization: integer weights with a DEQUANTIZE behind them, arithmetic in float32 (Krishnamoorthi, "Quantizing deep
+//! convolutional networks for efficient inference: A whitepaper", 2018, "weight only quantization"), in the form of TensorFlow Lite's
+//! 8-bit quantization specification.
 
 use litesmith_graph::{Graph, Result};
 

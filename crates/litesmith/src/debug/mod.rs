@@ -12,7 +12,7 @@ use litesmith_runtime::{Session, SessionOptions};
 use crate::predictor::Predictor;
 use crate::progress::{Progress, Stage};
 
-use remedy::{Remedy, integer_scheme};
+use remedy::{Remedy, helpful, integer_scheme};
 use watch::{Values, Watched, weights_error};
 
 /// Suspicious layers that are tried in float.
@@ -131,7 +131,6 @@ pub fn debug_quantized(
         ));
     }
     let remedy = Remedy { quantized, float, pairing: &pairing, names, session: &options.session };
-    report.suggestions = remedy.suggestions(&report);
     let suspects = report.layers.iter().filter(|layer| layer.stands_out).take(TRIED);
     let suspects: Vec<_> = suspects.map(|layer| (layer.clone(), pair_of[layer.position])).collect();
     if !suspects.is_empty() && integer_scheme(&quantized_graph).is_some() {
@@ -140,6 +139,10 @@ pub fn debug_quantized(
             Err(error) => report.notes.push(format!("keeping layers float was not tried: {error}")),
         }
     }
+    if helpful(&report.kept_float).is_some_and(|names| names.is_empty()) {
+        report.notes.push("none of the layers that stand out helps by being kept float alone".into());
+    }
+    report.suggestions = remedy.suggestions(&report);
     Ok(report)
 }
 

@@ -4,7 +4,7 @@ use litesmith_compress::{
     CalibrationConfig, CalibratorKind, Granularity, IoType, LayerPair, Own, Pairing, QuantizationConfig,
     QuantizeOptions, Range, Ranges, Rule, Scheme, Selector, WeightBits, quantize, selector_of,
 };
-use litesmith_graph::{DType, Graph, Model, Op, Result, Tensor, TensorId};
+use litesmith_graph::{DType, Graph, Model, Normalization, Op, Result, Tensor, TensorId};
 use litesmith_measure::{Cause, ErrorTally, KeptFloatResult, LayerError, LayerErrorReport, Suggestion, argmax};
 use litesmith_runtime::{Session, SessionOptions};
 
@@ -155,8 +155,9 @@ impl Remedy<'_> {
                 chosen.push(selector);
             }
         }
-        if chosen.is_empty() {
-            return Vec::new();
+        if let Some(names) = helpful(&report.kept_float) {
+            let layer = |name: &str| report.layers.iter().find(|layer| layer.name == name && layer.selector.is_some());
+            chosen = names.into_iter().filter_map(|name| layer(name)?.selector.as_deref()).collect();
         }
         let noun = if chosen.len() == 1 { "the layer" } else { "the layers" };
         let rules = |what: &str| {
@@ -173,6 +174,9 @@ impl Remedy<'_> {
             })
             .into_iter()
             .collect();
+        if chosen.is_empty() {
+            return suggestions;
+        }
         let or = if suggestions.is_empty() { "" } else { "or " };
         let anew = if needs_ranges { "calibrate anew and " } else { "" };
         let what = format!("{or}to {anew}compute {noun} with floats");
@@ -199,6 +203,14 @@ impl Remedy<'_> {
     fn suggestion(&self, graph: &Graph, what: String, change: &Change, suffix: &str) -> Suggestion {
         let command = self.command(graph, change, suffix);
         Suggestion { what, command, recipe: self.recipe(graph, change).unwrap_or_default() }
+    }
+
+    /// What has to be said of the input so that it is quantized again as it is: integers have it in their grid, and samples become
+    /// numbers by it where the float model does not say how they do.
+    fn normalization(&self, input: Option<IoType>) -> Option<&Normalization> {
+        let [own, float] = [self.quantized, self.float]
+            .map(|model| model.metadata.inputs.first().and_then(|input| input.normalization.as_ref()));
+        own.filter(|_| input.is_some() || float.is_none())
     }
 
     /// The same as a recipe; what is as by default is left out.
@@ -231,6 +243,11 @@ impl Remedy<'_> {
         // Named also where it is the default: the step says what it does.
         named.insert("scheme".into(), scheme);
         named.extend(step);
+        if let Some(Normalization { mean, std }) = self.normalization(input) {
+            let list = |values: &[f32]| toml::Value::try_from(values);
+            named.insert("mean".into(), list(mean).ok()?);
+            named.insert("std".into(), list(std).ok()?);
+        }
         recipe.insert("step".into(), toml::Value::Array(vec![named.into()]));
         let text = toml::to_string(&recipe).ok()?;
         crate::recipe::Recipe::from_toml(&text).ok().map(|_| text)
@@ -254,8 +271,7 @@ impl Remedy<'_> {
             words.extend(input.map(|io| format!("--input-type {}", io.dtype())));
             words.extend(output.map(|io| format!("--output-type {}", io.dtype())));
         }
-        let metadata = self.quantized.metadata.inputs.first().and_then(|input| input.normalization.as_ref());
-        if let Some(normalization) = metadata.filter(|_| input.is_some()) {
+        if let Some(normalization) = self.normalization(input) {
             let list = |values: &[f32]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             words.push(format!("--mean {} --std {}", list(&normalization.mean), list(&normalization.std)));
         }
@@ -366,6 +382,24 @@ impl Remedy<'_> {
     }
 }
 
+/// Least gain of the output, in dB, that speaks for keeping a layer float where no more answers are right by it.
+const GAIN_DB: f64 = 0.5;
+
+/// The layers that it was measured to help to keep float, the best first: more answers are right, or as many and the output is
+/// nearer to the float model's. `None` where nothing was tried.
+pub(super) fn helpful(results: &[KeptFloatResult]) -> Option<Vec<&str>> {
+    let (none, tried) = results.split_first()?;
+    let of = |result: &KeptFloatResult| (result.accuracy.unwrap_or(0.0), result.output.snr_db.unwrap_or(f64::INFINITY));
+    let before = of(none);
+    let mut found: Vec<_> = tried
+        .iter()
+        .map(|result| (of(result), result))
+        .filter(|(after, _)| after.0 > before.0 || after.0 == before.0 && after.1 >= before.1 + GAIN_DB)
+        .collect();
+    found.sort_by(|(a, _), (b, _)| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)));
+    Some(found.into_iter().filter_map(|(_, result)| result.name.as_deref()).collect())
+}
+
 /// A layer that is kept float.
 struct Kept {
     selector: Selector,
@@ -375,7 +409,29 @@ struct Kept {
 
 #[cfg(test)]
 mod tests {
+    use litesmith_measure::ErrorMetrics;
+
     use super::*;
+
+    #[test]
+    fn only_layers_that_help_are_suggested_and_the_best_first() {
+        let result = |name: Option<&str>, accuracy: Option<f64>, snr_db: f64| KeptFloatResult {
+            name: name.map(Into::into),
+            accuracy,
+            output: ErrorMetrics { snr_db: Some(snr_db), ..ErrorMetrics::default() },
+        };
+        assert_eq!(helpful(&[]), None);
+        let mut results = vec![
+            result(None, Some(0.9), 20.0),
+            result(Some("a"), Some(0.88), 30.0),
+            result(Some("b"), Some(0.9), 21.0),
+            result(Some("c"), Some(0.93), 19.0),
+            result(Some("d"), Some(0.9), 20.1),
+        ];
+        assert_eq!(helpful(&results), Some(vec!["c", "b"]));
+        results.iter_mut().for_each(|result| result.accuracy = None);
+        assert_eq!(helpful(&results), Some(vec!["a", "b"]));
+    }
 
     #[test]
     fn words_for_a_shell() {

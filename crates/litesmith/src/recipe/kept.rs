@@ -10,7 +10,7 @@ use litesmith_tflite::{Limits, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 use super::run::{RecipeRun, is_recipe};
-use super::{GIVEN, Recipe, Step};
+use super::{GIVEN, Recipe};
 use crate::files::{self, Existing, fnv1a};
 use crate::model_bytes;
 
@@ -103,12 +103,7 @@ fn describe(recipe: &Recipe, seen: &mut Vec<PathBuf>, text: &mut String) -> Resu
     }
     let mut teachers = Vec::new();
     for step in &recipe.steps {
-        let train = match step {
-            Step::Train(config, _) => Some(config),
-            Step::PruneChannels(_, train) | Step::PruneWeights(_, train) | Step::Cluster(_, train) => train.as_ref(),
-            Step::Quantize(_) | Step::Strip(_) => None,
-        };
-        let distill = train.and_then(|train| train.distill.as_ref());
+        let distill = step.training().and_then(|train| train.distill.as_ref());
         for teacher in distill.into_iter().flat_map(|distill| &distill.teacher) {
             if is_recipe(teacher) {
                 teachers.push(recipe.folder.join(teacher));

@@ -16,7 +16,7 @@
 //!     scheme = "int8"
 //!     "#,
 //! )?;
-//! assert!(matches!(recipe.steps[1], Step::Quantize(_)));
+//! assert!(matches!(recipe.steps[1], Step::Quantize(..)));
 //! let error = Recipe::from_toml("arch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nepoch = 3").unwrap_err();
 //! assert!(error.to_string().contains("epochs"));
 //! # Ok::<(), litesmith::Error>(())
@@ -24,17 +24,20 @@
 
 use std::path::{Path, PathBuf};
 
-use litesmith_compress::{ChannelPruning, Clustering, IoType, QuantizationConfig, WeightPruning};
+use litesmith_compress::{ChannelPruning, Clustering, IoType, QuantizationConfig, Scheme, WeightPruning};
 use litesmith_graph::{Error, Result};
 use litesmith_tflite::Strip;
 use litesmith_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 
+mod check;
+mod described;
 mod kept;
 mod run;
 mod suggest;
 
-pub use run::{Made, RecipeRun, run_recipe};
+pub use described::Described;
+pub use run::{Made, RecipeRun, rescued, run_recipe};
 pub(crate) use run::{State, run_step, train_split};
 pub use suggest::hinted;
 
@@ -74,8 +77,8 @@ pub enum Step {
     PruneWeights(WeightPruning, Option<TrainConfig>),
     /// Lets weights share values, fine-tuning as the `train` table says.
     Cluster(Clustering, Option<TrainConfig>),
-    /// Quantizes after training.
-    Quantize(QuantizationConfig),
+    /// Quantizes after training, and says what the input and output are.
+    Quantize(QuantizationConfig, Described),
     /// Leaves out of the file what running it does not need.
     Strip(StripConfig),
 }
@@ -125,7 +128,15 @@ const STEPS: &[(&str, Read)] = &[
     ("prune_channels", |table, train| table.try_into().map(|config| Step::PruneChannels(config, train))),
     ("prune_weights", |table, train| table.try_into().map(|config| Step::PruneWeights(config, train))),
     ("cluster", |table, train| table.try_into().map(|config| Step::Cluster(config, train))),
-    ("quantize", |table, _| table.try_into().map(Step::Quantize)),
+    ("quantize", |mut table, _| {
+        if let Some(io) = table.remove("io") {
+            for side in ["input_type", "output_type"] {
+                table.entry(side).or_insert_with(|| io.clone());
+            }
+        }
+        let described = Described::take(&mut table)?;
+        table.try_into().map(|config| Step::Quantize(config, described))
+    }),
     ("strip", |table, _| table.try_into().map(Step::Strip)),
 ];
 
@@ -185,6 +196,7 @@ impl Recipe {
                 Error::invalid("step", "there is none").with_hint("a recipe has steps: [[step]], do = \"train\"")
             );
         }
+        check::check_order(&steps)?;
         let File { name, arch, data, validation, seed, .. } = file;
         Ok(Self { name, arch, data, validation, seed, steps, folder: PathBuf::new() })
     }
@@ -225,7 +237,7 @@ fn read_step(mut table: toml::Table, seed: u64) -> Result<Step> {
             None => error,
         });
     };
-    let explain = |error: toml::de::Error| suggest::explain(what.as_str(), error.message());
+    let explain = |error: toml::de::Error| suggest::explain_step(&what, error.message(), keys_beside(&what));
     let mut train: Option<TrainConfig> = match table.remove("train") {
         Some(toml::Value::Table(table)) if FINE_TUNED.contains(&what.as_str()) => {
             let has_seed = table.contains_key("seed");
@@ -250,6 +262,16 @@ fn read_step(mut table: toml::Table, seed: u64) -> Result<Step> {
     Ok(step)
 }
 
+/// The keys of a step besides those of its configuration.
+fn keys_beside(step: &str) -> &'static [&'static str] {
+    match step {
+        "train" => &["io"],
+        "quantize" => &["io", "mean", "std", "labels"],
+        step if FINE_TUNED.contains(&step) => &["train"],
+        _ => &[],
+    }
+}
+
 /// Steps with a `train` table.
 const FINE_TUNED: [&str; 3] = ["prune_channels", "prune_weights", "cluster"];
 
@@ -262,7 +284,7 @@ impl Step {
             Self::PruneChannels(..) => "prune_channels",
             Self::PruneWeights(..) => "prune_weights",
             Self::Cluster(..) => "cluster",
-            Self::Quantize(_) => "quantize",
+            Self::Quantize(..) => "quantize",
             Self::Strip(_) => "strip",
         }
     }
@@ -270,10 +292,26 @@ impl Step {
     /// Whether it trains, and so takes long.
     #[must_use]
     pub fn trains(&self) -> bool {
+        self.training().is_some()
+    }
+
+    /// How it trains, where it does.
+    #[must_use]
+    pub fn training(&self) -> Option<&TrainConfig> {
         match self {
-            Self::Train(..) => true,
-            Self::PruneChannels(_, train) | Self::PruneWeights(_, train) | Self::Cluster(_, train) => train.is_some(),
-            Self::Quantize(_) | Self::Strip(_) => false,
+            Self::Train(config, _) => Some(config),
+            Self::PruneChannels(_, train) | Self::PruneWeights(_, train) | Self::Cluster(_, train) => train.as_ref(),
+            Self::Quantize(..) | Self::Strip(_) => None,
+        }
+    }
+
+    /// Whether weights are no longer float32 behind it.
+    #[must_use]
+    pub fn quantizes(&self) -> bool {
+        match self {
+            Self::Train(config, _) => config.qat.is_some(),
+            Self::Quantize(config, _) => config.scheme != Scheme::Float32 || !config.rules.is_empty(),
+            Self::PruneChannels(..) | Self::PruneWeights(..) | Self::Cluster(..) | Self::Strip(_) => false,
         }
     }
 
@@ -284,7 +322,7 @@ impl Step {
             Self::PruneChannels(config, train) => config.check().and_then(|()| tuned(train)),
             Self::PruneWeights(config, train) => config.check().and_then(|()| tuned(train)),
             Self::Cluster(config, train) => config.check().and_then(|()| tuned(train)),
-            Self::Quantize(config) => config.check(),
+            Self::Quantize(config, described) => config.check().and_then(|()| described.check()),
             Self::Strip(_) => Ok(()),
         }
     }
@@ -301,7 +339,11 @@ impl Step {
             Self::PruneChannels(config, train) => (toml::Table::try_from(config)?, train.as_ref()),
             Self::PruneWeights(config, train) => (toml::Table::try_from(config)?, train.as_ref()),
             Self::Cluster(config, train) => (toml::Table::try_from(config)?, train.as_ref()),
-            Self::Quantize(config) => (toml::Table::try_from(config)?, None),
+            Self::Quantize(config, described) => {
+                let mut table = toml::Table::try_from(config)?;
+                table.extend(toml::Table::try_from(described)?);
+                (table, None)
+            }
             Self::Strip(config) => (toml::Table::try_from(config)?, None),
         };
         table.insert("do".into(), self.name().into());
@@ -349,6 +391,43 @@ mod tests {
     }
 
     #[test]
+    fn a_step_says_what_the_input_and_the_output_are() {
+        let step = |keys: &str| Recipe::from_toml(&format!("[[step]]\ndo = \"quantize\"\n{keys}"));
+        let recipe =
+            step("io = \"uint8\"\noutput_type = \"int8\"\nmean = 127\nstd = [64.5]\nlabels = \"l.txt\"").unwrap();
+        let Step::Quantize(config, described) = &recipe.steps[0] else { panic!("{recipe:?}") };
+        assert_eq!((config.input_type, config.output_type), (IoType::Uint8, IoType::Int8), "the narrower key wins");
+        let expected = Described { mean: vec![127.0], std: vec![64.5], labels: Some("l.txt".into()) };
+        assert_eq!(*described, expected);
+        assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
+        let error = step("mean = 127").unwrap_err().to_string();
+        assert!(error.contains("step 1: quantize: std: it is missing"), "{error}");
+    }
+
+    #[test]
+    fn nothing_follows_a_quantization_but_strip() {
+        let steps = |names: &[&str]| {
+            let step = |name: &&str| match name.split_once(' ') {
+                Some((name, keys)) => format!("[[step]]\ndo = \"{name}\"\n{keys}\n"),
+                None => format!("[[step]]\ndo = \"{name}\"\n"),
+            };
+            Recipe::from_toml(&names.iter().map(step).collect::<String>())
+        };
+        let qat = "train qat = {}";
+        for (names, expected) in [
+            (&["train", "quantize", "prune_channels"], "step 3 (prune_channels)"),
+            (&["quantize scheme = \"float16\"", "strip", "cluster"], "step 3 (cluster)"),
+            (&["quantize", "quantize", "strip"], "step 2 (quantize)"),
+            (&[qat, "train", "strip"], "step 2 (train)"),
+        ] {
+            let error = steps(names).unwrap_err();
+            assert!(error.to_string().contains(expected) && error.to_string().contains("float32 weights"), "{error}");
+            assert!(error.hint().is_some());
+        }
+        steps(&["quantize scheme = \"float32\"", "cluster", "quantize", "strip"]).unwrap();
+    }
+
+    #[test]
     fn what_is_not_known_is_said_with_what_is_near() {
         let error = |text: &str| Recipe::from_toml(text).unwrap_err().to_string();
         let cases = [
@@ -360,6 +439,18 @@ mod tests {
         ];
         for (text, near) in cases {
             let error = Recipe::from_toml(text).unwrap_err();
+            assert_eq!(error.hint(), Some(format!("did you mean \"{near}\"?").as_str()), "{error}");
+        }
+        for (step, key, near) in [
+            ("strip", "lvl", "level"),
+            ("quantize", "equalize", "equalization"),
+            ("quantize", "bn_reestimation", "batch_norm"),
+            ("quantize", "type", "scheme"),
+            ("quantize", "label", "labels"),
+            ("train", "lr", "learning_rate"),
+            ("cluster", "training", "train"),
+        ] {
+            let error = Recipe::from_toml(&format!("[[step]]\ndo = \"{step}\"\n{key} = 1")).unwrap_err();
             assert_eq!(error.hint(), Some(format!("did you mean \"{near}\"?").as_str()), "{error}");
         }
         assert!(error("name = \"x\"").contains("there is none"));

@@ -15,12 +15,15 @@ use litesmith_tflite::{Strip, WriteOptions};
 use litesmith_train::{Ended, TrainConfig, TrainData, TrainOptions};
 
 use super::kept::Kept;
-use super::{GIVEN, Recipe, Step};
+use super::{Described, GIVEN, Recipe, Step, check};
+use crate::files::{self, Existing};
 use crate::predictor::Predictor;
 use crate::progress::Progress;
 use crate::teacher::appoint;
-use crate::training::{TrainJob, load_architecture, preprocess_for, train_data, train_model};
-use crate::{cluster_model, load_model, model_bytes, prune_model_channels, prune_model_weights, quantize_on};
+use crate::training::{TrainJob, preprocess_for, train_data, train_model};
+use crate::{
+    add_labels, cluster_model, load_model, model_bytes, prune_model_channels, prune_model_weights, quantize_on,
+};
 
 /// What a recipe works with.
 #[derive(Clone)]
@@ -36,6 +39,9 @@ pub struct RecipeRun<'a> {
     /// Folder for what each step that trains makes, those of teachers too: made when missing. What it holds of the same recipe, data,
     /// model and instruction set is not made again.
     pub keep: Option<PathBuf>,
+    /// File that names those which the model behind the last step that was done is saved in, when a later one fails or is cancelled
+    /// and nothing is kept: [`rescued`].
+    pub rescue: Option<PathBuf>,
 }
 
 /// What a recipe made.
@@ -94,11 +100,13 @@ impl State {
     }
 }
 
-/// Carries `recipe` out. `None` when it was cancelled.
+/// Carries `recipe` out. `None` when it was cancelled. What can be known to fail is found before the first step. When a later step
+/// fails, or is cancelled, what the steps before it made is saved beside [`RecipeRun::rescue`], which the error's hint, or a note, names.
 ///
 /// # Errors
 /// Those of its steps, with the step as place.
 pub fn run_recipe(recipe: &Recipe, run: &RecipeRun<'_>, progress: &mut dyn Progress) -> Result<Option<Made>> {
+    check::check(recipe, run)?;
     let state = carry_out(recipe, State::new(run.model), run, progress)?;
     state.map(State::finish).transpose()
 }
@@ -111,12 +119,47 @@ fn carry_out(
     progress: &mut dyn Progress,
 ) -> Result<Option<State>> {
     for number in 0..recipe.steps.len() {
-        match run_step(recipe, number, state, run, progress)? {
-            Some(next) => state = next,
-            None => return Ok(None),
+        let before = state.model.clone();
+        match run_step(recipe, number, state, run, progress) {
+            Ok(Some(next)) => state = next,
+            Ok(None) => {
+                if let Some(kept) = rescue(recipe, number, before, run)? {
+                    progress.note(&kept);
+                }
+                return Ok(None);
+            }
+            Err(error) => {
+                let Some(kept) = rescue(recipe, number, before, run)? else { return Err(error) };
+                let hint = error.hint().map_or(kept.clone(), |hint| format!("{hint}; {kept}"));
+                return Err(error.with_hint(hint));
+            }
         }
     }
     Ok(Some(state))
+}
+
+/// Saves `model`, which is what the steps before `number` made, and says where; `None` where they made nothing.
+fn rescue(recipe: &Recipe, number: usize, model: Option<Model>, run: &RecipeRun<'_>) -> Result<Option<String>> {
+    let done = recipe.steps[..number].iter().enumerate().rev().find(|(_, step)| !matches!(step, Step::Strip(_)));
+    let (Some((last, step)), Some(model)) = (done, model) else { return Ok(None) };
+    let made = format!("what step {} ({}) made is in", last + 1, step.name());
+    Ok(match (&run.keep, &run.rescue) {
+        (Some(folder), _) if step.trains() => Some(format!("{made} {}, from where it goes on", folder.display())),
+        (_, Some(name)) => {
+            let path = rescued(name, last);
+            files::save(&path, &model_bytes(&model, &WriteOptions::default())?, Existing::Replace)?;
+            Some(format!("{made} {}", path.display()))
+        }
+        _ => None,
+    })
+}
+
+/// Where the model behind step `number`, counted from 0, is saved when a later one fails: `small-after-step-2.tflite` for
+/// `small.tflite`.
+#[must_use]
+pub fn rescued(name: &Path, number: usize) -> PathBuf {
+    let stem = name.file_stem().unwrap_or_default().to_string_lossy();
+    name.with_file_name(format!("{stem}-after-step-{}.tflite", number + 1))
 }
 
 /// Carries out step `number`, counted from 0.
@@ -144,7 +187,10 @@ pub(crate) fn run_step(
     let note = match step {
         Step::Train(config, io) => train(recipe, config, *io, &mut state, run, progress),
         Step::PruneChannels(config, train) => {
-            tuned(recipe, train.as_ref(), &mut state, run, progress, |model, tune, progress| {
+            // Gradients alone, to rank channels by, take no epochs.
+            let ranking = TrainConfig { epochs: 0, seed: recipe.seed, ..TrainConfig::default() };
+            let train = train.as_ref().or(config.importance.needs_gradients().then_some(&ranking));
+            tuned(recipe, train, &mut state, run, progress, |model, tune, progress| {
                 let (model, report) = prune_model_channels(model, config, tune, progress)?;
                 let ((before, after), (macs_before, macs)) = (report.parameters, report.macs);
                 let note = format!("{before} parameters become {after}, {macs_before} MACs {macs}");
@@ -164,13 +210,13 @@ pub(crate) fn run_step(
                 Ok((model, format!("{} layers share values", report.layers.len()), report.cancelled))
             })
         }
-        Step::Quantize(config) => quantize(recipe, config, &mut state, run, progress).map(Some),
+        Step::Quantize(config, described) => quantize(recipe, config, described, &mut state, run, progress).map(Some),
         Step::Strip(config) => {
             (state.strip, state.sparse) = (config.level.into(), config.sparse);
             Ok(Some(String::new()))
         }
     };
-    let Some(note) = note.map_err(|error| error.at(format!("step {} ({})", number + 1, step.name())))? else {
+    let Some(note) = note.map_err(|error| error.at(check::place(number, step)))? else {
         return Ok(None);
     };
     let seconds = clock.elapsed_seconds() + std::mem::take(&mut state.teachers.seconds_before);
@@ -220,7 +266,11 @@ fn teacher_of(
     let clock = Stopwatch::start();
     let (made, seconds_before) = (std::mem::take(&mut teachers.made), teachers.seconds_before);
     let state = State { teachers: Teachers { made, seconds_before: 0.0 }, ..State::new(None) };
-    let made = carry_out(&recipe, state, &RecipeRun { model: None, ..run.clone() }, progress)
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let rescue = run.rescue.as_ref().map(|name| {
+        name.with_file_name(format!("{}-{stem}.tflite", name.file_stem().unwrap_or_default().to_string_lossy()))
+    });
+    let made = carry_out(&recipe, state, &RecipeRun { model: None, rescue, ..run.clone() }, progress)
         .map_err(|error| error.at(path.display()))?;
     let Some(mut state) = made else { return Ok(None) };
     teachers.made = std::mem::take(&mut state.teachers.made);
@@ -229,6 +279,14 @@ fn teacher_of(
     let model = state.finish().map_err(|error| error.at(path.display()))?.model;
     teachers.made.insert(file, Some(model.clone()));
     Ok(Some(model))
+}
+
+/// The teacher that is called so ([`GIVEN`]).
+pub(super) fn given<'a>(run: &RecipeRun<'a>) -> Result<&'a Model> {
+    run.model.ok_or_else(|| {
+        Error::invalid("distill.teacher", format!("got \"{GIVEN}\", but the recipe begins without a model"))
+            .with_hint("give a model to begin with, or name the file of the teacher")
+    })
 }
 
 pub(super) fn is_recipe(path: &Path) -> bool {
@@ -257,11 +315,7 @@ fn training(
         let path = recipe.folder.join(&teacher);
         let name = path.display();
         let (model, name): (_, &dyn std::fmt::Display) = if teacher == Path::new(GIVEN) {
-            let model = run.model.ok_or_else(|| {
-                Error::invalid("distill.teacher", format!("got \"{GIVEN}\", but the recipe begins without a model"))
-                    .with_hint("give a model to begin with, or name the file of the teacher")
-            })?;
-            (Cow::Borrowed(model), &"the model given")
+            (Cow::Borrowed(given(run)?), &"the model given")
         } else if is_recipe(&teacher) {
             let Some(model) = teacher_of(&path, recipe, teachers, run, progress)? else { return Ok(None) };
             (Cow::Owned(model), &name)
@@ -304,14 +358,21 @@ fn tuned(
 fn quantize(
     recipe: &Recipe,
     config: &QuantizationConfig,
+    described: &Described,
     state: &mut State,
     run: &RecipeRun<'_>,
     progress: &mut dyn Progress,
 ) -> Result<String> {
-    let model = state.model.as_ref().ok_or_else(no_model)?;
-    let train = train_split(recipe, run, model)?.train;
-    let normalization = model.metadata.inputs.iter().map(|input| input.normalization.clone()).collect();
-    let (model, report) = quantize_on(model, Some(&train), config, normalization, &run.session, progress)?;
+    let mut model = Cow::Borrowed(state.model.as_ref().ok_or_else(no_model)?);
+    if let Some(labels) = &described.labels {
+        add_labels(model.to_mut(), &recipe.folder.join(labels))?;
+    }
+    let train = train_split(recipe, run, &model)?.train;
+    let normalization = match described.normalization() {
+        Some(said) => vec![Some(said)],
+        None => model.metadata.inputs.iter().map(|input| input.normalization.clone()).collect(),
+    };
+    let (model, report) = quantize_on(&model, Some(&train), config, normalization, &run.session, progress)?;
     report.quantization.warnings.iter().for_each(|warning| progress.note(&format!("warning: {warning}")));
     state.model = Some(model);
     Ok(format!("{}, {} ops stay float32", config.scheme, report.quantization.kept_float.len()))
@@ -325,25 +386,22 @@ fn train(
     run: &RecipeRun<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Option<String>> {
-    let (graph, name, data) = match (&state.model, &recipe.arch) {
-        (Some(model), arch) => {
-            if let (Some(arch), Some(_), true) = (arch, run.model, state.notes.is_empty()) {
+    let (graph, name, data) = match &state.model {
+        Some(model) => {
+            if let (Some(arch), Some(_), true) = (&recipe.arch, run.model, state.notes.is_empty()) {
                 progress.note(&format!("a model is given: the recipe's arch, {arch}, is not used"));
             }
             let data = train_split(recipe, run, model)?;
             (model.main()?.clone(), model.metadata.name.clone(), data)
         }
-        (None, Some(arch)) => {
+        None => {
+            let architecture = check::architecture(recipe, run)?.ok_or_else(no_model)?;
             let train = run.dataset.require(SplitKind::Train)?;
-            let file = Path::new(arch).extension().is_some_and(|extension| extension == "toml");
-            let arch = if file { recipe.folder.join(arch).display().to_string() } else { arch.clone() };
-            let architecture = load_architecture(&arch, Some(train.classes().len()))?;
             let graph = architecture.graph(recipe.seed)?;
             let preprocess = preprocess_for(&graph, train)?;
             let data = train_data(run.dataset, recipe.validation, recipe.seed, preprocess)?;
             (graph, architecture.name.clone(), data)
         }
-        (None, None) => return Err(no_model()),
     };
     let Some((config, options)) = training(recipe, config, &data, &mut state.teachers, run, progress)? else {
         return Ok(None);

@@ -7,7 +7,7 @@ use litesmith_compress::{
 use litesmith_train::{Qat, QatGranularity, QatWeights, Schedule, TrainConfig};
 
 use super::{Found, Goal, SearchOptions};
-use crate::recipe::{Step, StripConfig};
+use crate::recipe::{Described, Step, StripConfig};
 
 /// Percentages of the channels that are pruned, one after the other, as long as it helps.
 const PERCENTS: [u32; 6] = [25, 40, 55, 70, 80, 88];
@@ -57,7 +57,7 @@ impl Candidates {
             ("int4 AdaRound", int4()),
         ];
         for (name, config) in trained {
-            this.push(name.into(), vec![Step::Quantize(config)]);
+            this.push(name.into(), vec![Step::Quantize(config, Described::default())]);
         }
         this.push("int8 QAT".into(), vec![this.qat(Qat::default())]);
         for (how, granularity) in INT4 {
@@ -83,7 +83,10 @@ impl Candidates {
         };
         let prune = self.prune(percent);
         let name = |how: &str| format!("{}, {how}", pruning(percent));
-        self.push(name("int8"), vec![prune.clone(), Step::Quantize(QuantizationConfig::default())]);
+        self.push(
+            name("int8"),
+            vec![prune.clone(), Step::Quantize(QuantizationConfig::default(), Described::default())],
+        );
         self.push(name("int8 QAT"), vec![prune.clone(), self.qat(Qat::default())]);
         for (how, granularity) in INT4 {
             self.push(name(how), vec![prune.clone(), self.int4(granularity)]);

@@ -84,6 +84,9 @@ pub struct SearchReport {
     pub ended: SearchEnded,
     /// Accuracy of the model given and of the best on the test samples, if there are any: they are looked at once, in the end.
     pub test_accuracy: Option<[f64; 2]>,
+    /// Whether the best meets the goal on the test samples too, by which nothing was chosen; `None` where there are none, or where
+    /// the goal is not one of accuracy.
+    pub reached_on_test: Option<bool>,
 }
 
 /// Searches. Each model is saved when it is made (`points/NNN-name.tflite`, its recipe beside it), the best so far as
@@ -112,6 +115,7 @@ pub fn search(
         session: options.session.clone(),
         cancel: Some(Arc::clone(&stop)),
         keep: None,
+        rescue: None,
     };
     let recipe = |steps: Vec<Step>| Recipe {
         name: model.metadata.name.clone(),
@@ -127,7 +131,7 @@ pub fn search(
         return Err(Error::invalid("validation", "there are no samples to choose by")
             .with_hint("give a share of the training samples, as --validation 0.1"));
     };
-    let original = litesmith_tflite::write(model, &WriteOptions::default())?;
+    let original = crate::model_bytes(model, &WriteOptions::default())?;
     let mut saved = Saved::open(options, &original, dataset)?;
     let job = Job { options, validation: &validation, clock: &clock };
     if saved.points.is_empty() {
@@ -310,7 +314,10 @@ fn finish(
         }
         None => None,
     };
-    let report = SearchReport { points: saved.points.clone(), front, best, reached, ended, test_accuracy };
+    let reached_on_test =
+        test_accuracy.and_then(|[given, found]| Some(found >= options.goal.floor(given)? - f64::EPSILON));
+    let points = saved.points.clone();
+    let report = SearchReport { points, front, best, reached, ended, test_accuracy, reached_on_test };
     let page = page(&report, dataset, options, clock);
     let save = |name: &str, text: &str| files::save(&options.out.join(name), text.as_bytes(), Existing::Replace);
     save("report.json", &page.write_json()?)?;
@@ -338,7 +345,15 @@ fn page(report: &SearchReport, dataset: &Dataset, options: &SearchOptions, clock
         Fact::new("looked for", options.goal),
         Fact::new(
             "best",
-            format!("{}, {}", best.name, if report.reached { "meets the goal" } else { "comes nearest" }),
+            format!(
+                "{}, {}",
+                best.name,
+                match (report.reached, report.reached_on_test) {
+                    (true, Some(false)) => "meets the goal on the validation samples, not on the test samples",
+                    (true, _) => "meets the goal",
+                    (false, _) => "comes nearest",
+                }
+            ),
         ),
         Fact::new("models made", report.points.len() - 1),
         Fact::new("seed", options.seed),

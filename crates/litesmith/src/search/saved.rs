@@ -155,7 +155,12 @@ impl Saved {
         };
         let path = folder.join(LIST);
         let found = match (path.exists(), options.resume) {
-            (false, _) => Found::default(),
+            (false, false) => Found::default(),
+            (false, true) => {
+                let message = format!("there is no search to go on with: it has no {LIST}");
+                return Err(Error::invalid(folder.display(), message)
+                    .with_hint("name the folder of the search, or leave --resume out to begin one"));
+            }
             (true, false) => {
                 return Err(Error::invalid(folder.display(), "the folder holds a search")
                     .with_hint("pass --resume to go on with it, or name another folder"));

@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
         }
         let (model, not_honoured) = with_transforms(job.model, config)?;
         let space = Space::new(model.main()?, config)?;
-        let bytes = litesmith_tflite::write(&model, &WriteOptions::default())?;
+        let bytes = crate::model_bytes(&model, &WriteOptions::default())?;
         let data = &job.data;
         let samples = format!("{} {} {}", data.description, data.calibration.name(), data.calibration.len());
         let settings = format!("{} {} {:?}", config.top_k, config.seed, config.criterion.higher_is_better);
@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
         };
         let pixels = vec![0.0; predictor.input_len()];
         let timing = time(&job.config.timing, || predictor.predict(&pixels).map(drop))?;
-        let file_bytes = litesmith_tflite::write(model, &WriteOptions::default())?.len() as u64;
+        let file_bytes = crate::model_bytes(model, &WriteOptions::default())?.len() as u64;
         Ok(Some(Measured { correct, latency_ns: timing.latency_ns_p50, file_bytes }))
     }
 

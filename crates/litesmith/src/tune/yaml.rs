@@ -45,6 +45,54 @@ struct Open {
 /// [`Error::Malformed`] with the line for what is no YAML, a key that comes twice or that is no text, a second document;
 /// [`Error::Limit`] beyond 20,000 values or 32 levels.
 pub(super) fn parse(text: &str) -> Result<Value> {
+    read(text).or_else(|error| read(&indented(text)).map_err(|_| error))
+}
+
+/// `text` with the lines inside of brackets and braces indented far: blanks there mean nothing, but YAML wants more of them than
+/// before the key, which the parser insists on. PyYAML does not, and files of Neural Compressor close a brace below its key.
+fn indented(text: &str) -> String {
+    const DEEP: usize = 64;
+    let mut result = String::with_capacity(text.len());
+    let (mut depth, mut quote) = (0_usize, None);
+    // The indentation of the line above a text that is kept as it stands, behind | or >.
+    let mut kept_below: Option<usize> = None;
+    for line in text.split_inclusive('\n') {
+        let indentation = line.len() - line.trim_start_matches(' ').len();
+        if kept_below.is_some_and(|least| indentation > least || line.trim().is_empty()) {
+            result.push_str(line);
+            continue;
+        }
+        kept_below = None;
+        if depth > 0 {
+            result.extend(std::iter::repeat_n(' ', DEEP));
+        }
+        result.push_str(line);
+        // Whether a value may begin here, and what stands before.
+        let (mut begins, mut before) = (true, ' ');
+        let mut letters = line.chars().peekable();
+        while let Some(letter) = letters.next() {
+            match (quote, letter) {
+                (Some('"'), '\\') => drop(letters.next()),
+                // Two of them are one that is meant.
+                (Some('\''), '\'') if letters.peek() == Some(&'\'') => drop(letters.next()),
+                (Some(open), _) if letter == open => (quote, begins) = (None, false),
+                (Some(_), _) => {}
+                (None, '#') if before.is_whitespace() => break,
+                (None, '"' | '\'') if begins => quote = Some(letter),
+                (None, '[' | '{') if begins || depth > 0 => (depth, begins) = (depth + 1, true),
+                (None, ']' | '}') if depth > 0 => (depth, begins) = (depth - 1, false),
+                (None, '|' | '>') if begins && depth == 0 => kept_below = Some(indentation),
+                (None, ',' | ':') if depth > 0 => begins = true,
+                (None, letter) if letter.is_whitespace() => begins |= matches!(before, ':' | '-' | '?'),
+                (None, _) => begins = false,
+            }
+            before = letter;
+        }
+    }
+    result
+}
+
+fn read(text: &str) -> Result<Value> {
     let mut open: Vec<Open> = Vec::new();
     let mut anchors: BTreeMap<usize, (Value, usize)> = BTreeMap::new();
     let mut document = None;
@@ -202,6 +250,27 @@ mod tests {
         let repeated = parse("a: &x [1, 2]\nb: *x\n").unwrap();
         assert_eq!(repeated.at("a").unwrap().kind, repeated.at("b").unwrap().kind);
         assert_eq!(parse("").unwrap().kind, Kind::Null);
+    }
+
+    /// As PyYAML reads it, which Neural Compressor does.
+    #[test]
+    fn a_brace_may_close_below_its_key() {
+        let text = "# {\nop_wise: {\n'b1': {\n  'activation': {'dtype': ['uint8', 'fp32'], # ]\n'x': it's}\n},\n \"a}\": [1,\n2]\n}\nb:\n  c: {\n  }\n  note: |\n    a {\n    b\n  d: x{y\n  e: 'it''s }'\n";
+        let root = parse(text).unwrap();
+        let list = root.at("op_wise.b1.activation.dtype").unwrap();
+        assert_eq!((list.line, list.shown().as_str()), (4, "a list"));
+        let scalar = |path: &str| match &root.at(path).unwrap().kind {
+            Kind::Scalar(text) => text.clone(),
+            kind => panic!("{path}: {kind:?}"),
+        };
+        assert_eq!(scalar("op_wise.b1.activation.x"), "it's");
+        assert_eq!(
+            (scalar("b.d"), scalar("b.e"), scalar("b.note")),
+            ("x{y".into(), "it's }".into(), "a {\nb\n".into())
+        );
+        assert!(matches!(&root.at("op_wise").unwrap().get("a}").unwrap().kind, Kind::List(items) if items.len() == 2));
+        // What is wrong is told of the file as it is.
+        assert!(parse("a: {\n}\n]").unwrap_err().to_string().contains("line"));
     }
 
     #[test]
