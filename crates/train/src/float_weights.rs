@@ -30,7 +30,7 @@ pub fn check_float_weights(graph: &Graph) -> Result<()> {
         let message =
             format!("the model is quantized already ({form}): its weights \"{}\" are {}", tensor.name, tensor.dtype);
         return Err(Error::invalid(graph.place(index), message)
-            .with_hint("give the float32 model that it was made from; quantize last"));
+            .with_hint("give the float32 model that it was made from: weights are changed before quantizing"));
     }
     Ok(())
 }

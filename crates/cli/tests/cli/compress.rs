@@ -60,6 +60,33 @@ fn what_a_search_cannot_begin_with_is_said_and_leaves_nothing_behind() {
     }
 }
 
+/// The folder is another one, or misspelled: to begin anew would take the time of a search to notice.
+#[test]
+fn a_search_does_not_go_on_where_there_is_none() {
+    let place = trained();
+    let said = place.run("compress f32.tflite --data idx:digits --floor 90% -o nosuch --resume").ends_with(2).stderr();
+    assert!(said.contains("nosuch: there is no search to go on with") && said.contains("hint: "), "{said}");
+    assert!(!place.path("nosuch").exists());
+}
+
+#[test]
+fn a_recipe_that_fails_late_says_where_the_rest_is() {
+    let place = Workplace::with_digits();
+    std::fs::write(place.path("labels.txt"), "one\n").unwrap();
+    let recipe = "arch = \"lenet-5\"\n[[step]]\ndo = \"train\"\nepochs = 1\n[[step]]\ndo = \"quantize\"\nlabels = \"labels.txt\"\n";
+    std::fs::write(place.path("recipe.toml"), recipe).unwrap();
+    let make = "compress --recipe recipe.toml --data idx:digits -q -o out.tflite";
+    let said = place.run(make).ends_with(2).stderr();
+    assert!(said.contains("step 2 (quantize)") && said.contains("made is in out-after-step-1.tflite"), "{said}");
+    place.run("eval out-after-step-1.tflite --data idx:digits").ends_with(0);
+    let said = place.run(&format!("{make} --keep kept")).ends_with(2).stderr();
+    assert!(said.contains("made is in kept, from where it goes on"), "{said}");
+    // What can be known is said before any work.
+    std::fs::write(place.path("recipe.toml"), recipe.replace("labels = \"labels.txt\"", "rules = [\"x=w4\"]")).unwrap();
+    let said = place.run("compress --recipe recipe.toml --data idx:digits -o other.tflite").ends_with(2).stderr();
+    assert!(said.contains("it selects no op") && !said.contains("epoch"), "{said}");
+}
+
 /// Their weights could not learn, and the few that are left in float would change alone.
 #[test]
 fn what_changes_weights_takes_no_model_that_is_quantized_already() {

@@ -57,20 +57,20 @@ fn from_digits_to_an_integer_model_that_reads_a_picture() {
 #[test]
 fn debug_names_the_layer_that_breaks_a_model_and_its_commands_can_be_pasted() {
     let place = trained();
-    let coarse = "quantize f32.tflite --calibrate idx:digits --rule conv2d_1=w4,per-tensor -o int8.tflite";
+    let coarse = "quantize f32.tflite --calibrate idx:digits --rule dense=w4,per-tensor -o int8.tflite";
     place.run(coarse).ends_with(0);
     let debug = |model: &str| format!("debug {model} --against f32.tflite --data idx:digits --samples 30");
     let json = place.run(&format!("{} --json --html page.html -q", debug("int8.tflite"))).ends_with(0).json();
     let report = &json["report"];
     let worst = &report["layers"][0];
-    assert_eq!((&worst["name"], &worst["cause"]), (&"conv2d_1".into(), &"weights".into()), "{worst}");
-    assert!(json["verdict"].as_str().unwrap().starts_with("CONV_2D \"conv2d_1\" breaks most"), "{json}");
+    assert_eq!((&worst["name"], &worst["cause"]), (&"dense".into(), &"weights".into()), "{worst}");
+    assert!(json["verdict"].as_str().unwrap().starts_with("FULLY_CONNECTED \"dense\" breaks most"), "{json}");
     assert!(report["accuracy"]["float"].as_f64() > Some(0.7), "{report}");
     let kept: Vec<_> = report["kept_float"].as_array().unwrap().iter().map(|kept| &kept["name"]).collect();
-    assert_eq!(kept, [&serde_json::Value::Null, &"conv2d_1".into()]);
+    assert_eq!(kept, [&serde_json::Value::Null, &"dense".into()]);
     let suggestions = report["suggestions"].as_array().unwrap();
     assert_eq!(suggestions.len(), 2, "{suggestions:?}");
-    for (suggestion, part) in suggestions.iter().zip(["--keep-float conv2d_1", "conv2d_1=w8,per-channel"]) {
+    for (suggestion, part) in suggestions.iter().zip(["--keep-float dense", "dense=w8,per-channel"]) {
         let command = suggestion["command"].as_str().unwrap().strip_prefix("litesmith ").unwrap().replace('\'', "");
         assert!(command.contains(part), "{command}");
         place.run(&format!("{command} --force")).ends_with(0);
@@ -83,6 +83,11 @@ fn debug_names_the_layer_that_breaks_a_model_and_its_commands_can_be_pasted() {
         let (by_command, by_recipe) = (place.path("int8-mixed.tflite"), place.path("by-recipe.tflite"));
         assert!(std::fs::read(by_command).unwrap() == std::fs::read(by_recipe).unwrap(), "{suggestion}");
     }
+    // Where keeping the layer float was measured not to help, it is not suggested.
+    place.run("quantize f32.tflite --calibrate idx:digits --rule conv2d=w4,per-tensor -o first.tflite -q").ends_with(0);
+    let text = place.run(&debug("first.tflite")).ends_with(0).stdout();
+    assert!(text.contains("CONV_2D \"conv2d\" breaks most") && text.contains("none of the layers"), "{text}");
+    assert!(!text.contains("--keep-float") && !text.contains("int16x8"), "{text}");
     // Weights that were scaled are others: what their layers add is not known, and none is accused.
     place.run("quantize f32.tflite --calibrate idx:digits --equalize -o equal.tflite").ends_with(0);
     let equal = place.run(&debug("equal.tflite")).ends_with(0).stdout();
