@@ -4,7 +4,7 @@
     python3 benchmarks/infer/limits.py --models DIR --record benchmarks/record/DATE-infer.json [--litesmith PATH]
 
 Reads the record that run.py wrote on the same machine, profiles each model with `litesmith bench --profile`, and writes
-DATE-limits.md beside it. The limit of a model is the sum over its ops of the time that each would take at the peak that
+DATE-limits.md beside it (of DATE-infer-2.json DATE-limits-2.md). The limit of a model is the sum over its ops of the time that each would take at the peak that
 `bench` measures: multiply-accumulates a second of its type, or bytes a second from the cache, whichever takes longer.
 """
 
@@ -78,7 +78,9 @@ def main():
                 )
             lines += ["", f"Peak: {peak['gmacs_per_s_f32']:.0f} GMAC/s float32, {peak['gmacs_per_s_i8']:.0f} GMAC/s int8, "
                       f"{peak['gb_per_s_cache']:.0f} GB/s in the cache, {peak['gb_per_s_memory']:.0f} GB/s in memory."]
-    out = args.record.with_name(args.record.name.replace("-infer.json", "-limits.md"))
+    out = args.record.with_name(args.record.name.replace("-infer", "-limits")).with_suffix(".md")
+    if out == args.record:
+        parser.error(f"{args.record} is no DATE-infer.json, as run.py names it")
     out.write_text("\n".join([*lines, ""]), encoding="utf-8")
     print(out)
 
