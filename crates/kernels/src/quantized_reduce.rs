@@ -3,7 +3,7 @@
 use crate::dispatch::multiversion;
 use crate::integer_conv::{scratch_bytes, typed_scratch};
 use crate::numerics::{Numerics, QuantParams, Quantized};
-use crate::reduce::{BLOCK_ELEMENTS, BLOCKS};
+use crate::reduce::{BLOCK_ELEMENTS, BLOCKS, each_block};
 use crate::requantize::FixedPoint;
 use crate::shape::{Dim, Walk, len, strides};
 use crate::{Context, Unsupported};
@@ -181,14 +181,7 @@ impl<T: Quantized> QuantizedMean<T> {
         if sums.len() == width {
             self.plan.for_rows(input, sums, |row, sums| add_rows(ctx.isa, row, sums));
         } else {
-            let block = (input.len() / width).div_ceil(BLOCKS) * width;
-            let each = ctx.pool.share(BLOCKS, block, BLOCK_ELEMENTS);
-            ctx.pool.chunks_mut(sums, each * width, |index, sums| {
-                for (at, sums) in sums.chunks_exact_mut(width).enumerate() {
-                    let first = ((index * each + at) * block).min(input.len());
-                    add_rows(ctx.isa, &input[first..(first + block).min(input.len())], sums);
-                }
-            });
+            each_block(ctx, input, sums, |rows, sums| add_rows(ctx.isa, rows, sums));
             let (sums, others) = sums.split_at_mut(width);
             others
                 .chunks_exact(width)

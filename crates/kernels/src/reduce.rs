@@ -121,15 +121,8 @@ impl Reduce {
         assert_eq!([x.len(), y.len()], self.lens(), "operand and result have the planned shapes");
         assert_eq!(scratch.len(), self.scratch_len(), "scratch has the planned length");
         let width = y.len();
-        let block = (x.len() / width).div_ceil(BLOCKS) * width;
-        let each = ctx.pool.share(BLOCKS, block, BLOCK_ELEMENTS);
-        ctx.pool.chunks_mut(scratch, each * width, |index, sums| {
-            sums.fill(T::ZERO);
-            for (at, sums) in sums.chunks_exact_mut(width).enumerate() {
-                let first = ((index * each + at) * block).min(x.len());
-                columns(ctx.isa, &x[first..(first + block).min(x.len())], sums);
-            }
-        });
+        scratch.fill(T::ZERO);
+        each_block(ctx, x, scratch, |rows, sums| columns(ctx.isa, rows, sums));
         y.copy_from_slice(&scratch[..width]);
         scratch[width..].chunks_exact(width).for_each(|sums| add_rows(ctx.isa, sums, y));
         self.finish(ctx, reduction, y);
@@ -190,6 +183,25 @@ impl Reduce {
             }
         });
     }
+}
+
+/// Calls `add(rows, sums)` for each of [`BLOCKS`] blocks of the rows of a matrix, of which `sums` has the sums one after another, on all
+/// threads where they are worth it.
+pub(crate) fn each_block<T: Sync, S: Send>(
+    ctx: Context<'_>,
+    x: &[T],
+    sums: &mut [S],
+    add: impl Fn(&[T], &mut [S]) + Sync,
+) {
+    let width = sums.len() / BLOCKS;
+    let block = (x.len() / width).div_ceil(BLOCKS) * width;
+    let each = ctx.pool.share(BLOCKS, block, BLOCK_ELEMENTS);
+    ctx.pool.chunks_mut(sums, each * width, |index, sums| {
+        for (at, sums) in sums.chunks_exact_mut(width).enumerate() {
+            let first = ((index * each + at) * block).min(x.len());
+            add(&x[first..(first + block).min(x.len())], sums);
+        }
+    });
 }
 
 /// Partial sums of a contiguous sum; their number is part of the result's rounding, so it is one for all instruction sets.

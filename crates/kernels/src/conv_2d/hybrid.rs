@@ -168,3 +168,50 @@ fn run_pixels(
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fully_connected::FullyConnectedGeometry;
+    use crate::fully_connected::hybrid::HybridFullyConnected;
+    use crate::{Activation, Isa, Pool};
+
+    /// More pixels than are quantized at a time, as tasks of any number of threads: each is what its row alone gives.
+    #[test]
+    fn pixels_are_rows_of_their_own() {
+        let (pixels, in_features, out_features) = (203, 16, 24);
+        let input: Vec<f32> =
+            (0..pixels * in_features).map(|at| ((at * 97 % 389) as f32 - 150.0) * (1 + at / 50) as f32).collect();
+        let weights: Vec<i8> = (0..out_features * in_features).map(|at| (at * 37 % 255) as u8 as i8).collect();
+        let spec = HybridSpec {
+            weights: &weights,
+            weight_scales: &[0.01],
+            bias: Some(&vec![0.5; out_features]),
+            activation: Activation::None,
+            asymmetric_inputs: true,
+            numerics: Numerics::Litert,
+            delegated: true,
+        };
+        let one = Window { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+        let width = Window { input: 29, output: 29, ..one };
+        let height = Window { input: 7, output: 7, ..one };
+        let geometry =
+            Conv2dGeometry { batch: 1, height, width, in_channels: in_features, out_channels: out_features, groups: 1 };
+        let conv = HybridConv2d::new(geometry, &spec).unwrap();
+        let row =
+            HybridFullyConnected::new(FullyConnectedGeometry { batch: 1, in_features, out_features }, &spec).unwrap();
+        for isa in Isa::available() {
+            let single = Pool::new(1);
+            let mut want = vec![0.0; pixels * out_features];
+            let mut scratch = vec![0; row.scratch_bytes()];
+            for (x, y) in input.chunks(in_features).zip(want.chunks_mut(out_features)) {
+                row.run(Context { pool: &single, isa }, x, y, &mut scratch);
+            }
+            for threads in [1, 2, 3, 8] {
+                let (pool, mut y) = (Pool::new(threads), vec![f32::NAN; want.len()]);
+                conv.run(Context { pool: &pool, isa }, &input, &mut y, &mut vec![0xff; conv.scratch_bytes()]);
+                assert_eq!(y, want, "{isa}, {threads} threads");
+            }
+        }
+    }
+}
