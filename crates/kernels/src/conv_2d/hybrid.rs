@@ -179,7 +179,7 @@ mod tests {
     /// More pixels than are quantized at a time, as tasks of any number of threads: each is what its row alone gives.
     #[test]
     fn pixels_are_rows_of_their_own() {
-        let (pixels, in_features, out_features) = (203, 16, 24);
+        let (pixels, in_features, out_features) = (203, 64, 72);
         let input: Vec<f32> =
             (0..pixels * in_features).map(|at| ((at * 97 % 389) as f32 - 150.0) * (1 + at / 50) as f32).collect();
         let weights: Vec<i8> = (0..out_features * in_features).map(|at| (at * 37 % 255) as u8 as i8).collect();
