@@ -2,14 +2,15 @@
 //! split. A fully connected layer is a 1x1 convolution over 1x1 images.
 
 use crate::byte_gemm::{
-    Activations, COLUMNS_MAX, KR, NR, Output, Packed, ROWS_MAX, Requantize, SLACK, flips_one_row, reads_signed,
+    Activations, COLUMNS_MAX, KR, NR, Output, Packed, ROWS_MAX, Requantize, SLACK, TILE_ROWS, Tiles, flips_one_row,
+    reads_signed,
 };
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
 use crate::padded_rows::{Bytes, Columns, PaddedRows, flip, flipped};
 use crate::pool::{FINE, share_at_most};
 use crate::requantize::OutputStage;
-use crate::{Context, Then, Unsupported};
+use crate::{Context, Isa, Then, Unsupported};
 use bytemuck::Pod;
 
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
@@ -19,6 +20,11 @@ const PIXELS: usize = ROWS_MAX;
 const WORTH: [usize; 2] = [1 << 16, 4 * FINE];
 /// Parts into which a product whose rows are pixels of the input may be split for more threads; each has scratch.
 const PARTS_MAX: usize = 64;
+/// Pixels and multiplications from which on tiles are worth setting up, which takes a tenth of a microsecond in each task.
+const TILED_PIXELS: usize = 8;
+const TILED_PRODUCTS: usize = 1 << 18;
+/// Pixels of a line from which on tiles end with it: fewer rows than a tile can have are made up for by not being copied.
+const TILED_LINE: usize = 12;
 
 /// A convolution of bytes, planned.
 #[derive(Debug, Clone)]
@@ -64,7 +70,7 @@ impl ByteConv {
             return Err(Unsupported::new(KERNEL, reason));
         }
         bias.check(KERNEL, geometry.out_channels)?;
-        let Conv2dGeometry { height, width, in_channels, out_channels, groups, .. } = geometry;
+        let Conv2dGeometry { batch, height, width, in_channels, out_channels, groups } = geometry;
         let (depth, per_group) = (in_channels / groups, out_channels / groups);
         // Taps side by side in memory are one segment.
         let taps = if width.dilation == 1 && groups == 1 { width.kernel } else { 1 };
@@ -72,8 +78,9 @@ impl ByteConv {
         let segment_len = taps * depth;
         let inside = |window: &crate::conv_2d::Window| window.pad_before == 0 && window.pad_after() == 0;
         let one_tap = height.kernel == 1 && width.kernel == 1;
-        let steps = [height.stride, width.stride] == [1, 1];
-        let direct = one_tap && steps && inside(&height) && inside(&width) && segment_len % KR == 0;
+        // Lines of the next image are as far from those of this one as those of one image from each other.
+        let even = batch == 1 || height.stride * height.output == height.input;
+        let direct = one_tap && even && inside(&height) && inside(&width) && segment_len % KR == 0;
         let products = out_channels * height.kernel * width.kernel * depth;
         let padded =
             (!direct).then(|| PaddedRows::new(height, width, in_channels, Columns::InOrder, SLACK, products, WORTH));
@@ -135,11 +142,33 @@ impl ByteConv {
         Direct { by_columns, per_task, tasks: outputs.div_ceil(per_task), flipped_len }
     }
 
+    /// Whether the product is computed in tiles of [`Isa::AmxInt8`], which read activations as they are.
+    fn is_tiled(&self, isa: Isa) -> bool {
+        let Conv2dGeometry { batch, height, width, in_channels, out_channels, groups } = self.geometry;
+        let pixels = batch * height.output * width.output;
+        let products =
+            pixels.saturating_mul(height.kernel * width.kernel * (in_channels / groups)).saturating_mul(out_channels);
+        isa == Isa::AmxInt8
+            && pixels >= TILED_PIXELS
+            && products >= TILED_PRODUCTS
+            && self.weights.iter().all(Packed::suits_tiles)
+    }
+
+    /// What turns the bytes of the input into those of the kernel.
+    fn flip(&self, isa: Isa) -> u8 {
+        if self.is_tiled(isa) { 0 } else { self.activations.flip(reads_signed(isa)) }
+    }
+
+    /// Whether pixels of the output leave out some of the input.
+    fn is_strided(&self) -> bool {
+        [self.geometry.height.stride, self.geometry.width.stride] != [1, 1]
+    }
+
     /// Whether a run is one product of the input as it is with all weights: a dense layer of one row on one thread.
     fn is_one_call(&self, ctx: Context<'_>) -> bool {
         let Conv2dGeometry { batch, height, width, groups, .. } = self.geometry;
         let is_row = batch * height.output * width.output == 1 && groups == 1 && self.padded.is_none();
-        let is_read = self.activations.flip(reads_signed(ctx.isa)) == 0 || flips_one_row(ctx.isa);
+        let is_read = self.flip(ctx.isa) == 0 || flips_one_row(ctx.isa);
         is_row && is_read && ctx.pool.threads() == 1
     }
 
@@ -161,7 +190,7 @@ impl ByteConv {
             );
             let stride = output.len();
             let (panels, mut out) = (stride.div_ceil(NR), Output::Bytes { out: output, stride, requantize });
-            self.weights[0].multiply(ctx.isa, self.activations, input, &[0], &self.segments, 0, panels, &mut out);
+            self.weights[0].multiply(ctx.isa, None, self.activations, input, &[0], &self.segments, 0, panels, &mut out);
             return;
         }
         let store = |block: &SumBlock<'_>, out: &mut [u8], stride: usize| {
@@ -193,7 +222,7 @@ impl ByteConv {
     /// Pixels that a task of [`Self::run_pixels`] should have for `threads`, and the most tasks that there are for any number of
     /// them; `None` where a row of the product is not a pixel of the input, or there is only one.
     pub(crate) fn pixels_per_task(&self, threads: usize) -> Option<(usize, usize)> {
-        let is_rows = self.padded.is_none() && self.geometry.groups == 1;
+        let is_rows = self.padded.is_none() && self.geometry.groups == 1 && !self.is_strided();
         let direct = self.direct(threads.min(PARTS_MAX / 4));
         (is_rows && !direct.by_columns).then(|| (direct.per_task, PARTS_MAX.min(self.direct(PARTS_MAX).tasks)))
     }
@@ -229,7 +258,7 @@ impl ByteConv {
             return;
         }
         if let Some(padded) = &self.padded {
-            let flip = self.activations.flip(reads_signed(ctx.isa));
+            let flip = self.flip(ctx.isa);
             let bytes = |image| Bytes { zero: zero_point(image) as u8, flip };
             let (x_step, y_step) = (width.stride * in_channels, height.stride * padded.row_len());
             let origins = Origins { width: width.output, x_step, y_step };
@@ -239,8 +268,13 @@ impl ByteConv {
             padded.run(ctx, batch, input, 1, &bytes, output, out_channels, scratch, &pixels);
             return;
         }
-        // Pixels one after another are one row.
-        let origins = Origins { width: usize::MAX, x_step: in_channels, y_step: 0 };
+        let origins = if self.is_strided() {
+            let y_step = height.stride * width.input * in_channels;
+            Origins { width: width.output, x_step: width.stride * in_channels, y_step }
+        } else {
+            // Pixels one after another are one row.
+            Origins { width: usize::MAX, x_step: in_channels, y_step: 0 }
+        };
         let Direct { by_columns, per_task, flipped_len, .. } = self.direct(ctx.pool.threads().min(PARTS_MAX / 4));
         if by_columns {
             ctx.pool.chunks_mut_with_scratch(output, per_task, scratch, flipped_len, |task, output, scratch| {
@@ -320,9 +354,9 @@ impl<O: Pod> Run<'_, O> {
         }
     }
 
-    /// What turns the bytes of the input into those of the kernel; of a copy they have it already.
+    /// As [`ByteConv::flip`]; bytes of a copy have it already.
     fn flip(&self) -> u8 {
-        self.conv.activations.flip(reads_signed(self.ctx.isa))
+        self.conv.flip(self.ctx.isa)
     }
 
     /// Output pixels from `pixel` on, as many as `output` holds; the first is number `first` of `origins`. With `scratch`,
@@ -345,24 +379,44 @@ impl<O: Pod> Run<'_, O> {
             sums_buffer = [0; PIXELS * COLUMNS_MAX];
             &mut sums_buffer
         };
-        // Blocks of about the same number of pixels: the last one would be slow if it had few.
         let pixels = output.len() / out_channels;
-        let size = pixels.div_ceil(pixels.div_ceil(PIXELS).max(1));
+        let tiles = if self.conv.is_tiled(self.ctx.isa) {
+            // Tiles of about the same number of pixels: of a line, if it has some, or an even number of tiles.
+            let rows = if (TILED_LINE..pixels).contains(&origins.width) {
+                origins.width.div_ceil(origins.width.div_ceil(TILE_ROWS))
+            } else {
+                pixels.div_ceil(2 * pixels.div_ceil(2 * TILE_ROWS).max(1))
+            };
+            self.conv.weights[0].tiles(self.ctx.isa, rows)
+        } else {
+            None
+        };
+        let size = match &tiles {
+            Some(tiles) => PIXELS / tiles.rows() * tiles.rows(),
+            // Blocks of about the same number of pixels: the last one would be slow if it had few.
+            None => pixels.div_ceil(pixels.div_ceil(PIXELS).max(1)),
+        };
         for (block, output) in output.chunks_mut((size * out_channels).max(1)).enumerate() {
             let mut rows = [0; PIXELS];
             let rows = &mut rows[..output.len() / out_channels];
             origins.fill(first + block * size, rows);
             let mut input = input;
             if !scratch.is_empty() && self.flip() != 0 {
-                let from = &input[rows[0]..][..rows.len() * in_channels];
-                flipped(self.ctx.isa, from, 1, self.flip(), &mut scratch[..from.len()]);
+                let len = if self.conv.is_strided() { in_channels } else { rows.len() * in_channels };
+                for (row, to) in rows.iter().zip(scratch[..rows.len() * in_channels].chunks_exact_mut(len)) {
+                    flipped(self.ctx.isa, &input[*row..][..len], 1, self.flip(), to);
+                }
                 input = scratch;
                 rows.iter_mut().enumerate().for_each(|(at, row)| *row = at * in_channels);
             }
             for group in 0..groups {
                 let output = &mut output[group * per_group..];
-                let activations = self.conv.activations.read_by(reads_signed(self.ctx.isa));
+                let mut activations = self.conv.activations;
+                if tiles.is_none() {
+                    activations = activations.read_by(reads_signed(self.ctx.isa));
+                }
                 self.multiply(
+                    tiles.as_ref(),
                     input,
                     activations,
                     rows,
@@ -382,13 +436,13 @@ impl<O: Pod> Run<'_, O> {
 
     /// The channels of the only pixel from `channel` on, as many as `output` holds.
     fn columns(&self, input: &[u8], output: &mut [O], channel: usize, scratch: &mut [u8]) {
-        let (mut input, mut activations) = (input, self.conv.activations);
+        let (mut input, mut activations) = (&input[..self.conv.geometry.in_channels], self.conv.activations);
         if self.flip() != 0 && !flips_one_row(self.ctx.isa) {
             flipped(self.ctx.isa, input, 1, self.flip(), scratch);
             (input, activations) = (scratch, activations.read_by(reads_signed(self.ctx.isa)));
         }
         let mut sums = [0; COLUMNS_MAX];
-        self.multiply(input, activations, &[0], 0, 0, channel, output.len(), output, output.len(), &mut sums);
+        self.multiply(None, input, activations, &[0], 0, 0, channel, output.len(), output, output.len(), &mut sums);
         self.finish(channel, output);
     }
 
@@ -396,6 +450,7 @@ impl<O: Pod> Run<'_, O> {
     /// room for [`COLUMNS_MAX`] of each row where they do not become bytes at once.
     fn multiply(
         &self,
+        tiles: Option<&Tiles>,
         input: &[u8],
         activations: Activations,
         rows: &[usize],
@@ -409,7 +464,7 @@ impl<O: Pod> Run<'_, O> {
     ) {
         let ByteConv { weights, segments, geometry, .. } = self.conv;
         let weights = &weights[group];
-        let per_call = Packed::panels_per_call(rows.len(), self.requantize.is_none());
+        let per_call = Packed::panels_per_call(rows.len(), self.requantize.is_none(), tiles.is_some());
         let last = (first + channels).div_ceil(NR);
         for panel in (first / NR..last).step_by(per_call.min(last).max(1)) {
             let panels = per_call.min(last - panel);
@@ -417,11 +472,21 @@ impl<O: Pod> Run<'_, O> {
             if let Some(requantize) = self.requantize {
                 let out = bytemuck::cast_slice_mut(&mut output[at..]);
                 let mut out = Output::Bytes { out, stride, requantize: &requantize[group] };
-                weights.multiply(self.ctx.isa, activations, input, rows, segments, panel, panels, &mut out);
+                weights.multiply(self.ctx.isa, tiles, activations, input, rows, segments, panel, panels, &mut out);
                 continue;
             }
             let sums = &mut sums[..rows.len() * COLUMNS_MAX];
-            weights.multiply(self.ctx.isa, activations, input, rows, segments, panel, panels, &mut Output::Sums(sums));
+            weights.multiply(
+                self.ctx.isa,
+                tiles,
+                activations,
+                input,
+                rows,
+                segments,
+                panel,
+                panels,
+                &mut Output::Sums(sums),
+            );
             let columns = (channels - at).min(panels * NR);
             let channel = group * (geometry.out_channels / geometry.groups) + panel * NR;
             let column_sums = &weights.sums()[panel * NR..][..columns];

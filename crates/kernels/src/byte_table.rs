@@ -73,8 +73,10 @@ impl ByteTable {
         #[cfg(target_arch = "x86_64")]
         let done = unsafe {
             match isa {
-                Isa::Avx512 | Isa::Avx512Vnni if self.permutes => x86_64::vbmi(self.entries(), from, to, len),
-                Isa::Avx512 | Isa::Avx512Vnni => x86_64::avx512(self.entries(), from, to, len),
+                Isa::Avx512 | Isa::Avx512Vnni | Isa::AmxInt8 if self.permutes => {
+                    x86_64::vbmi(self.entries(), from, to, len)
+                }
+                Isa::Avx512 | Isa::Avx512Vnni | Isa::AmxInt8 => x86_64::avx512(self.entries(), from, to, len),
                 Isa::Avx2 => x86_64::avx2(self.entries(), from, to, len),
                 _ => 0,
             }

@@ -66,7 +66,7 @@ macro_rules! multiversion {
                         // SAFETY: the CPU has what `isa` needs, as was just asserted.
                         return unsafe { avx2($($arg),*) };
                     }
-                    $crate::Isa::Avx512 | $crate::Isa::Avx512Vnni => {
+                    $crate::Isa::Avx512 | $crate::Isa::Avx512Vnni | $crate::Isa::AmxInt8 => {
                         // SAFETY: the CPU has what `isa` needs, as was just asserted.
                         return unsafe { avx512($($arg),*) };
                     }

@@ -70,7 +70,7 @@ macro_rules! on_isa {
         match $isa {
             // SAFETY: the CPU has what `isa` needs, as was just asserted.
             #[cfg(target_arch = "x86_64")]
-            crate::Isa::Avx512 | crate::Isa::Avx512Vnni => unsafe { x86_64::avx512::$name($($arg),*) },
+            crate::Isa::Avx512 | crate::Isa::Avx512Vnni | crate::Isa::AmxInt8 => unsafe { x86_64::avx512::$name($($arg),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             crate::Isa::Avx2 => unsafe { x86_64::avx2::$name($($arg),*) },

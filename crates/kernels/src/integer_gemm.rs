@@ -163,7 +163,7 @@ impl Block<'_> {
         match isa {
             // SAFETY: `IntegerConv::run` has asserted that the CPU has it; `check` has been called on these rows.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => unsafe {
+            Isa::Avx512Vnni | Isa::AmxInt8 => unsafe {
                 match used {
                     1 => x86_64::vnni::<1>(self, input, rows, tile),
                     2 => x86_64::vnni::<2>(self, input, rows, tile),

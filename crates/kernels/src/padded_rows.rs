@@ -7,8 +7,10 @@ use crate::pool::share_at_most;
 use crate::{Context, Isa};
 use bytemuck::{Pod, cast_slice_mut};
 
-/// Bytes of a band that stay in the first cache beside weights and output.
+/// Bytes of a band that stay in the first cache beside weights and output. One may have as many as the weights, which each band
+/// reads again, up to a part of the second cache.
 const BAND_BYTES: usize = 24 << 10;
+const BAND_BYTES_MAX: usize = 96 << 10;
 
 /// Threads that can share a band of one thread: what the bands of two have in common is copied twice.
 const COMMON: usize = 8;
@@ -66,8 +68,9 @@ impl PaddedRows {
         [worth, fine]: [usize; 2],
     ) -> Self {
         let mut this = Self { height, width, channels, columns, slack, products, worth, fine, rows: 1 };
-        let fits = |this: &Self, rows: usize| this.band_rows(rows).saturating_mul(this.row_len()) <= BAND_BYTES;
-        this.rows = (1..=height.output.min(BAND_BYTES))
+        let most = products.clamp(BAND_BYTES, BAND_BYTES_MAX);
+        let fits = |this: &Self, rows: usize| this.band_rows(rows).saturating_mul(this.row_len()) <= most;
+        this.rows = (1..=height.output.min(most))
             .rev()
             .find(|&rows| height.output.is_multiple_of(rows) && fits(&this, rows))
             .unwrap_or(1);

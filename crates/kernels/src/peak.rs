@@ -63,7 +63,7 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> (u64, f32) {
                 // SAFETY: the CPU has what `isa` needs, as was just asserted.
                 return unsafe { avx2::run(rounds) };
             }
-            Isa::Avx512 | Isa::Avx512Vnni => {
+            Isa::Avx512 | Isa::Avx512Vnni | Isa::AmxInt8 => {
                 // SAFETY: the CPU has what `isa` needs, as was just asserted.
                 return unsafe { avx512::run(rounds) };
             }
@@ -128,6 +128,30 @@ mod bytes {
             let total = sums.iter().fold(0_i32, |total, &sum| total.wrapping_add(_mm512_cvtsi512_si32(sum)));
             (rounds * CHAINS as u64 * 64, total)
         }
+    }
+
+    /// Four products of 16 rows, 16 columns and 64 elements a round.
+    pub(super) fn amx(rounds: u64) -> (u64, i32) {
+        let Some(_tiles) = litesmith_simd::amx::Tiles::new(16, 16) else { return (0, 0) };
+        let ones = black_box([1_u8; 64]);
+        let mut sums = [0_i32; 16 * 16];
+        // SAFETY: there are tiles; a tile whose rows are 0 bytes apart reads the same line for each, and there is room for one.
+        unsafe {
+            litesmith_simd::tile_load!(4, ones.as_ptr(), 0usize);
+            litesmith_simd::tile_load!(6, ones.as_ptr(), 0usize);
+            litesmith_simd::tile_load!(0, ones.as_ptr(), 0usize);
+            litesmith_simd::tile_load!(1, ones.as_ptr(), 0usize);
+            litesmith_simd::tile_load!(2, ones.as_ptr(), 0usize);
+            litesmith_simd::tile_load!(3, ones.as_ptr(), 0usize);
+            for _ in 0..rounds {
+                litesmith_simd::tile_multiply!("us", 0, 4, 6);
+                litesmith_simd::tile_multiply!("us", 1, 4, 6);
+                litesmith_simd::tile_multiply!("us", 2, 4, 6);
+                litesmith_simd::tile_multiply!("us", 3, 4, 6);
+            }
+            litesmith_simd::tile_store!(0, sums.as_mut_ptr(), 64usize);
+        }
+        (rounds * 4 * 16 * 16 * 64, sums[0])
     }
 
     litesmith_simd::avx512_vnni! {
@@ -211,6 +235,7 @@ pub fn byte_multiply_adds(isa: Isa, rounds: u64) -> (u64, i32) {
                 // SAFETY: the CPU has what `isa` needs, as was just asserted.
                 return unsafe { bytes::avx512_vnni(rounds) };
             }
+            Isa::AmxInt8 => return bytes::amx(rounds),
             _ => {}
         }
     }

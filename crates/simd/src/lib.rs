@@ -41,7 +41,7 @@ macro_rules! has_feature {
 /// Each row names an instruction set once; from it come the enum variant, its name, the detection of its features, and a
 /// macro that puts the same features on a function as `#[target_feature]`.
 macro_rules! instruction_sets {
-    ($d:tt $($(#[$doc:meta])* $variant:ident $name:ident $arch:literal [$($feature:tt),*];)*) => {
+    ($d:tt $($(#[$doc:meta])* $variant:ident $name:ident $arch:literal [$($feature:tt),*] $(and $granted:path)?;)*) => {
         /// An instruction set that kernels are written for, in ascending order of preference per architecture.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -63,7 +63,7 @@ macro_rules! instruction_sets {
                     Self::Scalar => true,
                     $(
                         #[cfg(target_arch = $arch)]
-                        Self::$variant => $(has_feature!($feature))&&*,
+                        Self::$variant => $(has_feature!($feature))&&* $(&& $granted())?,
                         #[cfg(not(target_arch = $arch))]
                         Self::$variant => false,
                     )*
@@ -113,6 +113,8 @@ instruction_sets! { $
     Avx512 avx512 "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"];
     /// x86-64 with AVX-512 and VNNI.
     Avx512Vnni avx512_vnni "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"];
+    /// x86-64 with AVX-512, VNNI and AMX for bytes, where the system lets the process use it.
+    AmxInt8 amx_int8 "x86_64" ["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"] and amx::is_granted;
     /// AArch64 with NEON, which all of them have.
     Neon neon "aarch64" ["neon"];
     /// AArch64 with NEON and the dot product of bytes.
@@ -128,6 +130,8 @@ instruction_sets! { $
 // After the table, whose macros they use.
 #[cfg(target_arch = "aarch64")]
 pub mod aarch64;
+#[cfg(target_arch = "x86_64")]
+pub mod amx;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub mod wasm32;
 #[cfg(target_arch = "x86_64")]
@@ -144,7 +148,7 @@ impl Isa {
     #[must_use]
     pub fn up_to_avx2(self) -> Self {
         match self {
-            Self::Avx512 | Self::Avx512Vnni => Self::Avx2,
+            Self::Avx512 | Self::Avx512Vnni | Self::AmxInt8 => Self::Avx2,
             isa => isa,
         }
     }

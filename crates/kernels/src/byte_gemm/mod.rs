@@ -10,10 +10,15 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use litesmith_simd::amx::Tiles;
 
 use crate::byte_output::{ByteRange, float_scales};
 use crate::requantize::OutputStage;
@@ -57,14 +62,33 @@ pub(crate) struct Packed {
     has_min: bool,
 }
 
-/// Whether the kernels of an instruction set read activations as signed bytes.
+/// Rows and steps of a tile at most, and bytes of its weights: what one may read, and multiply by 0, past those of the last panel.
+pub(crate) const TILE_ROWS: usize = 16;
+const TILE_STEPS: usize = 16;
+/// Steps of a segment from which on tiles are worth while.
+const TILE_STEPS_WORTH: usize = 4;
+const TILE_BYTES: usize = TILE_STEPS * NR * KR;
+
+/// Other architectures have no registers of that kind.
+#[cfg(not(target_arch = "x86_64"))]
+#[derive(Debug)]
+pub(crate) enum Tiles {}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Tiles {
+    pub(crate) fn rows(&self) -> usize {
+        match *self {}
+    }
+}
+
+/// Whether the kernels of an instruction set read activations as signed bytes. Tiles read either.
 pub(crate) fn reads_signed(isa: Isa) -> bool {
-    !matches!(isa, Isa::Avx512Vnni | Isa::RelaxedSimd)
+    !matches!(isa, Isa::Avx512Vnni | Isa::AmxInt8 | Isa::RelaxedSimd)
 }
 
 /// Whether the kernel of an instruction set flips the activations of a single row itself, which costs it nothing: it waits for weights.
 pub(crate) fn flips_one_row(isa: Isa) -> bool {
-    isa == Isa::Avx512Vnni
+    matches!(isa, Isa::Avx512Vnni | Isa::AmxInt8)
 }
 
 /// Quantized activations.
@@ -151,7 +175,7 @@ impl Packed {
     ) -> Self {
         let steps = segment_len.div_ceil(KR);
         let panels = columns.div_ceil(NR);
-        let mut buffer = Buffer::new(panels * segments * steps * NR * KR);
+        let mut buffer = Buffer::new(panels * segments * steps * NR * KR + TILE_BYTES);
         let weights = buffer.as_mut_slice::<i8>();
         let (mut bias_unsigned, mut bias_signed) = (vec![0; panels * NR], vec![0; panels * NR]);
         let mut column_sums = vec![0; columns];
@@ -187,7 +211,7 @@ impl Packed {
 
     /// Bytes of the packed weights.
     pub(crate) fn bytes(&self) -> usize {
-        self.weights.len()
+        self.weights.len() - TILE_BYTES
     }
 
     /// The sum of the weights of each column: what a zero point is multiplied with.
@@ -195,13 +219,29 @@ impl Packed {
         &self.sums
     }
 
-    /// Panels that one call for `rows` rows takes, which become sums or bytes.
-    pub(crate) fn panels_per_call(rows: usize, sums: bool) -> usize {
-        match (rows, sums) {
-            (1, false) => usize::MAX,
-            (1, true) => PANELS_ONE,
+    /// Panels that one call for `rows` rows takes, which become sums or bytes; `tiles` says whether in tiles.
+    pub(crate) fn panels_per_call(rows: usize, sums: bool, tiles: bool) -> usize {
+        match (rows == 1 || tiles, sums) {
+            (true, false) => usize::MAX,
+            (true, true) => PANELS_ONE,
             _ => PANELS_MANY,
         }
+    }
+
+    /// The tiles of this thread for products of these weights and about `rows` rows a tile, which then have to be given to
+    /// [`Self::multiply`] until they are dropped; `None` where there are none, or vectors are as fast.
+    pub(crate) fn tiles(&self, isa: Isa, rows: usize) -> Option<Tiles> {
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::AmxInt8 && self.suits_tiles() {
+            return Tiles::new(rows.clamp(1, TILE_ROWS), self.steps().div_ceil(self.steps().div_ceil(TILE_STEPS)));
+        }
+        let _ = (isa, rows);
+        None
+    }
+
+    /// Whether tiles are faster than vectors: they cost as much for few elements as for many.
+    pub(crate) fn suits_tiles(&self) -> bool {
+        self.weight_offset == 0 && self.steps() >= TILE_STEPS_WORTH
     }
 
     fn steps(&self) -> usize {
@@ -232,6 +272,7 @@ impl Packed {
     pub(crate) fn multiply(
         &self,
         isa: Isa,
+        tiles: Option<&Tiles>,
         activations: Activations,
         input: &[u8],
         rows: &[usize],
@@ -245,7 +286,7 @@ impl Packed {
         }
         assert!(rows.len() <= ROWS_MAX, "{} rows of a matrix product", rows.len());
         let sums = matches!(output, Output::Sums(_));
-        assert!(segments.len() == self.segments && panels <= Self::panels_per_call(rows.len(), sums));
+        assert!(segments.len() == self.segments && panels <= Self::panels_per_call(rows.len(), sums, tiles.is_some()));
         let (last_row, last_segment) = (rows.iter().max(), segments.iter().max());
         if let (Some(row), Some(segment)) = (last_row, last_segment) {
             assert!(
@@ -260,7 +301,8 @@ impl Packed {
             }
             Output::Sums(sums) => assert!(rows.len() * COLUMNS_MAX <= sums.len()),
         }
-        let signed = reads_signed(isa);
+        // Tiles read activations as they are.
+        let signed = if tiles.is_some() { activations.signed } else { reads_signed(isa) };
         let takes_signed = signed || (rows.len() == 1 && flips_one_row(isa));
         assert!(takes_signed || !activations.signed, "signed activations for a kernel of unsigned ones");
         let bias = if signed { &self.bias_signed } else { &self.bias_unsigned };
@@ -271,7 +313,8 @@ impl Packed {
             rows,
             segments,
             segment_len: self.segment_len,
-            weights: &self.weights.as_slice()[first * self.panel_len()..(first + panels) * self.panel_len()],
+            weights: &self.weights.as_slice()
+                [first * self.panel_len()..(first + panels) * self.panel_len() + TILE_BYTES],
             panel_len: self.panel_len(),
             bias: &bias[first * NR..(first + panels) * NR],
             weight_offset: self.weight_offset,
@@ -289,10 +332,20 @@ impl Packed {
                 &totals
             },
         };
+        #[cfg(target_arch = "x86_64")]
+        if let Some(tiles) = tiles {
+            assert!(
+                isa == Isa::AmxInt8 && self.weight_offset == 0 && tiles.steps() <= TILE_STEPS,
+                "tiles for another product"
+            );
+            // SAFETY: there are tiles, so the CPU has AMX and what `isa` needs; the bounds have been checked above.
+            unsafe { amx::multiply(&block, tiles, signed, output) };
+            return;
+        }
         match isa {
             // SAFETY: the caller has asserted that the CPU has it, and the bounds have been checked above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => unsafe { x86_64::vnni(&block, output) },
+            Isa::Avx512Vnni | Isa::AmxInt8 => unsafe { x86_64::vnni(&block, output) },
             // SAFETY: as above; AVX-512 without VNNI has no instruction for it that AVX2 has not.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 if !self.has_min => unsafe { x86_64::avx2(&block, output) },
@@ -404,10 +457,11 @@ mod tests {
 
         #[test]
         fn every_isa_agrees_with_exact_sums(
-            rows in 1usize..20,
+            rows in prop_oneof![1usize..20, 30usize..=ROWS_MAX],
+            tile_rows in 1usize..=TILE_ROWS,
             columns in 1usize..100,
             segments in 1usize..4,
-            segment_len in prop_oneof![1usize..20, 60usize..70],
+            segment_len in prop_oneof![1usize..20, 60usize..70, 120usize..150],
             zero_point in -128i32..128,
             signed in any::<bool>(),
             weight_zero_point in prop_oneof![Just(None), (0i32..256).prop_map(Some)],
@@ -444,21 +498,28 @@ mod tests {
             let stage = OutputStage { rounding: Rounding::Float(scales), zero_point: min + 30, min, max };
             let requantize = Requantize::new(&stage, columns, !signed).expect("float");
             for &isa in Isa::ALL.iter().filter(|isa| isa.is_available()) {
+              for tiled in [false, true] {
+                let tiles = if tiled { packed.tiles(isa, rows.min(tile_rows)) } else { None };
+                if tiled && tiles.is_none() {
+                    continue;
+                }
+                let tiles = tiles.as_ref();
                 // As the kernel reads them.
-                let kernel_signed = if rows == 1 && flips_one_row(isa) { signed } else { reads_signed(isa) };
+                let as_it_is = tiled || (rows == 1 && flips_one_row(isa));
+                let kernel_signed = if as_it_is { signed } else { reads_signed(isa) };
                 let flip = activations.flip(kernel_signed);
                 let input: Vec<u8> = input.iter().map(|x| x ^ flip).collect();
                 let activations = activations.read_by(kernel_signed);
                 for first in 0..columns.div_ceil(NR) {
-                    let panels = Packed::panels_per_call(rows, true).min(columns.div_ceil(NR) - first);
+                    let panels = Packed::panels_per_call(rows, true, tiled).min(columns.div_ceil(NR) - first);
                     let mut sums = vec![7; rows * COLUMNS_MAX];
-                    packed.multiply(isa, activations, &input, &origins, &starts, first, panels, &mut Output::Sums(&mut sums));
+                    packed.multiply(isa, tiles, activations, &input, &origins, &starts, first, panels, &mut Output::Sums(&mut sums));
                     let count = (columns - first * NR).min(panels * NR);
-                    let panels = Packed::panels_per_call(rows, false).min(columns.div_ceil(NR) - first);
+                    let panels = Packed::panels_per_call(rows, false, tiled).min(columns.div_ceil(NR) - first);
                     let written = (columns - first * NR).min(panels * NR);
                     let mut bytes = vec![77u8; rows * columns];
                     let mut output = Output::Bytes { out: &mut bytes[first * NR..], stride: columns, requantize: &requantize[0] };
-                    packed.multiply(isa, activations, &input, &origins, &starts, first, panels, &mut output);
+                    packed.multiply(isa, tiles, activations, &input, &origins, &starts, first, panels, &mut output);
                     for row in 0..rows {
                         for column in 0..columns {
                             let got = bytes[row * columns + column];
@@ -477,6 +538,7 @@ mod tests {
                         }
                     }
                 }
+              }
             }
         }
     }

@@ -209,44 +209,64 @@ unsafe fn vnni_tile<const M: usize, const N: usize, const U: usize, const R: boo
                     _ => _mm512_setzero_si512(),
                 };
                 let bytes = range.pack([0, 1, 2, 3].map(vector));
-                if columns_left >= N * NR && four + 4 <= M * N && (N != 1 || *stride == NR) {
-                    // SAFETY: all columns of these rows are the block's to write.
-                    unsafe {
-                        let out = out.as_mut_ptr().add((first + four / N) * *stride + four % N * NR);
-                        if N == 4 || *stride == N * NR {
-                            // One after another.
-                            _mm512_storeu_si512(out.cast(), bytes);
-                            continue;
-                        }
-                        if N == 2 {
-                            _mm256_storeu_si256(out.cast(), _mm512_castsi512_si256(bytes));
-                            _mm256_storeu_si256(out.add(*stride).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
-                            continue;
-                        }
-                    }
-                }
-                let parts = [
-                    _mm512_castsi512_si128(bytes),
-                    _mm512_extracti32x4_epi32::<1>(bytes),
-                    _mm512_extracti32x4_epi32::<2>(bytes),
-                    _mm512_extracti32x4_epi32::<3>(bytes),
-                ];
-                for (i, part) in parts.into_iter().enumerate() {
-                    let (m, n) = ((four + i) / N, (four + i) % N);
-                    let columns = columns_left.saturating_sub(n * NR).min(NR);
-                    if m >= M || columns == 0 {
-                        continue;
-                    }
-                    // SAFETY: only the columns of the row are written.
-                    unsafe {
-                        let out = out.as_mut_ptr().add((first + m) * *stride + n * NR);
-                        if columns == NR {
-                            _mm_storeu_si128(out.cast(), part);
-                        } else {
-                            _mm_mask_storeu_epi8(out.cast(), ((1u32 << columns) - 1) as u16, part);
-                        }
-                    }
-                }
+                // SAFETY: the output has these rows, and these columns of each.
+                unsafe { store_four::<N>(out, *stride, first, four, M * N, columns_left, bytes) };
+            }
+        }
+    }
+}
+
+/// Writes four vectors of bytes of a tile of `N` panels, whose rows begin with row `first` of the output and which has `count`
+/// vectors: those from `four` on, row after row. `columns_left` are the columns of the output from the first panel on.
+///
+/// # Safety
+/// The CPU has AVX-512; the output has these rows, and `columns_left` columns or those of the panels of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn store_four<const N: usize>(
+    out: &mut [u8],
+    stride: usize,
+    first: usize,
+    four: usize,
+    count: usize,
+    columns_left: usize,
+    bytes: __m512i,
+) {
+    if columns_left >= N * NR && four + 4 <= count && (N != 1 || stride == NR) {
+        // SAFETY: all columns of these rows are the block's to write.
+        unsafe {
+            let out = out.as_mut_ptr().add((first + four / N) * stride + four % N * NR);
+            if N == 4 || stride == N * NR {
+                // One after another.
+                _mm512_storeu_si512(out.cast(), bytes);
+                return;
+            }
+            if N == 2 {
+                _mm256_storeu_si256(out.cast(), _mm512_castsi512_si256(bytes));
+                _mm256_storeu_si256(out.add(stride).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
+                return;
+            }
+        }
+    }
+    let parts = [
+        _mm512_castsi512_si128(bytes),
+        _mm512_extracti32x4_epi32::<1>(bytes),
+        _mm512_extracti32x4_epi32::<2>(bytes),
+        _mm512_extracti32x4_epi32::<3>(bytes),
+    ];
+    for (i, part) in parts.into_iter().enumerate() {
+        let (m, n) = ((four + i) / N, (four + i) % N);
+        let columns = columns_left.saturating_sub(n * NR).min(NR);
+        if four + i >= count || columns == 0 {
+            continue;
+        }
+        // SAFETY: only the columns of the row are written.
+        unsafe {
+            let out = out.as_mut_ptr().add((first + m) * stride + n * NR);
+            if columns == NR {
+                _mm_storeu_si128(out.cast(), part);
+            } else {
+                _mm_mask_storeu_epi8(out.cast(), ((1u32 << columns) - 1) as u16, part);
             }
         }
     }

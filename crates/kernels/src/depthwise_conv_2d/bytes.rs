@@ -338,7 +338,7 @@ impl ByteDepthwise {
 
     fn float_line(&self, isa: Isa, row: &Row<'_>, run: usize, floats: &Floats<'_>, output: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
-        if matches!(isa, Isa::Avx512Vnni) {
+        if matches!(isa, Isa::Avx512Vnni | Isa::AmxInt8) {
             let Floats { bias, first, second, add, .. } = floats;
             assert!([bias.len(), first.len(), second.len(), add.len()] == [self.slots(); 4], "a value for every slot");
             // SAFETY: `run_floats` has asserted that the CPU has it; `row` has checked the bounds, and there are weights and
@@ -416,7 +416,7 @@ impl ByteDepthwise {
             // SAFETY: `run` has asserted that the CPU has it; `line` has checked the bounds, and the plan made weights,
             // biases and scales for every block.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => unsafe { super::bytes_x86_64::vnni(row, run, first, output) },
+            Isa::Avx512Vnni | Isa::AmxInt8 => unsafe { super::bytes_x86_64::vnni(row, run, first, output) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 if !self.has_min => unsafe {

@@ -11,7 +11,7 @@ use crate::Isa;
 pub(crate) fn lanes(isa: Isa) -> usize {
     match isa {
         Isa::Avx2 => 8,
-        Isa::Avx512 | Isa::Avx512Vnni => 16,
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::AmxInt8 => 16,
         _ => 4,
     }
 }
@@ -20,7 +20,7 @@ pub(crate) fn lanes(isa: Isa) -> usize {
 pub(crate) fn tile_name(isa: Isa) -> &'static str {
     match isa {
         Isa::Avx2 => "avx2/6x16",
-        Isa::Avx512 | Isa::Avx512Vnni => "avx512/14x32",
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::AmxInt8 => "avx512/14x32",
         Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => "neon/8x8",
         Isa::Simd128 => "simd128/4x8",
         Isa::RelaxedSimd => "relaxed_simd/4x8",
@@ -42,7 +42,7 @@ macro_rules! on_isa {
                         // SAFETY: the CPU has what `isa` needs, as was just asserted.
                         return unsafe { $($parent::)?avx2::$name($($argument),*) };
                     }
-                    $crate::Isa::Avx512 | $crate::Isa::Avx512Vnni => {
+                    $crate::Isa::Avx512 | $crate::Isa::Avx512Vnni | $crate::Isa::AmxInt8 => {
                         // SAFETY: the CPU has what `isa` needs, as was just asserted.
                         return unsafe { $($parent::)?avx512::$name($($argument),*) };
                     }
