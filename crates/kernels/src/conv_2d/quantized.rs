@@ -414,6 +414,60 @@ mod tests {
         }
     }
 
+    /// Large enough for kernels that smaller products are not worth.
+    #[test]
+    fn large_products_agree_with_the_loops() {
+        let same = |input: usize, kernel: usize, stride: usize, dilation: usize| {
+            let (reach, output) = ((kernel - 1) * dilation + 1, input.div_ceil(stride));
+            let pad_before = ((output - 1) * stride + reach).saturating_sub(input) / 2;
+            Window { input, output, kernel, stride, dilation, pad_before }
+        };
+        let mut seed = 5;
+        for (batch, size, kernel, stride, dilation, [in_channels, out_channels, groups]) in [
+            (1, [10, 10], 3, 1, 1, [20, 24, 1]),
+            (1, [29, 26], 3, 1, 1, [8, 17, 1]),
+            (1, [14, 14], 1, 1, 1, [44, 40, 1]),
+            (2, [14, 14], 1, 2, 1, [72, 50, 1]),
+            (1, [15, 13], 1, 2, 1, [72, 80, 1]),
+            (1, [12, 12], 5, 1, 2, [20, 24, 1]),
+            (3, [12, 12], 3, 1, 1, [40, 48, 2]),
+            (1, [7, 8], 1, 1, 1, [160, 33, 1]),
+            (1, [3, 3], 1, 1, 1, [1024, 32, 1]),
+            (1, [7, 7], 3, 1, 1, [132, 35, 1]),
+            (9, [1, 1], 1, 1, 1, [612, 70, 1]),
+        ] {
+            let [height, width] = size.map(|size| same(size, kernel, stride, dilation));
+            let geometry = Conv2dGeometry { batch, height, width, in_channels, out_channels, groups };
+            let weights = bytes(geometry.weights_len(), &mut seed);
+            let bias: Vec<i32> = bytes(out_channels, &mut seed).into_iter().map(|b| i32::from(b) * 50).collect();
+            let scales: Vec<f32> =
+                bytes(out_channels, &mut seed).into_iter().map(|s| 1e-4 + f32::from(s.unsigned_abs()) / 1e5).collect();
+            let spec = QuantizedSpec {
+                input: QuantParams { scale: 0.1, zero_point: -7 },
+                weights: Weights::I8(&weights),
+                weight_scales: &scales,
+                weight_zero_point: 0,
+                bias: Bias::I32(&bias),
+                output: QuantParams { scale: 0.37, zero_point: 3 },
+                activation: Activation::None,
+                numerics: Numerics::Litert,
+                delegated: true,
+            };
+            let input = bytes(geometry.input_len(), &mut seed);
+            check::<i8>(geometry, &spec, &input);
+            let unsigned = |bytes: &[i8]| bytes.iter().map(|&byte| byte as u8 ^ 0x80).collect::<Vec<_>>();
+            let spec = QuantizedSpec {
+                input: QuantParams { scale: 0.1, zero_point: 121 },
+                weights: Weights::U8(&unsigned(&weights)),
+                weight_scales: &[1e-4],
+                weight_zero_point: 128,
+                output: QuantParams { scale: 0.37, zero_point: 131 },
+                ..spec
+            };
+            check::<u8>(geometry, &spec, &unsigned(&input));
+        }
+    }
+
     #[test]
     fn sizes_of_zero_run() {
         let one = Window { input: 3, output: 3, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
