@@ -1,4 +1,4 @@
-//! Every `litesmith` command of the README runs, in its order, in one folder.
+//! Every `litesmith` command of the README runs, in its order, in one folder, on a few digits instead of MNIST.
 
 use crate::common::{Workplace, root};
 
@@ -9,11 +9,6 @@ const LONG: &str = "examples/mnist-99.5.toml";
 fn the_commands_of_the_readme_run() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let place = Workplace::with_digits();
-    std::fs::create_dir(place.path("data")).unwrap();
-    std::fs::create_dir(place.path("data/mnist")).unwrap();
-    for file in std::fs::read_dir(root().join("data/mnist")).unwrap().flatten() {
-        std::fs::copy(file.path(), place.path("data/mnist").join(file.file_name())).unwrap();
-    }
     std::fs::rename(place.path("seven.bmp"), place.path("digit.bmp")).unwrap();
     let mut ran = Vec::new();
     for block in readme.split("```sh\n").skip(1) {
@@ -23,7 +18,12 @@ fn the_commands_of_the_readme_run() {
                 assert!(root().join(LONG).exists());
                 continue;
             }
-            place.run(&command.replace("digit.png", "digit.bmp")).ends_with(0);
+            let words = command.split(' ').map(|word| match word {
+                "mnist" => "idx:digits",
+                "digit.png" => "digit.bmp",
+                word => word,
+            });
+            place.run_args(&words.collect::<Vec<_>>()).ends_with(0);
             ran.push(command.split(' ').next().unwrap().to_owned());
         }
     }
