@@ -371,19 +371,22 @@ fn interleave<const N: usize>(rows: usize, x: &[u32], x_stride: usize, y: &mut [
     }
 }
 
-/// Rows and columns of bytes: a vector of 16 is a row.
-const BYTES: usize = 16;
+/// Rows and columns of bytes: a word of 64 bits is a row.
+const BYTES: usize = 8;
 
-/// Turns a tile of bytes by interleaving its upper and lower half four times: each moves one bit of a byte's row to its
-/// column.
+/// Turns a tile of bytes, whose rows are numbers of which the lowest byte is the first: swaps the upper right quarter with the lower
+/// left one, then likewise within each quarter, and within theirs (Warren, Hacker's Delight, 7-3).
 #[inline(always)]
-fn turn(mut tile: [[u8; BYTES]; BYTES]) -> [[u8; BYTES]; BYTES] {
-    for _ in 0..BYTES.ilog2() {
-        tile = std::array::from_fn(|row| {
-            let (a, b) = (tile[row / 2], tile[row / 2 + BYTES / 2]);
-            let half = row % 2 * (BYTES / 2);
-            std::array::from_fn(|at| if at % 2 == 0 { a[half + at / 2] } else { b[half + at / 2] })
-        });
+fn turn(mut tile: [u64; BYTES]) -> [u64; BYTES] {
+    for (half, mask) in [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)] {
+        for rows in tile.chunks_exact_mut(2 * half) {
+            let (upper, lower) = rows.split_at_mut(half);
+            for (upper, lower) in upper.iter_mut().zip(lower) {
+                let differ = (*upper >> (8 * half) ^ *lower) & mask;
+                *lower ^= differ;
+                *upper ^= differ << (8 * half);
+            }
+        }
     }
     tile
 }
@@ -398,12 +401,14 @@ multiversion! {
         for first in (0..whole_columns).step_by(64) {
             for row in (0..whole_rows).step_by(BYTES) {
                 for column in (first..whole_columns.min(first + 64)).step_by(BYTES) {
-                    let mut tile = [[0; BYTES]; BYTES];
+                    let mut tile = [0; BYTES];
                     for (index, tile) in tile.iter_mut().enumerate() {
-                        tile.copy_from_slice(&x[(column + index) * x_stride + row..][..BYTES]);
+                        if let Some(bytes) = x[(column + index) * x_stride + row..].first_chunk() {
+                            *tile = u64::from_le_bytes(*bytes);
+                        }
                     }
                     for (index, tile) in turn(tile).iter().enumerate() {
-                        y[(row + index) * y_stride + column..][..BYTES].copy_from_slice(tile);
+                        y[(row + index) * y_stride + column..][..BYTES].copy_from_slice(&tile.to_le_bytes());
                     }
                 }
             }
