@@ -125,9 +125,15 @@ fn slowdown() -> f64 {
     multiply();
     let alone = median(some());
     let both = std::thread::scope(|scope| {
-        let other = scope.spawn(|| (0..11).for_each(|_| drop(multiply())));
+        let other = scope.spawn(|| {
+            (0..11).for_each(|_| {
+                multiply();
+            })
+        });
         // Until the scheduler has found a core for the other.
-        (0..2).for_each(|_| drop(multiply()));
+        (0..2).for_each(|_| {
+            multiply();
+        });
         let both = median(some());
         drop(other.join());
         both
