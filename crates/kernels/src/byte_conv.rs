@@ -144,14 +144,15 @@ impl ByteConv {
 
     /// Whether the product is computed in tiles of [`Isa::AmxInt8`], which read activations as they are.
     fn is_tiled(&self, isa: Isa) -> bool {
+        // The groups have weights of one shape.
+        if isa != Isa::AmxInt8 || !self.weights.first().is_some_and(Packed::suits_tiles) {
+            return false;
+        }
         let Conv2dGeometry { batch, height, width, in_channels, out_channels, groups } = self.geometry;
         let pixels = batch * height.output * width.output;
         let products =
             pixels.saturating_mul(height.kernel * width.kernel * (in_channels / groups)).saturating_mul(out_channels);
-        isa == Isa::AmxInt8
-            && pixels >= TILED_PIXELS
-            && products >= TILED_PRODUCTS
-            && self.weights.iter().all(Packed::suits_tiles)
+        pixels >= TILED_PIXELS && products >= TILED_PRODUCTS
     }
 
     /// What turns the bytes of the input into those of the kernel.
@@ -396,15 +397,16 @@ impl<O: Pod> Run<'_, O> {
             // Blocks of about the same number of pixels: the last one would be slow if it had few.
             None => pixels.div_ceil(pixels.div_ceil(PIXELS).max(1)),
         };
+        let flip = self.flip();
         for (block, output) in output.chunks_mut((size * out_channels).max(1)).enumerate() {
             let mut rows = [0; PIXELS];
             let rows = &mut rows[..output.len() / out_channels];
             origins.fill(first + block * size, rows);
             let mut input = input;
-            if !scratch.is_empty() && self.flip() != 0 {
+            if !scratch.is_empty() && flip != 0 {
                 let len = if self.conv.is_strided() { in_channels } else { rows.len() * in_channels };
                 for (row, to) in rows.iter().zip(scratch[..rows.len() * in_channels].chunks_exact_mut(len)) {
-                    flipped(self.ctx.isa, &input[*row..][..len], 1, self.flip(), to);
+                    flipped(self.ctx.isa, &input[*row..][..len], 1, flip, to);
                 }
                 input = scratch;
                 rows.iter_mut().enumerate().for_each(|(at, row)| *row = at * in_channels);

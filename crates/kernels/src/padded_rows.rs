@@ -7,8 +7,8 @@ use crate::pool::share_at_most;
 use crate::{Context, Isa};
 use bytemuck::{Pod, cast_slice_mut};
 
-/// Bytes of a band that stay in the first cache beside weights and output. One may have as many as the weights, which each band
-/// reads again, up to a part of the second cache.
+/// Bytes of a band that stay in the first cache beside weights and output. One may have as many as the weights, a multiplication of
+/// a pixel each, which each band reads again; up to a part of the second cache.
 const BAND_BYTES: usize = 24 << 10;
 const BAND_BYTES_MAX: usize = 96 << 10;
 

@@ -497,8 +497,7 @@ mod tests {
             let (min, max) = if signed { (-100, 127) } else { (0, 240) };
             let stage = OutputStage { rounding: Rounding::Float(scales), zero_point: min + 30, min, max };
             let requantize = Requantize::new(&stage, columns, !signed).expect("float");
-            for &isa in Isa::ALL.iter().filter(|isa| isa.is_available()) {
-              for tiled in [false, true] {
+            for (isa, tiled) in Isa::available().flat_map(|isa| [(isa, false), (isa, true)]) {
                 let tiles = if tiled { packed.tiles(isa, rows.min(tile_rows)) } else { None };
                 if tiled && tiles.is_none() {
                     continue;
@@ -538,7 +537,6 @@ mod tests {
                         }
                     }
                 }
-              }
             }
         }
     }
