@@ -168,11 +168,13 @@ fn winograd_errs_little_more_than_the_direct_sum() {
     }
 }
 
-/// Few pixels are split by channels; operands a multiple of 4 KiB apart by lower tiles.
+/// Few pixels are split by channels where there are many weights, padded ones too; operands a multiple of 4 KiB apart by lower tiles.
 #[test]
 fn few_pixels_of_many_channels_have_one_result_for_any_number_of_threads() {
-    for (size, in_channels, out_channels) in [(7, 33, 250), (1, 64, 1000), (5, 1024, 257), (8, 40, 512)] {
-        let window = Window { input: size, output: size, kernel: 1, stride: 1, dilation: 1, pad_before: 0 };
+    let cases =
+        [(7, 33, 250, 1), (1, 64, 1000, 1), (5, 1024, 257, 1), (8, 40, 512, 1), (7, 72, 250, 3), (4, 48, 600, 5)];
+    for (size, in_channels, out_channels, kernel) in cases {
+        let window = Window { input: size, output: size, kernel, stride: 1, dilation: 1, pad_before: kernel / 2 };
         let g = Conv2dGeometry { batch: 1, height: window, width: window, in_channels, out_channels, groups: 1 };
         let (x, w, b) = (noise(1, g.input_len()), noise(2, g.weights_len()), noise(3, out_channels));
         let y_of = |isa, threads| {
@@ -185,11 +187,18 @@ fn few_pixels_of_many_channels_have_one_result_for_any_number_of_threads() {
         };
         for isa in Isa::available() {
             let one = y_of(isa, 1);
-            let (pixel, channel) = (size * size - 1, out_channels - 1);
-            let terms = (0..in_channels)
-                .map(|k| f64::from(x[pixel * in_channels + k]) * f64::from(w[channel * in_channels + k]));
+            // The last pixel sees the first taps of each axis.
+            let (at, channel, seen) = (size - 1, out_channels - 1, kernel / 2 + 1);
+            let taps = (0..seen).flat_map(|row| (0..seen).map(move |column| (row, column)));
+            let terms = taps.flat_map(|(row, column)| {
+                let pixel = (at - kernel / 2 + row) * size + at - kernel / 2 + column;
+                let (x, w) =
+                    (&x[pixel * in_channels..], &w[((channel * kernel + row) * kernel + column) * in_channels..]);
+                x.iter().zip(w).take(in_channels).map(|(&x, &w)| f64::from(x) * f64::from(w))
+            });
             let want = (terms.sum::<f64>() + f64::from(b[channel])).max(0.0);
-            assert!((f64::from(one[pixel * out_channels + channel]) - want).abs() < 1e-4 * in_channels as f64);
+            let got = f64::from(one[(at * size + at) * out_channels + channel]);
+            assert!((got - want).abs() < 1e-6 * (in_channels * seen * seen) as f64, "{isa}: {got}, not {want}");
             for threads in [2, 3, 5] {
                 assert!(y_of(isa, threads) == one, "{isa}, {threads} threads, {size}x{size}x{in_channels}");
             }

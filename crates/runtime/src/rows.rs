@@ -1,7 +1,8 @@
-//! Chains of float ops on large images, done a few rows at a time, so that what lies between two ops stays in the cache.
+//! Chains of float ops, done a few rows at a time, so that what lies between two ops stays in the cache.
 //!
 //! An expanded feature map of a mobile network has megabytes: written whole and read again by the next op, it goes to the memory
-//! and back. Each result is computed as by the ops one after the other, so no bit changes.
+//! and back. On small images it is the threads that gain: each does the ops of its rows without waiting for the others between
+//! two. Each result is computed as by the ops one after the other, so no bit changes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,10 +16,14 @@ use crate::planner::{PlanInput, Planned};
 
 /// Ops of a chain.
 const STAGES_MAX: usize = 8;
-/// Bytes of an image that are worth it: smaller ones between two ops stay in a second cache anyway.
+/// Bytes of a large image: smaller ones between two ops stay in a second cache anyway.
 const IMAGE_MIN: usize = 1 << 20;
 /// Elements of the rows between two ops, all together: less than half a second cache.
 const BAND: usize = 96 << 10;
+/// The same of small images, so that there are bands for a thread that has none left.
+const SMALL_BAND: usize = 16 << 10;
+/// Rows of a thread, of which an odd number would be felt less than the balance of the threads.
+const FEW_ROWS: usize = 16;
 
 /// Rows of each op of a chain.
 type Needs = [Range<usize>; STAGES_MAX];
@@ -48,6 +53,12 @@ pub(crate) trait Rows: Send + Sync {
     /// Whether it takes as long as its operands take to come from memory. Others hide that behind their products, and are better done
     /// for a whole image.
     fn is_light(&self) -> bool {
+        true
+    }
+
+    /// Whether `threads` are best given rows of it, where its images are small and each row is computed from one.
+    fn splits_rows(&self, threads: usize) -> bool {
+        let _ = threads;
         true
     }
 
@@ -90,18 +101,21 @@ pub(crate) fn chain(
     let graph = &*input.graph;
     let mut kept: Vec<Option<Vec<Planned>>> = Vec::with_capacity(planned.len());
     let mut makers: Vec<Option<usize>> = vec![None; root.len()];
+    let is_large = |id: &TensorId| graph.tensor(*id).byte_size().is_ok_and(|bytes| bytes >= IMAGE_MIN);
     for step in planned.drain(..) {
         let before = match (&step.kernel.part, step.inputs.first()) {
             (Part::Rows(rows), Some(&Some(id))) if uses[id.0] == 1 && root[id.0] == id => {
-                makers[id.0].filter(|&maker| kept[maker].as_ref().is_some_and(|chain| extends(chain, &**rows)))
+                // Large images come first: an op that makes one leads a chain of its own.
+                let threads = if is_large(&id) || step.outputs.iter().any(is_large) { 1 } else { threads };
+                let follows = |chain: &Vec<Planned>| (threads > 1 || is_large(&id)) && extends(chain, &**rows, threads);
+                makers[id.0].filter(|&maker| kept[maker].as_ref().is_some_and(follows))
             }
             _ => None,
         };
         let is_maker = matches!(step.kernel.part, Part::Rows(_)) && step.states.is_empty();
-        let is_large = |id: &TensorId| graph.tensor(*id).byte_size().is_ok_and(|bytes| bytes >= IMAGE_MIN);
         let mut chain = before.and_then(|maker| kept[maker].take()).unwrap_or_default();
         if let (&[output], true) = (step.outputs.as_slice(), is_maker)
-            && is_large(&output)
+            && (threads > 1 || is_large(&output))
         {
             makers[output.0] = Some(kept.len());
         }
@@ -111,12 +125,20 @@ pub(crate) fn chain(
     planned.extend(kept.into_iter().flatten().filter_map(|chain| join(chain, threads)));
 }
 
-/// Whether `rows` can follow `chain`.
-fn extends(chain: &[Planned], rows: &dyn Rows) -> bool {
+/// Whether `rows` can follow `chain`, on small images with `threads`.
+fn extends(chain: &[Planned], rows: &dyn Rows, threads: usize) -> bool {
     let last = chain.last().map(|step| &step.kernel.part);
     chain.len() < STAGES_MAX
-        && rows.is_light()
         && matches!(last, Some(Part::Rows(last)) if last.span().leads_to(rows.span()))
+        && if threads > 1 { is_shared(rows, threads) } else { rows.is_light() }
+}
+
+/// Whether `threads` can be given rows of the same number, none of which are computed twice.
+fn is_shared(rows: &dyn Rows, threads: usize) -> bool {
+    let Window { input, output, kernel, stride, .. } = rows.span().height;
+    let one = kernel == 1 && stride == 1 && input == output;
+    let even = output.is_multiple_of(threads) || output >= FEW_ROWS * threads;
+    one && even && rows.splits_rows(threads)
 }
 
 /// One step for those of a chain.
@@ -153,10 +175,13 @@ impl Chain {
         let mut chain = Self { stages, band: 0, kept: Vec::new(), scratch: 0 };
         let rows = chain.last().span().height.output;
         let elements = |chain: &Self| chain.kept.iter().sum::<usize>();
+        let bytes = |span: Span| span.height.output.saturating_mul(span.row_len[1]).saturating_mul(size_of::<f32>());
+        let between = &chain.stages[..chain.stages.len() - 1];
+        let most = if between.iter().any(|(op, _)| bytes(op.span()) >= IMAGE_MIN) { BAND } else { SMALL_BAND };
         // As many rows as fit, an even number where there is a choice: some ops do two at a time.
         for band in [32, 16, 12, 8, 6, 4, 2, 1].into_iter().map(|band| rows.min(band)) {
             chain.set_band(band);
-            if elements(&chain) <= BAND {
+            if elements(&chain) <= most {
                 break;
             }
         }
@@ -198,7 +223,8 @@ impl Chain {
     fn run(&self, context: Context<'_>, inputs: Inputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
         let Span { height, row_len: [_, row_len] } = self.last().span();
         // A part for each thread, as bands that do not follow one another compute the rows that they share twice.
-        let part = height.output.div_ceil(context.pool.threads()).next_multiple_of(2);
+        let part = height.output.div_ceil(context.pool.threads());
+        let part = if part < FEW_ROWS { part } else { part.next_multiple_of(2) };
         let band = part.div_ceil(part.div_ceil(self.band)).next_multiple_of(2).min(self.band);
         context.pool.bands_mut(y, [part * row_len, band * row_len], scratch, self.scratch, |at, y, scratch| {
             let first = at.first / row_len;

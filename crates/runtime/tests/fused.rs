@@ -217,6 +217,52 @@ fn rows_of_a_chain_are_those_of_its_ops() {
     }
 }
 
+/// DEPTHWISE_CONV_2D, HARD_SWISH, CONV_2D of 1x1 and HARD_SWISH on a small image.
+fn separable(height: usize) -> Graph {
+    let mut graph = Graph::new("main");
+    let x = graph.add_input(Tensor::new("x", DType::F32, [1, height, 11, 48]));
+    let w = weights(&mut graph, "dw", [1, 3, 3, 48]);
+    let depthwise = DepthwiseConv2d { padding: Padding::Same, ..DepthwiseConv2d::default() };
+    let depthwise = graph.add_node(depthwise, &[Some(x), Some(w), None], "depthwise").unwrap();
+    let swish = graph.add_node(HardSwish, &[Some(depthwise)], "swish").unwrap();
+    let w = weights(&mut graph, "w", [40, 1, 1, 48]);
+    let conv = graph.add_node(Conv2d::default(), &[Some(swish), Some(w), None], "conv").unwrap();
+    let swish = graph.add_node(HardSwish, &[Some(conv)], "swish2").unwrap();
+    graph.outputs = vec![swish];
+    graph
+}
+
+#[test]
+fn threads_do_the_ops_of_their_rows_of_a_small_image_together() {
+    for height in [12, 15, 52] {
+        let model = Model::from_graph(separable(height));
+        let mut first: Option<Vec<u32>> = None;
+        for threads in [1, 2, 3, 4] {
+            let mut session = Session::new(&model, SessionOptions { threads, ..SessionOptions::default() }).unwrap();
+            let explained = session.explain();
+            let along = explained.iter().filter_map(|node| match &node.fate {
+                Fate::Kernel { along, .. } if !along.is_empty() => Some(along.clone()),
+                _ => None,
+            });
+            // Not where some threads would have more rows than others.
+            let is_even = threads > 1 && (height % threads == 0 || height / threads >= 16);
+            assert_eq!(along.collect::<Vec<_>>(), if is_even { vec![vec![0, 1, 2]] } else { vec![] });
+            for (index, value) in session.input_mut::<f32>(0).unwrap().iter_mut().enumerate() {
+                *value = (index * 91 % 255) as f32 / 128.0 - 1.0;
+            }
+            let bits = |session: &Session| -> Vec<u32> {
+                session.output::<f32>(0).unwrap().iter().map(|value| value.to_bits()).collect()
+            };
+            session.run().unwrap();
+            session.run().unwrap();
+            let fused = bits(&session);
+            session.run_observed(&mut |_, _, _| {}).unwrap();
+            assert!(bits(&session) == fused, "{height} rows, {threads} threads, as one op after the other");
+            assert!(*first.get_or_insert_with(|| fused.clone()) == fused, "{height} rows, {threads} threads");
+        }
+    }
+}
+
 /// Float ops with activations behind them that are ops of their own, each read once but for `conv`, if `shared`.
 fn activated(shared: bool) -> Graph {
     let mut graph = Graph::new("main");

@@ -95,6 +95,10 @@ impl Rows for FloatConv {
         false
     }
 
+    fn splits_rows(&self, threads: usize) -> bool {
+        self.conv.splits_rows(threads)
+    }
+
     fn scratch_len(&self, rows: usize) -> usize {
         self.conv.rows_scratch_len(rows)
     }

@@ -16,6 +16,10 @@ const DEPTH_BLOCK: usize = 512;
 const TASK_PRODUCTS: usize = 50_000;
 /// Pixels that are few: a 7x7 image, with which mobile networks end.
 const FEW_PIXELS: usize = 64;
+/// Pixels of a thread that make a tile.
+const FEWEST_PIXELS: usize = 12;
+/// Elements of weights that stay in the second cache from one run to the next.
+const CHEAP_WEIGHTS: usize = 64 * 1024;
 /// Rows of an image that are many for a thread: one more or less is little.
 const MANY_ROWS: usize = 8;
 /// Elements of a band of a padded image: a quarter of a second cache.
@@ -321,7 +325,12 @@ impl Plan {
             return threads * forward.scratch_len();
         }
         // A batch is split by images, one image by rows; a pool may have fewer threads than were planned for.
-        let bands = |threads| threads * self.forward.band_len(self.forward.rows_per_task(threads));
+        let bands = |threads| {
+            if self.splits_columns(threads) {
+                return self.forward.padded_len();
+            }
+            threads * self.forward.band_len(self.forward.rows_per_task(threads))
+        };
         let bands = (1..=threads).map(bands).max().unwrap_or(0);
         if self.geometry.batch > 1 { bands.max(threads * self.forward.padded_len()) } else { bands }
     }
@@ -372,7 +381,11 @@ impl Plan {
             return;
         }
         for (x, y) in x.chunks_exact(lowered.operand_len()).zip(y.chunks_exact_mut(lowered.result_len())) {
-            if lowered.padded {
+            if self.splits_columns(pool.threads()) {
+                let padded = &mut scratch[..lowered.padded_len()];
+                padded.fill(0.0);
+                self.split_columns(pool, pass, lowered.prepare(x, padded), packed, bias, clamp, y);
+            } else if lowered.padded {
                 self.split_rows(pool, pass, x, packed, bias, clamp, y, scratch);
             } else {
                 self.split_pixels(pool, pass, x, packed, bias, clamp, y);
@@ -440,6 +453,55 @@ impl Plan {
         lowered.multiply(self.isa, pass, operand, packed, bias, clamp, 0..rows.len() * width, y);
     }
 
+    /// Whether the few pixels of an image are split by channels: each thread then reads a part of the weights only, and whole tiles.
+    /// Where both are cheap, rows are better: threads that write to the same pixels take each other's cache lines.
+    fn splits_columns(&self, threads: usize) -> bool {
+        let Lowered { result: [height, width, pixel], groups, lanes, .. } = self.forward;
+        let enough = 2 * gemm::panel_width(lanes) * threads;
+        let is_few = height.saturating_mul(width) <= FEW_PIXELS;
+        threads > 1 && groups == 1 && is_few && !self.splits_rows(threads) && pixel >= enough
+    }
+
+    pub(super) fn splits_rows(&self, threads: usize) -> bool {
+        let Lowered { result: [height, width, _], packed_len, .. } = self.forward;
+        packed_len <= CHEAP_WEIGHTS && height.saturating_mul(width) >= FEWEST_PIXELS.saturating_mul(threads)
+    }
+
+    /// The channels of one result image (pointwise: of all), split over the pool, of an operand that is ready to be read.
+    fn split_columns(
+        &self,
+        pool: &Pool,
+        pass: &Pass,
+        operand: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        clamp: (f32, f32),
+        y: &mut [f32],
+    ) {
+        let pixel = self.forward.result[2];
+        let pixels = y.len() / pixel.max(1);
+        let panel = gemm::panel_width(self.forward.lanes);
+        let panels = pixel.div_ceil(panel);
+        let per_task = pool.share(panels, pixels * pass.depth * panel, TASK_PRODUCTS);
+        let target = gemm::Target::new(y);
+        pool.run(panels.div_ceil(per_task), &|task: usize| {
+            let columns = task * per_task * panel..((task + 1) * per_task * panel).min(pixel);
+            // SAFETY: each task has columns of its own, and writes no other.
+            let mut target = unsafe { target.share() };
+            self.forward.multiply_columns(
+                self.isa,
+                pass,
+                operand,
+                packed,
+                bias,
+                clamp,
+                0..pixels,
+                columns,
+                &mut target,
+            );
+        });
+    }
+
     /// The pixels of one result image (pointwise: of all), split over the pool.
     fn split_pixels(
         &self,
@@ -453,19 +515,8 @@ impl Plan {
     ) {
         let pixel = self.forward.result[2];
         let pixels = y.len() / pixel.max(1);
-        let panel = gemm::panel_width(self.forward.lanes);
-        // Few pixels are split by channels: each thread then reads a part of the weights only, and whole tiles.
-        if pixels <= FEW_PIXELS && self.forward.groups == 1 && pool.threads() > 1 && pixel >= 2 * panel * pool.threads()
-        {
-            let panels = pixel.div_ceil(panel);
-            let per_task = pool.share(panels, pixels * pass.depth * panel, TASK_PRODUCTS);
-            let target = gemm::Target::new(y);
-            pool.run(panels.div_ceil(per_task), &|task: usize| {
-                let columns = task * per_task * panel..((task + 1) * per_task * panel).min(pixel);
-                // SAFETY: each task has columns of its own, and writes no other.
-                let mut target = unsafe { target.share() };
-                self.forward.multiply_columns(self.isa, pass, x, packed, bias, clamp, 0..pixels, columns, &mut target);
-            });
+        if self.splits_columns(pool.threads()) && pixels <= FEW_PIXELS {
+            self.split_columns(pool, pass, x, packed, bias, clamp, y);
             return;
         }
         // Whole rows where there are enough of them, as the ops before and after are split: a thread then reads what it wrote.

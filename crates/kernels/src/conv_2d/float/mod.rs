@@ -121,6 +121,12 @@ impl Conv2d {
         !self.f32.is_winograd() && activation != Activation::Tanh
     }
 
+    /// Whether threads that compute rows of one image each read all weights at little cost, and have whole tiles.
+    #[must_use]
+    pub fn splits_rows(&self, threads: usize) -> bool {
+        self.f32.splits_rows(threads)
+    }
+
     /// Elements of scratch [`Conv2d::forward_rows`] needs for `rows` rows.
     #[must_use]
     pub fn rows_scratch_len(&self, rows: usize) -> usize {
