@@ -8,7 +8,7 @@ use crate::byte_gemm::{
 use crate::conv_2d::Conv2dGeometry;
 use crate::integer_conv::{Bias, Weights};
 use crate::padded_rows::{Bytes, Columns, PaddedRows, flip, flipped};
-use crate::pool::{FINE, share_at_most};
+use crate::pool::{FINE, Worth, share_at_most};
 use crate::requantize::OutputStage;
 use crate::{Context, Isa, Then, Unsupported};
 use bytemuck::Pod;
@@ -16,8 +16,8 @@ use bytemuck::Pod;
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
 const PIXELS: usize = ROWS_MAX;
 /// Multiplications that are worth a thread, some hundred nanoseconds: less than it costs to call one, but not than to take
-/// what the op before left in its cache away from it. And how often for each thread they are cut finer.
-const WORTH: [usize; 2] = [1 << 16, 4 * FINE];
+/// what the op before left in its cache away from it. Tasks of fewer pixels than a block would read the weights for less.
+const WORTH: Worth = Worth { thread: 1 << 16, fine: 4 * FINE, least: PIXELS };
 /// Parts into which a product whose rows are pixels of the input may be split for more threads; each has scratch.
 const PARTS_MAX: usize = 64;
 /// Pixels and multiplications from which on tiles are worth setting up, which takes a tenth of a microsecond in each task.
@@ -82,8 +82,10 @@ impl ByteConv {
         let even = batch == 1 || height.stride * height.output == height.input;
         let direct = one_tap && even && inside(&height) && inside(&width) && segment_len % KR == 0;
         let products = out_channels * height.kernel * width.kernel * depth;
-        let padded =
-            (!direct).then(|| PaddedRows::new(height, width, in_channels, Columns::InOrder, SLACK, products, WORTH));
+        let padded = (!direct).then(|| {
+            let worth = Worth { least: PIXELS.div_ceil(width.output.max(1)), ..WORTH };
+            PaddedRows::new(height, width, in_channels, Columns::InOrder, SLACK, products, worth)
+        });
         let row_len = padded.as_ref().map_or(width.input * in_channels, PaddedRows::row_len);
         let mut segments = Vec::with_capacity(height.kernel * across);
         for y in 0..height.kernel {
@@ -133,7 +135,8 @@ impl ByteConv {
         let (pixels, products) = (batch * height.output * width.output, in_channels / groups);
         let by_columns = pixels == 1 && groups == 1;
         let per_task = if by_columns {
-            share_at_most(threads, out_channels, products, WORTH, usize::MAX).next_multiple_of(COLUMNS_MAX)
+            share_at_most(threads, out_channels, products, Worth { least: 1, ..WORTH }, usize::MAX)
+                .next_multiple_of(COLUMNS_MAX)
         } else {
             share_at_most(threads, pixels, products.saturating_mul(out_channels), WORTH, usize::MAX)
         };

@@ -13,6 +13,7 @@ mod buffer;
 mod byte_conv;
 mod byte_gemm;
 mod byte_output;
+mod byte_sum;
 pub mod byte_table;
 pub mod cast;
 pub mod comparison;

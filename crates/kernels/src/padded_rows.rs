@@ -3,7 +3,7 @@
 
 use crate::conv_2d::Window;
 use crate::dispatch::multiversion;
-use crate::pool::share_at_most;
+use crate::pool::{Worth, share_at_most};
 use crate::{Context, Isa};
 use bytemuck::{Pod, cast_slice_mut};
 
@@ -25,11 +25,10 @@ pub(crate) struct PaddedRows {
     columns: Columns,
     /// Bytes that may be read past the last row.
     slack: usize,
-    /// Multiplications of an output pixel, and how many are worth a thread.
+    /// Multiplications of an output pixel.
     products: usize,
-    worth: usize,
-    /// How often they are worth one where each thread gets parts, see [`share_at_most`].
-    fine: usize,
+    /// What is worth cutting rows for.
+    worth: Worth,
     /// Output rows of a band where one thread does all; divides their number, so that no band spans two images.
     rows: usize,
 }
@@ -56,8 +55,8 @@ pub(crate) struct Bytes {
 type Task<'a, T> = dyn Fn(usize, &[u8], &mut [T]) + Sync + 'a;
 
 impl PaddedRows {
-    /// Plans bands for a window over images of `channels`, of which an output pixel costs `products` multiplications; `worth`
-    /// are worth a thread, and `fine` times as many for each are cut finer.
+    /// Plans bands for a window over images of `channels`, of which an output pixel costs `products` multiplications; rows
+    /// are cut for what is `worth` it.
     pub(crate) fn new(
         height: Window,
         width: Window,
@@ -65,9 +64,9 @@ impl PaddedRows {
         columns: Columns,
         slack: usize,
         products: usize,
-        [worth, fine]: [usize; 2],
+        worth: Worth,
     ) -> Self {
-        let mut this = Self { height, width, channels, columns, slack, products, worth, fine, rows: 1 };
+        let mut this = Self { height, width, channels, columns, slack, products, worth, rows: 1 };
         let most = products.clamp(BAND_BYTES, BAND_BYTES_MAX);
         let fits = |this: &Self, rows: usize| this.band_rows(rows).saturating_mul(this.row_len()) <= most;
         this.rows = (1..=height.output.min(most))
@@ -122,7 +121,7 @@ impl PaddedRows {
     /// Output rows of a band for this many threads, as far as there is scratch for each of them.
     fn rows_for(&self, threads: usize, batch: usize, scratch: usize) -> usize {
         let each = self.width.output.saturating_mul(self.products);
-        let shared = share_at_most(threads, self.height.output, each, [self.worth, self.fine], self.rows);
+        let shared = share_at_most(threads, self.height.output, each, self.worth, self.rows);
         let is_whole = |rows: &usize| batch == 1 || self.height.output.is_multiple_of(*rows);
         let tasks = |rows: usize| batch * self.height.output.div_ceil(rows);
         let fits = |rows: &usize| tasks(*rows).min(threads).saturating_mul(self.band_len(*rows)) <= scratch;

@@ -99,34 +99,40 @@ const SPINS: usize = 1 << 13;
 /// Rounds of spinning before the caller offers its core to the worker that it waits for.
 const SPINS_CALLER: usize = 1 << 10;
 
+/// What is worth cutting work for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Worth {
+    /// Work that is worth calling a thread for.
+    pub(crate) thread: usize,
+    /// How many times as much for each thread is worth cutting finer.
+    pub(crate) fine: usize,
+    /// Units that a task is not cut below then.
+    pub(crate) least: usize,
+}
+
 /// [`Pool::share`] of a pool of `threads`.
 #[inline]
 pub(crate) fn share(threads: usize, units: usize, each: usize, worth: usize) -> usize {
-    share_at_most(threads, units, each, [worth, FINE], usize::MAX)
+    share_at_most(threads, units, each, Worth { thread: worth, fine: FINE, least: 1 }, usize::MAX)
 }
 
-/// The same where a task has at most `most` units; with what stands for [`FINE`].
+/// The same where a task has at most `most` units.
 #[inline]
-pub(crate) fn share_at_most(
-    threads: usize,
-    units: usize,
-    each: usize,
-    [worth, fine]: [usize; 2],
-    most: usize,
-) -> usize {
+pub(crate) fn share_at_most(threads: usize, units: usize, each: usize, worth: Worth, most: usize) -> usize {
     let most = most.max(1);
     if threads <= 1 {
         // Without the divisions, which small ops would feel.
         return units.clamp(1, most);
     }
-    let work = units.saturating_mul(each) / worth.max(1);
-    let is_fine = work >= fine * threads;
+    let work = units.saturating_mul(each) / worth.thread.max(1);
+    let is_fine = work >= worth.fine * threads;
     if !is_fine && units <= most {
         return units.div_ceil(work.clamp(1, threads)).max(1);
     }
     // As many parts as leave no thread waiting for long: of 28 rows four each would be three for one thread and four for the other.
     let fewest = units.div_ceil(most.saturating_mul(threads)).max(1);
-    let parts = fewest..fewest + if is_fine { PARTS } else { 1 };
+    let finest = (units / worth.least.saturating_mul(threads).max(1)).clamp(1, PARTS);
+    let parts = fewest..fewest + if is_fine { finest } else { 1 };
     let longest = |per: &usize| units.div_ceil(*per).div_ceil(threads) * per;
     parts.rev().map(|parts| units.div_ceil(parts * threads).max(1)).min_by_key(longest).unwrap_or(1)
 }
@@ -527,6 +533,7 @@ mod tests {
     #[test]
     fn shares_keep_all_threads_busy() {
         let large = usize::MAX;
+        let worth = |thread| Worth { thread, fine: FINE, least: 1 };
         // Rows of images, and the largest share of two threads: half, or the next row.
         for (units, most) in
             [(7, 4), (14, 7), (28, 14), (56, 28), (112, 56), (49, 25), (196, 98), (13, 7), (1, 1), (15, 8)]
@@ -534,13 +541,17 @@ mod tests {
             let per = share(2, units, large, 1);
             let tasks = units.div_ceil(per);
             assert!(tasks.div_ceil(2) * per <= most, "{units} units by {per}");
-            let limited = share_at_most(2, units, large, [1, FINE], 3);
+            let limited = share_at_most(2, units, large, worth(1), 3);
             assert!((1..=3).contains(&limited), "{units} units by {limited}");
+        }
+        // Cut finer, but not below the least, where each thread has that many.
+        for (units, least, want) in [(7, 5, 4), (14, 5, 7), (196, 64, 98), (784, 64, 98), (784, 1, 98), (7, 1, 2)] {
+            assert_eq!(share_at_most(2, units, large, Worth { least, ..worth(1) }, large), want, "{units}, {least}");
         }
         // Work that is worth no second thread, or one more but not many tasks.
         assert_eq!((share(2, 100, 1, 1000), share(2, 100, 20, 1000), share(1, 100, 1, 1)), (100, 50, 100));
         assert_eq!(
-            (share(4, 0, 1, 1), share_at_most(2, 100, 1, [1000, FINE], 30), share_at_most(1, 100, 1, [1, FINE], 30)),
+            (share(4, 0, 1, 1), share_at_most(2, 100, 1, worth(1000), 30), share_at_most(1, 100, 1, worth(1), 30)),
             (1, 25, 30)
         );
     }

@@ -3,6 +3,7 @@
 
 use crate::binary::Binary;
 use crate::broadcast::{self, Broadcast, Operand, Rows};
+use crate::byte_sum::ByteSum;
 use crate::byte_table::ByteTable;
 use crate::dispatch::multiversion;
 use crate::fixed_point::one_over_one_plus;
@@ -264,7 +265,9 @@ impl ByteBinary {
     /// # Panics
     /// If `other` is shorter than `y`.
     pub(crate) fn over(&self, isa: Isa, index: usize, other: &[u8], y: &mut [u8]) {
-        if self.signed {
+        if let Some(sum) = self.formula.byte_sum(self.ends, self.signed) {
+            sum.over(isa, index, other, y)
+        } else if self.signed {
             self.over_values::<i8>(isa, index, other, y)
         } else {
             self.over_values::<u8>(isa, index, other, y)
@@ -285,9 +288,13 @@ impl ByteBinary {
 impl<T: Quantized> Rows for QuantizedBinary<T> {
     fn rows(&self, isa: Isa, [a, b]: [Operand<'_>; 2], y: &mut [u8], len: usize) {
         let (values_a, values_b) = (cast_slice(a.data), cast_slice(b.data));
+        let sum = self.formula.byte_sum(self.ends, T::MIN < 0).filter(|_| T::BITS == 8);
         for (row, y) in cast_slice_mut(y).chunks_exact_mut(len).enumerate() {
             let (a, b) = (&values_a[row * a.row..][..len], &values_b[row * b.row..][..len]);
-            combine::<T>(isa, self.formula, self.ends, a, b, y);
+            match sum {
+                Some(sum) => sum.run(isa, cast_slice(a), cast_slice(b), cast_slice_mut(y)),
+                None => combine::<T>(isa, self.formula, self.ends, a, b, y),
+            }
         }
     }
 }
@@ -362,14 +369,16 @@ struct Ends {
 }
 
 impl Formula {
+    fn byte_sum(self, Ends { zero_point, min, max }: Ends, signed: bool) -> Option<ByteSum> {
+        let Self::Sum { bias, a, b, shift } = self else { return None };
+        Some(ByteSum { bias, multipliers: [a, b], shift, zero_point, min, max, signed })
+    }
+
     /// The result for one pair of values.
     #[inline(always)]
     fn apply(self, Ends { zero_point, min, max }: Ends, a: i32, b: i32) -> i32 {
         match self {
-            Self::Sum { bias, a: a_multiplier, b: b_multiplier, shift } => {
-                let sum = bias.wrapping_add(a.wrapping_mul(a_multiplier)).wrapping_add(b.wrapping_mul(b_multiplier));
-                ((sum >> shift) + zero_point).clamp(min, max)
-            }
+            Self::Sum { .. } => self.byte_sum(Ends { zero_point, min, max }, true).map_or(0, |sum| sum.apply(a, b)),
             Self::Product { zero_points: [za, zb], scale } => {
                 let (low, high) = ((min - zero_point) as f32, (max - zero_point) as f32);
                 let scaled = ((a - za) * (b - zb)) as f32 * scale;
@@ -407,10 +416,9 @@ impl Formula {
 }
 
 multiversion! {
-    /// One row. What models spend time in has a loop of its own.
+    /// One row of what is no [`ByteSum`]. What models spend time in has a loop of its own.
     fn combine<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
         match (formula, T::BITS) {
-            (Formula::Sum { .. }, 8) => each(formula, ends, a, b, output),
             (Formula::Product { .. }, 8) => each(formula, ends, a, b, output),
             (Formula::FixedSum { .. }, 16) => each(formula, ends, a, b, output),
             (Formula::FusedSum { .. }, 16) => each(formula, ends, a, b, output),

@@ -21,6 +21,18 @@ struct Sums([[i32; TILE]; 4]);
 
 const TILE: usize = ROWS * NR;
 
+/// Bytes of a panel up to which a pair stays in the first cache. Of longer ones what is multiplied next is asked for.
+const LONG_PANEL: usize = 16 << 10;
+
+/// Asks for the lines of a tile of weights to be brought into the first cache.
+#[inline(always)]
+fn ask_for(weights: *const i8) {
+    for row in 0..ROWS {
+        // SAFETY: SSE is part of the architecture, and a prefetch of any address is allowed: it reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(row * ROW_BYTES).cast()) };
+    }
+}
+
 /// Rows of a tile.
 struct Group<'a> {
     rows: &'a [usize],
@@ -130,6 +142,7 @@ impl Quarter<'_> {
             }
             block.weights.as_ptr().add(self.panel * block.panel_len)
         };
+        let is_long = block.panel_len > LONG_PANEL;
         for &segment in block.segments {
             for step in (0..all).step_by(steps) {
                 let is_whole = step + steps <= all;
@@ -138,6 +151,10 @@ impl Quarter<'_> {
                 // SAFETY: each segment of each row lies in the input, and that of each panel in the weights; what an incomplete
                 // tile reads of the weights behind them is multiplied by 0.
                 unsafe {
+                    if is_long {
+                        ask_for(weights.wrapping_add(len * NR));
+                        ask_for(weights.wrapping_add(block.panel_len + len * NR));
+                    }
                     let (from, apart) = first.operand(block, offset, len, is_whole, left);
                     tile_load!(4, from, apart);
                     tile_load!(6, weights, ROW_BYTES);

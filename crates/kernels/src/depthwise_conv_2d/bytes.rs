@@ -12,7 +12,7 @@ use crate::byte_output::{ByteRange, float_scales};
 use crate::dispatch::multiversion;
 use crate::integer_conv::Weights;
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
-use crate::pool::FINE;
+use crate::pool::{FINE, Worth};
 use crate::requantize::OutputStage;
 use crate::{Buffer, Context, Isa, Unsupported};
 
@@ -168,7 +168,8 @@ impl ByteDepthwise {
         // Sorting columns costs less than leaving lanes empty.
         let columns = if width.stride > 1 && channels % BLOCK != 0 { Columns::ByPhase } else { Columns::InOrder };
         let products = channels.saturating_mul(count);
-        let padded = PaddedRows::new(height, width, channels, columns, BLOCK, products, [TASK_PRODUCTS, 4 * FINE]);
+        let worth = Worth { thread: TASK_PRODUCTS, fine: 4 * FINE, least: 1 };
+        let padded = PaddedRows::new(height, width, channels, columns, BLOCK, products, worth);
         let order = tap_order(height.kernel, width.kernel);
         let groups = order.len() / TAPS;
         let mut taps: Vec<usize> = Vec::with_capacity(order.len());

@@ -4,7 +4,7 @@ use super::lower::{self, Axis, Padding, Runs};
 use super::winograd;
 use crate::conv_2d::Conv2dGeometry;
 use crate::gemm::{self, Grid, Outer, Right, Rows};
-use crate::pool::share;
+use crate::pool::{FINE, Worth, share_at_most};
 use crate::{Activation, Isa, Pool};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -14,6 +14,8 @@ const DEPTH_BLOCK: usize = 512;
 
 /// Multiplications that are worth a thread: about a microsecond.
 const TASK_PRODUCTS: usize = 50_000;
+/// Pixels that a task is not cut below: some tiles, of which each reads weights that the one before brought near.
+const TASK_PIXELS: usize = 56;
 /// Pixels that are few: a 7x7 image, with which mobile networks end.
 const FEW_PIXELS: usize = 64;
 /// Pixels of a thread that make a tile.
@@ -58,6 +60,11 @@ struct Lowered {
     groups: usize,
     packed_len: usize,
     lanes: usize,
+}
+
+/// What units of `pixels` are cut for.
+fn worth(pixels: usize) -> Worth {
+    Worth { thread: TASK_PRODUCTS, fine: FINE, least: TASK_PIXELS.div_ceil(pixels.max(1)) }
 }
 
 impl Lowered {
@@ -112,7 +119,8 @@ impl Lowered {
     /// Result rows of a task of the forward pass.
     fn rows_per_task(&self, threads: usize) -> usize {
         let [height, width, _] = self.result;
-        let shared = share(threads, height, width.saturating_mul(self.pixel_products()), TASK_PRODUCTS);
+        let products = width.saturating_mul(self.pixel_products());
+        let shared = share_at_most(threads, height, products, worth(width), usize::MAX);
         // The most that fit, by halving: a hostile image may have 2^31 rows.
         let (mut least, mut most) = (1, shared);
         while least < most {
@@ -522,7 +530,7 @@ impl Plan {
         // Whole rows where there are enough of them, as the ops before and after are split: a thread then reads what it wrote.
         let unit = if self.geometry.height.output >= MANY_ROWS { self.geometry.width.output } else { 1 };
         let products = self.forward.pixel_products().saturating_mul(unit);
-        let per_task = pool.share(pixels / unit, products, TASK_PRODUCTS) * unit;
+        let per_task = share_at_most(pool.threads(), pixels / unit, products, worth(unit), usize::MAX) * unit;
         pool.chunks_mut(y, per_task * pixel, |index, y| {
             let first = index * per_task;
             let range = first..first + y.len() / pixel;
