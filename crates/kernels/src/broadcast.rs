@@ -98,7 +98,7 @@ pub(crate) fn zip<A: Value, B: Value, Y: Value>(
     zip_rows_by(ctx, plan, a, b, y, &Function { f, rows: zip_rows });
 }
 
-/// The same with code for each instruction set, for what many models do much of.
+/// The same with vectors of up to 256 bits, for what many models do much of.
 ///
 /// # Panics
 /// If a length is not the planned one.
@@ -200,7 +200,8 @@ fn zip_rows<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
 }
 
 multiversion! {
-    /// The same for each instruction set.
+    to avx2;
+    /// The same with vectors.
     fn zip_rows_wide<A: Value, B: Value, Y: Value, F: Fn(A, B) -> Y>(
         a: &[A], a_row: usize, b: &[B], b_row: usize, y: &mut [Y], len: usize, f: &F,
     ) {

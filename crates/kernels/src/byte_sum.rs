@@ -17,6 +17,9 @@ pub(crate) struct ByteSum {
     pub(crate) signed: bool,
 }
 
+/// Bytes that stay in the first cache.
+const CHUNK: usize = 1024;
+
 impl ByteSum {
     #[inline(always)]
     pub(crate) fn apply(self, a: i32, b: i32) -> i32 {
@@ -36,13 +39,9 @@ impl ByteSum {
             // SAFETY: `a` has as many bytes as `y`.
             return unsafe { self.vectors(isa, a.as_ptr(), b, y) };
         }
-        let _ = isa;
-        let operands = a.iter().zip(&b[..a.len()]).zip(y);
-        // Two loops, so that the compiler can make vectors of both.
-        if self.signed {
-            operands.for_each(|((&a, &b), y)| *y = self.apply((a as i8).into(), (b as i8).into()) as u8);
-        } else {
-            operands.for_each(|((&a, &b), y)| *y = self.apply(a.into(), b.into()) as u8);
+        for ((a, b), y) in a.chunks(CHUNK).zip(b[..a.len()].chunks(CHUNK)).zip(y.chunks_mut(CHUNK)) {
+            y.copy_from_slice(a);
+            self.over(isa, 0, b, y);
         }
     }
 
@@ -60,12 +59,19 @@ impl ByteSum {
             return unsafe { self.vectors(isa, y.as_ptr(), other, y) };
         }
         let _ = isa;
-        let operands = other[..y.len()].iter().zip(y);
-        if self.signed {
-            operands.for_each(|(&b, y)| *y = self.apply((*y as i8).into(), (b as i8).into()) as u8);
-        } else {
-            operands.for_each(|(&b, y)| *y = self.apply((*y).into(), b.into()) as u8);
+        let (bias, flip) = self.unsigned();
+        let (sum, other) = (Self { bias, ..self }, &other[..y.len()]);
+        for (y, &other) in y.iter_mut().zip(other) {
+            *y = sum.apply((*y ^ flip).into(), (other ^ flip).into()) as u8;
         }
+    }
+
+    /// The bias for operands that are unsigned, and what makes bytes those.
+    #[inline]
+    fn unsigned(self) -> (i32, u8) {
+        let flip: u8 = if self.signed { 128 } else { 0 };
+        let [a, b] = self.multipliers;
+        (self.bias.wrapping_sub(a.wrapping_add(b).wrapping_mul(flip.into())), flip)
     }
 
     /// # Safety
@@ -112,16 +118,17 @@ mod x86_64 {
             let [a, b] = sum.multipliers;
             let pair = |a: i32, b: i32| (a & 0xffff) | (b << 16);
             let mask = (1 << LOW) - 1;
-            let (operands, result) = if sum.signed { (128, 0) } else { (0, 128) };
+            let (bias, flip) = sum.unsigned();
+            let result = if sum.signed { 0 } else { 128 };
             Self {
-                bias: sum.bias.wrapping_sub(a.wrapping_add(b).wrapping_mul(operands)),
+                bias,
                 low: pair(a & mask, b & mask),
                 high: pair(a >> LOW, b >> LOW),
                 shift: sum.shift,
                 zero_point: (sum.zero_point - result) as i16,
                 min: (sum.min - result) as i8,
                 max: (sum.max - result) as i8,
-                flip: [operands as u8, result as u8],
+                flip: [flip, result as u8],
             }
         }
     }

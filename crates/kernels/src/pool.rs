@@ -124,6 +124,11 @@ pub(crate) fn share_at_most(threads: usize, units: usize, each: usize, worth: Wo
         // Without the divisions, which small ops would feel.
         return units.clamp(1, most);
     }
+    cut(threads, units, each, worth, most)
+}
+
+#[inline(never)]
+fn cut(threads: usize, units: usize, each: usize, worth: Worth, most: usize) -> usize {
     let work = units.saturating_mul(each) / worth.thread.max(1);
     let is_fine = work >= worth.fine * threads;
     if !is_fine && units <= most {

@@ -224,7 +224,11 @@ impl<T: Quantized> QuantizedBinary<T> {
     /// The same op on bytes, whatever the planned shapes; `None` for 16 bits.
     #[must_use]
     pub fn bytes(&self) -> Option<ByteBinary> {
-        (T::BITS == 8).then_some(ByteBinary { formula: self.formula, ends: self.ends, signed: T::MIN < 0 })
+        (T::BITS == 8).then_some(self.as_bytes())
+    }
+
+    fn as_bytes(&self) -> ByteBinary {
+        ByteBinary { formula: self.formula, ends: self.ends, signed: T::MIN < 0 }
     }
 
     /// Runs.
@@ -234,6 +238,7 @@ impl<T: Quantized> QuantizedBinary<T> {
     pub fn run(&self, ctx: Context<'_>, a: &[T], b: &[T], output: &mut [T]) {
         if let Some(vectors) = self.vectors {
             assert!(a.len() == output.len() && b.len() == output.len(), "operands and result have one shape");
+            let (a, b, output) = (cast_slice(a), cast_slice(b), cast_slice_mut(output));
             let whole = output.len() / VECTOR * VECTOR;
             combine(ctx.isa, vectors, self.ends, &a[..whole], &b[..whole], &mut output[..whole]);
             combine(ctx.isa, self.formula, self.ends, &a[whole..], &b[whole..], &mut output[whole..]);
@@ -266,35 +271,45 @@ impl ByteBinary {
     /// If `other` is shorter than `y`.
     pub(crate) fn over(&self, isa: Isa, index: usize, other: &[u8], y: &mut [u8]) {
         if let Some(sum) = self.formula.byte_sum(self.ends, self.signed) {
-            sum.over(isa, index, other, y)
-        } else if self.signed {
-            self.over_values::<i8>(isa, index, other, y)
-        } else {
-            self.over_values::<u8>(isa, index, other, y)
+            return sum.over(isa, index, other, y);
         }
-    }
-
-    fn over_values<T: Quantized>(&self, isa: Isa, index: usize, other: &[u8], y: &mut [u8]) {
         let mut aside = [0_u8; 512];
         for (at, y) in y.chunks_mut(aside.len()).enumerate() {
             let (own, other) = (&mut aside[..y.len()], &other[at * 512..][..y.len()]);
             own.copy_from_slice(y);
             let [a, b] = if index == 0 { [&*own, other] } else { [other, &*own] };
-            combine::<T>(isa, self.formula, self.ends, cast_slice(a), cast_slice(b), cast_slice_mut(y));
+            self.row(isa, a, b, y);
+        }
+    }
+
+    /// One row. What models spend time in has a loop of its own.
+    fn row(&self, isa: Isa, a: &[u8], b: &[u8], y: &mut [u8]) {
+        let Self { formula, ends, signed } = *self;
+        match formula {
+            Formula::Product { .. } => multiply(isa, formula, ends, if signed { 128 } else { 0 }, a, b, y),
+            _ => match formula.byte_sum(ends, signed) {
+                Some(sum) => sum.run(isa, a, b, y),
+                None => combine_rare(formula, ends, signed, a, b, y),
+            },
+        }
+    }
+
+    fn rows(&self, isa: Isa, [a, b]: [Operand<'_>; 2], y: &mut [u8], len: usize) {
+        for (at, y) in y.chunks_exact_mut(len).enumerate() {
+            self.row(isa, &a.data[at * a.row..][..len], &b.data[at * b.row..][..len], y);
         }
     }
 }
 
 impl<T: Quantized> Rows for QuantizedBinary<T> {
     fn rows(&self, isa: Isa, [a, b]: [Operand<'_>; 2], y: &mut [u8], len: usize) {
+        if T::BITS == 8 {
+            return self.as_bytes().rows(isa, [a, b], y, len);
+        }
         let (values_a, values_b) = (cast_slice(a.data), cast_slice(b.data));
-        let sum = self.formula.byte_sum(self.ends, T::MIN < 0).filter(|_| T::BITS == 8);
         for (row, y) in cast_slice_mut(y).chunks_exact_mut(len).enumerate() {
             let (a, b) = (&values_a[row * a.row..][..len], &values_b[row * b.row..][..len]);
-            match sum {
-                Some(sum) => sum.run(isa, cast_slice(a), cast_slice(b), cast_slice_mut(y)),
-                None => combine::<T>(isa, self.formula, self.ends, a, b, y),
-            }
+            combine(isa, self.formula, self.ends, a, b, y);
         }
     }
 }
@@ -374,6 +389,12 @@ impl Formula {
         Some(ByteSum { bias, multipliers: [a, b], shift, zero_point, min, max, signed })
     }
 
+    /// Replaces each value by the result for it and the other.
+    #[inline(never)]
+    fn apply_all(self, ends: Ends, values: &mut [i32], others: &[i32]) {
+        values.iter_mut().zip(others).for_each(|(value, &other)| *value = self.apply(ends, *value, other));
+    }
+
     /// The result for one pair of values.
     #[inline(always)]
     fn apply(self, Ends { zero_point, min, max }: Ends, a: i32, b: i32) -> i32 {
@@ -416,32 +437,60 @@ impl Formula {
 }
 
 multiversion! {
-    /// One row of what is no [`ByteSum`]. What models spend time in has a loop of its own.
-    fn combine<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
-        match (formula, T::BITS) {
-            (Formula::Product { .. }, 8) => each(formula, ends, a, b, output),
-            (Formula::FixedSum { .. }, 16) => each(formula, ends, a, b, output),
-            (Formula::FusedSum { .. }, 16) => each(formula, ends, a, b, output),
-            (Formula::FixedProduct { .. }, 16) => each(formula, ends, a, b, output),
-            (_, 8) => combine_rare(formula, ends, T::MIN < 0, cast_slice(a), cast_slice(b), cast_slice_mut(output)),
-            _ => each(formula, ends, a, b, output),
+    to avx2;
+    /// One row of int16. What models spend time in has a loop of its own.
+    fn combine<>(formula: Formula, ends: Ends, a: &[i16], b: &[i16], output: &mut [i16]) {
+        match formula {
+            Formula::FixedSum { .. } => each(formula, ends, a, b, output),
+            Formula::FusedSum { .. } => each(formula, ends, a, b, output),
+            Formula::FixedProduct { .. } => each(formula, ends, a, b, output),
+            _ => each_rare(formula, ends, a, b, output, i32::from, |value| value as i16),
         }
     }
 }
 
-/// One row of bytes, by any formula; once for both types.
-#[inline(never)]
+multiversion! {
+    /// One row of products of bytes, which are `offset` less once unsigned. One loop for both types.
+    fn multiply<>(formula: Formula, ends: Ends, offset: u8, a: &[u8], b: &[u8], output: &mut [u8]) {
+        let Formula::Product { zero_points, scale } = formula else { return };
+        let product = Formula::Product { zero_points: zero_points.map(|zero_point| zero_point + i32::from(offset)), scale };
+        for ((out, &a), &b) in output.iter_mut().zip(a).zip(b) {
+            *out = product.apply(ends, (a ^ offset).into(), (b ^ offset).into()) as u8;
+        }
+    }
+}
+
+/// One row of bytes, by any formula.
 fn combine_rare(formula: Formula, ends: Ends, signed: bool, a: &[u8], b: &[u8], output: &mut [u8]) {
     let value = |byte: u8| if signed { i32::from(byte as i8) } else { byte.into() };
-    for ((out, &a), &b) in output.iter_mut().zip(a).zip(b) {
-        *out = formula.apply(ends, value(a), value(b)) as u8;
+    each_rare(formula, ends, a, b, output, value, |value| value as u8);
+}
+
+/// Any formula, whose code is there once: values are widened a block at a time.
+fn each_rare<T: Copy>(
+    formula: Formula,
+    ends: Ends,
+    a: &[T],
+    b: &[T],
+    output: &mut [T],
+    widen: impl Fn(T) -> i32,
+    narrow: impl Fn(i32) -> T,
+) {
+    const BLOCK: usize = 64;
+    let [mut values, mut others] = [[0; BLOCK]; 2];
+    for ((out, a), b) in output.chunks_mut(BLOCK).zip(a.chunks(BLOCK)).zip(b.chunks(BLOCK)) {
+        let (values, others) = (&mut values[..out.len()], &mut others[..out.len()]);
+        values.iter_mut().zip(a).for_each(|(value, &a)| *value = widen(a));
+        others.iter_mut().zip(b).for_each(|(other, &b)| *other = widen(b));
+        formula.apply_all(ends, values, others);
+        out.iter_mut().zip(values).for_each(|(out, value)| *out = narrow(*value));
     }
 }
 
 #[inline(always)]
-fn each<T: Quantized>(formula: Formula, ends: Ends, a: &[T], b: &[T], output: &mut [T]) {
-    for ((out, a), b) in output.iter_mut().zip(a).zip(b) {
-        *out = T::narrow(formula.apply(ends, a.widen(), b.widen()));
+fn each(formula: Formula, ends: Ends, a: &[i16], b: &[i16], output: &mut [i16]) {
+    for ((out, &a), &b) in output.iter_mut().zip(a).zip(b) {
+        *out = formula.apply(ends, a.into(), b.into()) as i16;
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: Binary, activation: Activation) -> 
             let fused = FusedActivation::new(fused_activation(activation)?);
             let overwrites = if op.overwrites() { overwritten(&a.shape, &b.shape) } else { &[] };
             let applied = fused.clone();
-            let kernel = Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+            let kernel = Kernel::new(cx.avx2_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
                 let activation = applied.get();
                 match [0, 1].into_iter().find(|&index| inputs.is_output(index)) {
@@ -124,7 +124,7 @@ pub(super) fn plan_sum(
     let params = [quant_params(a)?, quant_params(b)?, quant_params(y)?];
     let shapes = [a.shape.as_slice(), b.shape.as_slice()];
     match QuantizedBinary::shifted(op, shapes, params, fused_activation(activation)?).map_err(refused)? {
-        Some(sum) => Ok(Kernel::new(cx.kernel_name(DType::I16), move |context, mut io| {
+        Some(sum) => Ok(Kernel::new(cx.avx2_name(DType::I16), move |context, mut io| {
             let (inputs, y) = io.split::<i16>();
             sum.run(context, inputs.get(0), inputs.get(1), y);
             Ok(())
@@ -208,7 +208,9 @@ fn plan_quantized<T: Quantized>(cx: &NodeContext<'_>, op: Binary, activation: Ac
     let zero = T::narrow(inputs[1].zero_point);
     // A divisor may be 0, which only a run can tell.
     let part = binary.bytes().filter(|_| op != Binary::Div).map_or(Part::None, Part::Pair);
-    let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
+    let dtype = cx.output()?.dtype;
+    let name = if dtype == DType::I16 { cx.avx2_name(dtype) } else { cx.kernel_name(dtype) };
+    let kernel = Kernel::new(name, move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         if op == Binary::Div {
             check_divisors(inputs.get(1), zero)?;

@@ -12,7 +12,7 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
     match (input.dtype, alpha.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => {
             let plan = prelu::plan(&input.shape, &alpha.shape).map_err(refused)?;
-            Ok(Kernel::new(cx.kernel_name(DType::F32), move |context, mut io| {
+            Ok(Kernel::new(cx.avx2_name(DType::F32), move |context, mut io| {
                 let (inputs, y) = io.split::<f32>();
                 prelu::forward(context, &plan, inputs.get(0), inputs.get(1), y);
                 Ok(())
@@ -30,7 +30,7 @@ fn plan_integer<T: Quantized, A: Quantized>(cx: &NodeContext<'_>) -> Result<Kern
     let shapes = [input.shape.as_slice(), alpha.shape.as_slice()];
     let (input, alpha) = (quant_params(input)?, quant_params(alpha)?);
     let prelu = QuantizedPrelu::<T, A>::new(shapes, input, alpha, quant_params(output)?).map_err(refused)?;
-    Ok(Kernel::new(cx.kernel_name(output.dtype), move |context, mut io| {
+    Ok(Kernel::new(cx.avx2_name(output.dtype), move |context, mut io| {
         let (inputs, y) = io.split::<T>();
         prelu.run(context, inputs.get(0), inputs.get(1), y);
         Ok(())
