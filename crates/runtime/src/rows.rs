@@ -22,6 +22,8 @@ const IMAGE_MIN: usize = 1 << 20;
 const BAND: usize = 96 << 10;
 /// The same of small images, so that there are bands for a thread that has none left.
 const SMALL_BAND: usize = 16 << 10;
+/// Elements of a small image for each thread that are worth its while.
+const SHARE_MIN: usize = 2 << 10;
 /// Rows of a thread, of which an odd number would be felt less than the balance of the threads.
 const FEW_ROWS: usize = 16;
 
@@ -135,10 +137,10 @@ fn extends(chain: &[Planned], rows: &dyn Rows, threads: usize) -> bool {
 
 /// Whether `threads` can be given rows of the same number, none of which are computed twice.
 fn is_shared(rows: &dyn Rows, threads: usize) -> bool {
-    let Window { input, output, kernel, stride, .. } = rows.span().height;
+    let Span { height: Window { input, output, kernel, stride, .. }, row_len: [_, row_len] } = rows.span();
     let one = kernel == 1 && stride == 1 && input == output;
     let even = output.is_multiple_of(threads) || output >= FEW_ROWS * threads;
-    one && even && rows.splits_rows(threads)
+    one && even && output.saturating_mul(row_len) >= SHARE_MIN * threads && rows.splits_rows(threads)
 }
 
 /// One step for those of a chain.
