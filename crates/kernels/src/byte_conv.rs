@@ -16,8 +16,11 @@ use bytemuck::Pod;
 /// Rows of the matrix product that pass over a panel before the next one: panel and rows stay in the first cache.
 const PIXELS: usize = ROWS_MAX;
 /// Multiplications that are worth a thread, some hundred nanoseconds: less than it costs to call one, but not than to take
-/// what the op before left in its cache away from it. Tasks of fewer pixels than a block would read the weights for less.
-const WORTH: Worth = Worth { thread: 1 << 16, fine: 4 * FINE, least: PIXELS };
+/// what the op before left in its cache away from it. Each task has a tile.
+const WORTH: Worth = Worth { thread: 1 << 16, fine: 4 * FINE, least: TILE_ROWS };
+/// Where there are many weights, which each task reads, it has most of a block of pixels.
+const MANY_WEIGHTS: usize = 1 << 18;
+const TASK_PIXELS: usize = 48;
 /// Parts into which a product whose rows are pixels of the input may be split for more threads; each has scratch.
 const PARTS_MAX: usize = 64;
 /// Pixels and multiplications from which on tiles are worth setting up, which takes a tenth of a microsecond in each task.
@@ -53,6 +56,11 @@ struct Direct {
     flipped_len: usize,
 }
 
+/// What pixels of so many products, one with each weight, are cut for.
+fn worth(products: usize) -> Worth {
+    if products < MANY_WEIGHTS { WORTH } else { Worth { least: TASK_PIXELS, ..WORTH } }
+}
+
 impl ByteConv {
     /// Plans `geometry`, which has been checked, for weights whose zero point is `weight_zero_point` and `activations`. Without a
     /// `stage`, [`Self::run_sums`] runs it.
@@ -83,7 +91,8 @@ impl ByteConv {
         let direct = one_tap && even && inside(&height) && inside(&width) && segment_len % KR == 0;
         let products = out_channels * height.kernel * width.kernel * depth;
         let padded = (!direct).then(|| {
-            let worth = Worth { least: PIXELS.div_ceil(width.output.max(1)), ..WORTH };
+            let worth = worth(products);
+            let worth = Worth { least: worth.least.div_ceil(width.output.max(1)), ..worth };
             PaddedRows::new(height, width, in_channels, Columns::InOrder, SLACK, products, worth)
         });
         let row_len = padded.as_ref().map_or(width.input * in_channels, PaddedRows::row_len);
@@ -138,7 +147,8 @@ impl ByteConv {
             share_at_most(threads, out_channels, products, Worth { least: 1, ..WORTH }, usize::MAX)
                 .next_multiple_of(COLUMNS_MAX)
         } else {
-            share_at_most(threads, pixels, products.saturating_mul(out_channels), WORTH, usize::MAX)
+            let products = products.saturating_mul(out_channels);
+            share_at_most(threads, pixels, products, worth(products), usize::MAX)
         };
         let outputs = if by_columns { out_channels } else { pixels };
         let flipped_len = if by_columns { in_channels } else { per_task.min(PIXELS) * in_channels };
