@@ -175,6 +175,22 @@ fn mobile(height: usize, kernel: usize, stride: usize, dilation: usize, padding:
     graph
 }
 
+/// The bits of the output of a session that has run before, the same as where it runs one op after the other.
+fn fused_as_observed(session: &mut Session, what: &str) -> Vec<u32> {
+    for (index, value) in session.input_mut::<f32>(0).unwrap().iter_mut().enumerate() {
+        *value = (index * 91 % 255) as f32 / 128.0 - 1.0;
+    }
+    let bits = |session: &Session| -> Vec<u32> {
+        session.output::<f32>(0).unwrap().iter().map(|value| value.to_bits()).collect()
+    };
+    session.run().unwrap();
+    session.run().unwrap();
+    let fused = bits(session);
+    session.run_observed(&mut |_, _, _| {}).unwrap();
+    assert!(bits(session) == fused, "{what}");
+    fused
+}
+
 #[test]
 fn rows_of_a_chain_are_those_of_its_ops() {
     use Padding::{Same, Valid};
@@ -198,17 +214,8 @@ fn rows_of_a_chain_are_those_of_its_ops() {
                 let expected: &[Vec<usize>] = if shared { &[vec![], vec![1]] } else { &[vec![0, 1]] };
                 assert_eq!(along.collect::<Vec<_>>(), expected);
                 assert_eq!(explained[1].fate, Fate::Fused);
-                for (index, value) in session.input_mut::<f32>(0).unwrap().iter_mut().enumerate() {
-                    *value = (index * 91 % 255) as f32 / 128.0 - 1.0;
-                }
-                let bits = |session: &Session| -> Vec<u32> {
-                    session.output::<f32>(0).unwrap().iter().map(|value| value.to_bits()).collect()
-                };
-                session.run().unwrap();
-                session.run().unwrap();
-                let fused = bits(&session);
-                session.run_observed(&mut |_, _, _| {}).unwrap();
-                assert!(bits(&session) == fused, "{height} {kernel} {stride} {isa}, {threads} threads");
+                let fused =
+                    fused_as_observed(&mut session, &format!("{height} {kernel} {stride} {isa}, {threads} threads"));
                 if Some(isa) == Isa::available().last() {
                     assert!(*first.get_or_insert_with(|| fused.clone()) == fused, "{threads} threads");
                 }
@@ -248,17 +255,7 @@ fn threads_do_the_ops_of_their_rows_of_a_small_image_together() {
             let is_even = height % threads == 0 || height / threads >= 16;
             let shared = threads > 1 && width > 2 && is_even;
             assert_eq!(along.collect::<Vec<_>>(), if shared { vec![vec![0, 1, 2]] } else { vec![] });
-            for (index, value) in session.input_mut::<f32>(0).unwrap().iter_mut().enumerate() {
-                *value = (index * 91 % 255) as f32 / 128.0 - 1.0;
-            }
-            let bits = |session: &Session| -> Vec<u32> {
-                session.output::<f32>(0).unwrap().iter().map(|value| value.to_bits()).collect()
-            };
-            session.run().unwrap();
-            session.run().unwrap();
-            let fused = bits(&session);
-            session.run_observed(&mut |_, _, _| {}).unwrap();
-            assert!(bits(&session) == fused, "{height} rows, {threads} threads, as one op after the other");
+            let fused = fused_as_observed(&mut session, &format!("{height} rows, {threads} threads"));
             assert!(*first.get_or_insert_with(|| fused.clone()) == fused, "{height} rows, {threads} threads");
         }
     }
