@@ -36,8 +36,8 @@ impl ByteSum {
         let a = &a[..y.len()];
         #[cfg(target_arch = "x86_64")]
         if isa != Isa::Scalar {
-            // SAFETY: `a` has as many bytes as `y`.
-            return unsafe { self.vectors(isa, a.as_ptr(), b, y) };
+            // SAFETY: all have the bytes of `y`.
+            return unsafe { self.vectors(isa, a.as_ptr(), &b[..y.len()], y.as_mut_ptr()) };
         }
         for ((a, b), y) in a.chunks(CHUNK).zip(b[..a.len()].chunks(CHUNK)).zip(y.chunks_mut(CHUNK)) {
             y.copy_from_slice(a);
@@ -55,8 +55,9 @@ impl ByteSum {
         }
         #[cfg(target_arch = "x86_64")]
         if isa != Isa::Scalar {
-            // SAFETY: each byte is read before it is written.
-            return unsafe { self.vectors(isa, y.as_ptr(), other, y) };
+            let (other, y) = (&other[..y.len()], y.as_mut_ptr());
+            // SAFETY: both have the bytes of `other`; what is read and written comes from one pointer.
+            return unsafe { self.vectors(isa, y, other, y) };
         }
         let _ = isa;
         let (bias, flip) = self.unsigned();
@@ -75,11 +76,11 @@ impl ByteSum {
     }
 
     /// # Safety
-    /// There are as many bytes from `a` on as there are of `y`, which may be those.
+    /// There are as many bytes from `a` and from `y` on as there are of `b`. Those two may be the same pointer.
     #[cfg(target_arch = "x86_64")]
-    unsafe fn vectors(self, isa: Isa, a: *const u8, b: &[u8], y: &mut [u8]) {
+    unsafe fn vectors(self, isa: Isa, a: *const u8, b: &[u8], y: *mut u8) {
         crate::dispatch::require(isa);
-        let (sums, b) = (x86_64::Sums::new(self), &b[..y.len()]);
+        let sums = x86_64::Sums::new(self);
         // SAFETY: the caller's; the CPU has what `isa` needs, as was just asserted, which is at least AVX2.
         unsafe {
             match isa {
@@ -141,8 +142,8 @@ mod x86_64 {
         ) => {
             $features! {
                 /// # Safety
-                /// There are as many bytes from `a` on as there are of `y`, which may be those, and of `b`.
-                pub(super) unsafe fn $name(sums: &Sums, a: *const u8, b: &[u8], y: &mut [u8]) {
+                /// As [`ByteSum::vectors`].
+                pub(super) unsafe fn $name(sums: &Sums, a: *const u8, b: &[u8], y: *mut u8) {
                     let (bias, low, high) = ($splat_32(sums.bias), $splat_32(sums.low), $splat_32(sums.high));
                     let (zero_point, shift) = ($splat_16(sums.zero_point), _mm_cvtsi32_si128(sums.shift as i32));
                     let (min, max) = ($splat_8(sums.min), $splat_8(sums.max));
@@ -160,25 +161,25 @@ mod x86_64 {
                         let last = narrow($high_8(a, zero), $high_8(b, zero));
                         $xor($max($min($pack_16(first, last), max), min), flip_result)
                     };
-                    let whole = y.len() / $bytes * $bytes;
+                    let whole = b.len() / $bytes * $bytes;
                     for at in (0..whole).step_by($bytes) {
                         // SAFETY: each of the three has a whole vector there.
                         unsafe {
                             let (a, b) = ($load(a.add(at).cast()), $load(b.as_ptr().add(at).cast()));
-                            $store(y.as_mut_ptr().add(at).cast(), block(a, b));
+                            $store(y.add(at).cast(), block(a, b));
                         }
                     }
-                    let len = y.len() - whole;
+                    let len = b.len() - whole;
                     if len > 0 {
                         let [mut operand, mut other] = [[0_u8; $bytes]; 2];
                         other[..len].copy_from_slice(&b[whole..]);
-                        // SAFETY: `a` has as many bytes as `y`, which this one is none of, as the others are none.
+                        // SAFETY: `a` and `y` have `len` more bytes, of which the arrays are none.
                         unsafe {
                             operand.as_mut_ptr().copy_from_nonoverlapping(a.add(whole), len);
                             let (a, b) = ($load(operand.as_ptr().cast()), $load(other.as_ptr().cast()));
                             $store(operand.as_mut_ptr().cast(), block(a, b));
+                            y.add(whole).copy_from_nonoverlapping(operand.as_ptr(), len);
                         }
-                        y[whole..].copy_from_slice(&operand[..len]);
                     }
                 }
             }
