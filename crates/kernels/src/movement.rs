@@ -60,17 +60,8 @@ impl Concatenation {
         if len == 0 || self.outer == 0 {
             return;
         }
-        // Few and short runs by vectors: a call for each would cost more.
-        const VECTOR: usize = 16;
-        let by_vectors = len.is_multiple_of(VECTOR) && len <= 16 * VECTOR;
         for (x, y) in x.chunks_exact(len).zip(y.chunks_exact_mut(self.row)) {
-            let y = &mut y[start..start + len];
-            if by_vectors {
-                let (x, y) = (x.as_chunks::<VECTOR>().0, y.as_chunks_mut::<VECTOR>().0);
-                y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
-            } else {
-                y.copy_from_slice(x);
-            }
+            copy_run(x, &mut y[start..start + len]);
         }
     }
 
@@ -208,34 +199,30 @@ impl Pad {
     /// Where the runs of a slice begin in the operand and, less [`Self::offset`], in the result.
     fn for_runs(&self, mut visit: impl FnMut(usize, usize)) {
         let Dim { size, a, b } = self.walk.inner;
-        self.walk.for_rows(0..self.walk.rows, |_, x_at, y_at| {
-            (0..size / self.run()).for_each(|run| visit(x_at + run * a, y_at + run * b));
+        let runs = size / self.run();
+        self.walk.for_runs(0..self.walk.rows, |rows, [x_at, y_at], [x_step, y_step]| {
+            for row in 0..rows.len() {
+                let (x_at, y_at) = (x_at + row * x_step, y_at + row * y_step);
+                (0..runs).for_each(|run| visit(x_at + run * a, y_at + run * b));
+            }
         });
     }
 
     fn forward_slice<U: Copy + Eq>(&self, x: &[U], value: &[U], y: &mut [U]) {
         let units = value.len();
-        let size = self.run() * units;
+        let (size, offset) = (self.run() * units, self.offset * units);
+        if size < LONG {
+            fill(y, value);
+            self.for_runs(|x_at, y_at| copy_run(&x[x_at * units..][..size], &mut y[offset + y_at * units..][..size]));
+            return;
+        }
         // What lies before each run of the operand, the run, and in the end what lies behind the last.
         let mut done = 0;
         self.for_runs(|x_at, y_at| {
-            let (from, start) = (x_at * units, (self.offset + y_at) * units);
-            let end = start + size;
-            // Short ones by whole vectors, beyond their end: what is written there is overwritten by what follows.
-            let reach = size.next_multiple_of(VECTOR);
-            match (value, x.get(from..from + reach), y.get_mut(done..start + reach)) {
-                (&[unit], Some(x), Some(y)) if start - done <= VECTOR && size <= 16 * VECTOR && y.len() >= VECTOR => {
-                    y[..VECTOR].fill(unit);
-                    let run = y[start - done..].as_chunks_mut::<VECTOR>().0;
-                    run.iter_mut().zip(x.as_chunks::<VECTOR>().0).for_each(|(y, x)| *y = *x);
-                }
-                _ => {
-                    let (border, run) = y[done..end].split_at_mut(start - done);
-                    fill(border, value);
-                    copy_run(&x[from..from + size], run);
-                }
-            }
-            done = end;
+            let start = offset + y_at * units;
+            fill(&mut y[done..start], value);
+            done = start + size;
+            y[start..done].copy_from_slice(&x[x_at * units..][..size]);
         });
         fill(&mut y[done..], value);
     }
@@ -269,19 +256,32 @@ fn fill<U: Copy + Eq>(y: &mut [U], value: &[U]) {
     }
 }
 
-/// Units that are moved at once.
-const VECTOR: usize = 8;
+/// Units of a run that is worth a call to copy it.
+const LONG: usize = 64;
 
-/// Copies a run, a short one without a call.
+/// Copies a run, a short one by its two ends, which overlap, instead of by a call.
 #[inline]
 fn copy_run<T: Copy>(x: &[T], y: &mut [T]) {
-    if x.len() > 16 * VECTOR {
-        y.copy_from_slice(x);
-        return;
+    match x.len() {
+        0..2 => y.iter_mut().zip(x).for_each(|(y, &x)| *y = x),
+        2..4 => copy_ends::<T, 2>(x, y),
+        4..8 => copy_ends::<T, 4>(x, y),
+        8..16 => copy_ends::<T, 8>(x, y),
+        16..32 => copy_ends::<T, 16>(x, y),
+        32..LONG => copy_ends::<T, 32>(x, y),
+        LONG.. => y.copy_from_slice(x),
     }
-    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<VECTOR>(), y.as_chunks_mut::<VECTOR>());
-    y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
-    y_rest.iter_mut().zip(x_rest).for_each(|(y, x)| *y = *x);
+}
+
+/// Copies the first and the last `N`.
+#[inline]
+fn copy_ends<T: Copy, const N: usize>(x: &[T], y: &mut [T]) {
+    if let (Some(x), Some(y)) = (x.first_chunk::<N>(), y.first_chunk_mut::<N>()) {
+        *y = *x;
+    }
+    if let (Some(x), Some(y)) = (x.last_chunk::<N>(), y.last_chunk_mut::<N>()) {
+        *y = *x;
+    }
 }
 
 /// `sum += x`, element by element: how the gradients of an operand used more than once meet.

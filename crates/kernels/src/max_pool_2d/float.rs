@@ -79,7 +79,9 @@ multiversion! {
     fn forward_row<T: Real>(g: &Pool2dGeometry, activation: Activation, out_y: usize, x: &[T], y: &mut [T]) {
         for (out_x, y) in y.chunks_exact_mut(g.channels).enumerate() {
             let taps = Taps::new(g, x, out_y, out_x);
-            taps.for_channels(y, -T::INFINITY, |largest, x| x.larger(largest), |largest| largest);
+            if !taps.for_channels_of_four(y, -T::INFINITY, |largest, x| x.larger(largest), |largest| largest) {
+                taps.for_channels(y, -T::INFINITY, |largest, x| x.larger(largest), |largest| largest);
+            }
         }
         if activation != Activation::None {
             for y in y {

@@ -76,8 +76,8 @@ macro_rules! depthwise {
                     let block = problem.block::<LANES>();
                     for first in (0..channels).step_by(block) {
                         let end = first + block.min(channels - first);
-                        let whole = first..end - (end - first) % LANES;
-                        let part = whole.end..end;
+                        // Channels that are left go with some before them once more; fewer than a vector alone.
+                        let whole = if channels < LANES { first..first } else { first..end };
                         let mut row = 0;
                         while row < count {
                             // With step 1, two output rows share most input rows that they read.
@@ -88,6 +88,7 @@ macro_rules! depthwise {
                                 let at = [row_of, column];
                                 let inside = interior.start <= column && column + $pixels <= interior.end;
                                 for channel in whole.clone().step_by(LANES) {
+                                    let channel = channel.min(channels - LANES);
                                     match (two, inside) {
                                         (true, true) if STRIDE == 1 => {
                                             tile::<KERNEL, STRIDE, true, true, true>(problem, at, channel, LANES, y);
@@ -101,12 +102,11 @@ macro_rules! depthwise {
                                         _ => tile::<KERNEL, STRIDE, false, false, true>(problem, at, channel, LANES, y),
                                     }
                                 }
-                                if !part.is_empty() {
-                                    let valid = part.len();
-                                    tile::<KERNEL, STRIDE, false, false, false>(problem, at, part.start, valid, y);
+                                if whole.is_empty() {
+                                    tile::<KERNEL, STRIDE, false, false, false>(problem, at, 0, channels, y);
                                     if two {
                                         let (at, y) = ([row_of + 1, column], &mut y[width.output * channels..]);
-                                        tile::<KERNEL, STRIDE, false, false, false>(problem, at, part.start, valid, y);
+                                        tile::<KERNEL, STRIDE, false, false, false>(problem, at, 0, channels, y);
                                     }
                                 }
                             }
