@@ -60,6 +60,28 @@ fn what_a_search_cannot_begin_with_is_said_and_leaves_nothing_behind() {
     }
 }
 
+#[test]
+fn a_goal_that_only_the_validation_samples_meet_is_warned_of() {
+    let place = trained();
+    let floor = "compress f32.tflite --data idx:digits --floor 15% --time-limit 0.001";
+    let said = place.run(&format!("{floor} -o met")).ends_with(0).stderr();
+    assert!(!said.contains("warning"), "{said}");
+    // Test images of a kind that no training image is of: each labelled as the next digit.
+    let labels = place.path("digits/t10k-labels-idx1-ubyte");
+    let mut bytes = std::fs::read(&labels).unwrap();
+    bytes[8..].iter_mut().for_each(|label| *label = (*label + 1) % 10);
+    std::fs::write(labels, bytes).unwrap();
+    let said = place.run(&format!("{floor} -o missed")).ends_with(0).stderr();
+    assert!(
+        said.contains(
+            "warning: met on the validation samples, missed on the test samples: the smallest of at least 15.00 %"
+        ),
+        "{said}"
+    );
+    let json = place.run(&format!("{floor} -o json --json")).ends_with(0).json();
+    assert_eq!((&json["reached"], &json["reached_on_test"]), (&true.into(), &false.into()), "{json}");
+}
+
 /// The folder is another one, or misspelled: to begin anew would take the time of a search to notice.
 #[test]
 fn a_search_does_not_go_on_where_there_is_none() {
