@@ -9,7 +9,7 @@ const SEEDS: [u64; 3] = [1, 2, 3];
 const TOOL: &str = "target/release/litesmith";
 const RECORD: &str = "benchmarks/record/verify.md";
 
-/// Does its work, adds to the record, and says whether it went well.
+/// Does its work, adds to its section of the record, and says whether it went well.
 type Part = fn(&mut String) -> Result<(), String>;
 
 const PARTS: [(&str, &str, Part); 4] = [
@@ -19,7 +19,9 @@ const PARTS: [(&str, &str, Part); 4] = [
     ("wasm", "WebAssembly", wasm),
 ];
 
-/// Runs the `wanted` parts, all by default, and writes the record of them.
+const TITLE: &str = "# The long tier\n\nWritten by `cargo xtask verify`; each part is of its last run.\n";
+
+/// Runs the `wanted` parts, all by default, and writes what came of them into the record.
 pub(crate) fn verify(wanted: &[String]) -> Result<(), String> {
     let known = PARTS.map(|(name, ..)| name);
     if let Some(unknown) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
@@ -27,29 +29,38 @@ pub(crate) fn verify(wanted: &[String]) -> Result<(), String> {
     }
     let commit = run(Command::new("git").args(["describe", "--always", "--dirty"]))?;
     let compiler = run(Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version"))?;
-    let mut record = format!(
-        "# The long tier\n\nWritten by `{}`; commit {}, {}.\n",
-        [&["cargo xtask verify".to_owned()], wanted].concat().join(" "),
-        commit.trim(),
-        compiler.trim()
-    );
     for (name, title, part) in PARTS {
         if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != name) {
             continue;
         }
-        record += &format!("\n## {title}\n\n");
+        let mut section = format!("Commit {}, {}; `cargo xtask verify {name}`.\n\n", commit.trim(), compiler.trim());
         let clock = Instant::now();
-        let result = part(&mut record);
-        record += &match &result {
+        let result = part(&mut section);
+        section += &match &result {
             Ok(()) => format!("\n{:.0} minutes.\n", clock.elapsed().as_secs_f64() / 60.0),
             Err(message) => format!("\n**Failed.**\n\n```\n{message}\n```\n"),
         };
         // After each, so that what failed or was stopped leaves what came before.
-        std::fs::write(RECORD, &record).map_err(|error| format!("{RECORD}: {error}"))?;
+        let before = std::fs::read_to_string(RECORD).unwrap_or_default();
+        std::fs::write(RECORD, with_section(&before, title, &section)).map_err(|error| format!("{RECORD}: {error}"))?;
         eprintln!("wrote {RECORD}");
         result?;
     }
     Ok(())
+}
+
+/// The record with the section `title` in place of the one that it had; the others stay, in the order of [`PARTS`].
+fn with_section(record: &str, title: &str, section: &str) -> String {
+    let mut whole = TITLE.to_owned();
+    for (_, part, _) in PARTS {
+        let heading = format!("\n## {part}\n\n");
+        let before = record.split_once(&heading).map(|(_, rest)| rest.split("\n## ").next().unwrap_or(rest));
+        if let Some(text) = if part == title { Some(section) } else { before } {
+            whole += &heading;
+            whole += text;
+        }
+    }
+    whole
 }
 
 fn accuracy(record: &mut String) -> Result<(), String> {
@@ -118,4 +129,18 @@ fn run(command: &mut Command) -> Result<String, String> {
 fn number_after(text: &str, key: &str) -> Option<f64> {
     let rest = &text[text.find(key)? + key.len()..];
     rest[..rest.find([',', '}'])?].trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_replaces_its_own_section_alone() {
+        let arm = with_section("", "AArch64", "one\n");
+        assert_eq!(arm, format!("{TITLE}\n## AArch64\n\none\n"));
+        let both = with_section(&with_section(&arm, "WebAssembly", "two\n"), "The oracle", "three\n");
+        assert_eq!(both, format!("{TITLE}\n## The oracle\n\nthree\n\n## AArch64\n\none\n\n## WebAssembly\n\ntwo\n"));
+        assert_eq!(with_section(&both, "AArch64", "four\n"), both.replace("one", "four"));
+    }
 }
