@@ -39,6 +39,12 @@ def held_back(ops):
     return "; ".join(f"{name} {time / total:.0%} of the time at {best / time:.0%}" for name, (time, best) in worst if time > 0)
 
 
+def speedup(record, cell, threads):
+    """How many times as fast an engine is on these threads as on one, in the median of the rounds, as words."""
+    one, more = (record["cells"].get(f"{cell[0]}|{cell[1]}|{count}|{cell[2]}") for count in (1, threads))
+    return f"{statistics.median(a / b for a, b in zip(one, more)):.2f}" if one and more else ""
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="folder that models.py filled")
@@ -54,12 +60,14 @@ def main():
         "`litesmith bench` measures on this machine (multiply-accumulates of the op's type, or bytes from the cache). A Winograd "
         "convolution does with fewer products than are counted, so it counts as being at its peak when it is beyond. `possible`: LiteRT's "
         "time by that limit, what nothing that multiplies as often can exceed. `reached`: LiteRT's time by ours, medians of "
-        f"`{args.record.name}`. The last column says where the rest of the time goes: the share of each kind of op, and its share of the peak.",
+        f"`{args.record.name}`. `of one thread`: how many times as fast as on one thread we are, and LiteRT is. The last column says where the rest of the time goes: the share of each kind of op, and its share of the peak.",
     ]
     for threads in record["threads"]:
         for dtype in record["dtypes"]:
             lines += ["", f"## {dtype}, {threads} thread{'s' if threads > 1 else ''}", ""]
-            lines += ["| model | limit, us | Litesmith, us | of the limit | LiteRT, us | possible | reached | kinds of ops |", "|---" * 8 + "|"]
+            more = "of one thread | LiteRT | " if threads > 1 and 1 in record["threads"] else ""
+            columns = f"| model | limit, us | Litesmith, us | of the limit | LiteRT, us | possible | reached | {more}kinds of ops |"
+            lines += [columns, "|---" * (columns.count("|") - 1) + "|"]
             for model in record["models"]:
                 path = args.models / FORMS[dtype].format(model)
                 ours = record["cells"].get(f"{model}|{dtype}|{threads}|litesmith")
@@ -72,6 +80,8 @@ def main():
                 litert = statistics.median(theirs) / 1e3 if theirs else None
                 possible = "" if litert is None else f"{litert / limit:.2f}" + ("" if litert / limit >= GOALS[dtype] else f" < {GOALS[dtype]}")
                 reached = "" if litert is None else f"{litert / median:.2f}"
+                if more:
+                    reached += "".join(f" | {speedup(record, (model, dtype, engine), threads)}" for engine in ("litesmith", "litert"))
                 lines.append(
                     f"| {model} | {limit:,.0f} | {median:,.0f} | {limit / median:.0%} | {'' if litert is None else f'{litert:,.0f}'} "
                     f"| {possible} | {reached} | {held_back(found['ops'])} |"
