@@ -110,6 +110,24 @@ impl Graph {
         Ok(())
     }
 
+    /// Infers the shapes of computed tensors that have none, as in a file that leaves out what follows from the inputs; what cannot be
+    /// inferred stays without.
+    pub fn infer_missing_shapes(&mut self) {
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            let missing = |id: &TensorId| self.tensor(*id).shape.is_empty() && self.tensor(*id).data.is_none();
+            if !node.outputs.iter().any(missing) {
+                continue;
+            }
+            let shapes = node.op.infer_shapes(&self.node_tensors(&node.inputs)).unwrap_or_default();
+            for (output, shape) in node.outputs.clone().into_iter().zip(shapes) {
+                if self.tensor(output).shape.is_empty() {
+                    self.tensor_mut(output).shape = shape;
+                }
+            }
+        }
+    }
+
     /// Declares the first axis of every input as changing between runs, and marks with -1 what follows from it in the
     /// computed tensors.
     ///

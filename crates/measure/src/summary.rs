@@ -1,5 +1,6 @@
 //! What a graph is made of, layer by layer.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use litesmith_graph::{DType, Graph, Result, Tensor};
@@ -51,12 +52,17 @@ pub struct LayerSummary {
 }
 
 impl ModelSummary {
-    /// Summarises a graph.
+    /// Summarises a graph; shapes that it leaves out are inferred.
     ///
     /// # Errors
     /// Those of [`Graph::check`].
     pub fn of(graph: &Graph) -> Result<Self> {
         graph.check()?;
+        let mut graph = Cow::Borrowed(graph);
+        if graph.nodes.iter().flat_map(|node| &node.outputs).any(|&id| graph.tensor(id).shape.is_empty()) {
+            graph.to_mut().infer_missing_shapes();
+        }
+        let graph = graph.as_ref();
         let mut counted = BTreeSet::new();
         let mut layers = Vec::with_capacity(graph.nodes.len());
         for (index, node) in graph.nodes.iter().enumerate() {

@@ -152,3 +152,15 @@ fn inspect_says_how_small_it_packs() {
     let smaller = |packed: Option<u64>| packed.unwrap() < bytes.len() as u64;
     assert!(smaller(found.packed.gzip) && smaller(found.packed.zstd), "{:?}", found.packed);
 }
+
+#[test]
+fn inspect_shows_the_shapes_that_a_file_leaves_out() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../zoo/mnist/mnist-3.7kB-99.3.tflite");
+    let found = inspect(&std::fs::read(path).unwrap(), &Limits::default()).unwrap();
+    let graph = &found.subgraphs[0];
+    let outputs: Vec<_> = graph.ops.iter().map(|op| graph.tensors[op.outputs[0]].shape.as_slice()).collect();
+    assert_eq!(outputs[..3], [[1, 28, 28, 8], [1, 14, 14, 8], [1, 14, 14, 10]]);
+    assert!(graph.tensors[graph.ops[0].outputs[0]].is_inferred && !graph.tensors[graph.inputs[0]].is_inferred);
+    // 28 x 28 pixels of eight channels, each of nine products.
+    assert_eq!(graph.ops[0].macs, Some(28 * 28 * 8 * 9));
+}

@@ -52,7 +52,7 @@ fn subgraph(found: &Inspection, graph: &InspectedGraph) -> Value {
 fn tensor(index: usize, tensor: &InspectedTensor) -> Value {
     json!({
         "index": index, "name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape,
-        "shape_signature": tensor.signature, "buffer": tensor.buffer, "constant_bytes": tensor.constant_bytes,
+        "inferred": tensor.is_inferred, "shape_signature": tensor.signature, "buffer": tensor.buffer, "constant_bytes": tensor.constant_bytes,
         "values": tensor.values, "quantization": tensor.quantization.as_ref().map(quantization),
         "variable": tensor.is_variable, "sparse": tensor.is_sparse,
     })

@@ -60,6 +60,9 @@ fn totals(found: &Inspection) -> String {
     if !found.description.is_empty() {
         text += &format!("description: {}\n", found.description);
     }
+    if found.subgraphs.iter().flat_map(|graph| &graph.tensors).any(|tensor| tensor.is_inferred) {
+        text += "shapes that the file leaves out are shown as they follow from its inputs\n";
+    }
     text
 }
 

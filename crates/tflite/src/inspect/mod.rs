@@ -87,6 +87,8 @@ pub struct InspectedTensor {
     pub dtype: String,
     /// Sizes.
     pub shape: Vec<i32>,
+    /// Whether the file leaves the sizes out, as one that was stripped: they then follow from those of the inputs.
+    pub is_inferred: bool,
     /// Sizes with -1 for those that may change; `None` when the file does not say.
     pub signature: Option<Vec<i32>>,
     /// Index of its buffer; 0 for none.
@@ -275,7 +277,13 @@ fn graph(table: &Table<'_>, codes: &[OpCode], buffers: &[&[u8]]) -> Result<Inspe
     let count = tensors.len();
     let mut ops = Vec::new();
     for (at, table) in table.tables(subgraph::OPERATORS)?.iter().enumerate() {
-        ops.push(op_of(table, codes, &shadow).map_err(|error| error.at(format!("op {at}")))?);
+        ops.push(op_of(table, codes, &mut shadow).map_err(|error| error.at(format!("op {at}")))?);
+    }
+    for (tensor, shown) in tensors.iter_mut().zip(&shadow.tensors) {
+        if tensor.shape.is_empty() && !shown.shape.is_empty() {
+            tensor.shape = shown.shape.iter().map(|&size| i32::try_from(size).unwrap_or(i32::MAX)).collect();
+            tensor.is_inferred = true;
+        }
     }
     Ok(InspectedGraph {
         name: table.string(subgraph::NAME)?,
@@ -311,6 +319,7 @@ fn tensor_of(table: &Table<'_>, buffers: &[&[u8]]) -> Result<(InspectedTensor, T
         is_variable: table.scalar(tensor::IS_VARIABLE, false)?,
         is_sparse: table.has(tensor::SPARSITY)?,
         shape,
+        is_inferred: false,
     };
     Ok((found, shadow))
 }
@@ -368,14 +377,23 @@ fn blocks_of(table: &Table<'_>) -> Result<Option<InspectedBlocks>> {
     Ok(Some(InspectedBlocks { size, scales, zero_points: field(blockwise::ZERO_POINTS)? }))
 }
 
-fn op_of(table: &Table<'_>, codes: &[OpCode], shadow: &Graph) -> Result<InspectedOp> {
+fn op_of(table: &Table<'_>, codes: &[OpCode], shadow: &mut Graph) -> Result<InspectedOp> {
     let count = shadow.tensors.len();
     let at = index(table.scalar(operator::OPCODE_INDEX, 0_u32)?);
     let code = codes.get(at);
     let code = code.ok_or_else(|| Error::malformed("", format!("operator code {at} of {}", codes.len())))?;
     let outputs = required(table, operator::OUTPUTS, count)?;
     // A cost needs the op itself; one that is not implemented, or whose attributes are refused, has none.
-    let macs = read_node(table, Some(code), shadow).ok().filter(|_| code.refusal().is_none()).map(|node| {
+    let node = read_node(table, Some(code), shadow).ok().filter(|_| code.refusal().is_none());
+    let macs = node.map(|node| {
+        // A shape that the file leaves out is empty, as that of a scalar.
+        let inferred = node.op.infer_shapes(&shadow.node_tensors(&node.inputs)).unwrap_or_default();
+        for (&id, shape) in outputs.iter().zip(inferred) {
+            let result = shadow.tensor_mut(TensorId(id));
+            if result.shape.is_empty() && result.data.is_none() {
+                result.shape = shape;
+            }
+        }
         let results: Vec<_> = outputs.iter().map(|&id| shadow.tensor(TensorId(id))).collect();
         node.op.cost(&shadow.node_tensors(&node.inputs), &results).macs
     });
