@@ -208,9 +208,7 @@ impl ByteConv {
             return;
         }
         let store = |block: &SumBlock<'_>, out: &mut [u8], stride: usize| {
-            for (sums, out) in block.rows().zip(out.chunks_mut(stride)) {
-                self.activations.store(stage, ctx.isa, sums, block.channel, &mut out[..block.columns]);
-            }
+            stage.store_rows(ctx.isa, block.sums, COLUMNS_MAX, block.channel, block.columns, out, stride);
         };
         let run = Run { conv: self, ctx, requantize: self.requantize.as_deref(), store: &store, then };
         let zero = self.activations.zero_point;
@@ -342,13 +340,6 @@ pub(crate) struct SumBlock<'a> {
     pub(crate) sums: &'a [i32],
     /// Of the weights of each channel.
     pub(crate) column_sums: &'a [i32],
-}
-
-impl SumBlock<'_> {
-    /// The sums of each pixel.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &[i32]> {
-        self.sums.chunks_exact(COLUMNS_MAX).map(|sums| &sums[..self.columns])
-    }
 }
 
 /// What the tasks of a run share.

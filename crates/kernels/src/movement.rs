@@ -261,7 +261,7 @@ const LONG: usize = 64;
 
 /// Copies a run, a short one by its two ends, which overlap, instead of by a call.
 #[inline]
-fn copy_run<T: Copy>(x: &[T], y: &mut [T]) {
+pub(crate) fn copy_run<T: Copy>(x: &[T], y: &mut [T]) {
     match x.len() {
         0..2 => y.iter_mut().zip(x).for_each(|(y, &x)| *y = x),
         2..4 => copy_ends::<T, 2>(x, y),

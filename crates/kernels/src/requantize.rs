@@ -1,6 +1,7 @@
 //! From accumulators back to quantized values: every rounding LiteRT uses, and the output stage of the matrix products.
 
 use crate::dispatch::multiversion;
+use crate::movement::copy_run;
 use crate::numerics::Quantized;
 use litesmith_simd::Isa;
 
@@ -166,6 +167,47 @@ impl OutputStage {
         }
     }
 
+    /// [`Self::store`] of several rows of 8-bit outputs as bytes: row `i` has [`LANES`] accumulators for each started `LANES` of
+    /// its `columns`, from `i * accumulators_len` on, and begins at `i * stride` of `output`.
+    pub(crate) fn store_rows(
+        &self,
+        isa: Isa,
+        accumulators: &[i32],
+        accumulators_len: usize,
+        channel: usize,
+        columns: usize,
+        output: &mut [u8],
+        stride: usize,
+    ) {
+        let (scales, away_from) = match &self.rounding {
+            Rounding::Reference(scales) => (scales, 0),
+            Rounding::UpTwice(scales) => (scales, usize::MAX),
+            Rounding::UpTwiceBy8(scales) => (scales, scales.len() / 8 * 8),
+            Rounding::Float(_) | Rounding::Double(_) => {
+                for (accumulators, output) in accumulators.chunks(accumulators_len).zip(output.chunks_mut(stride)) {
+                    // The low bits of a value are its byte, signed or not.
+                    self.store(isa, accumulators, channel, &mut output[..columns]);
+                }
+                return;
+            }
+        };
+        for first in (0..columns).step_by(LANES) {
+            let (from, count) = (channel + first, LANES.min(columns - first));
+            let lanes = Lanes::new(&scales[from..from + count], away_from.saturating_sub(from));
+            let ends = [self.zero_point, self.min, self.max];
+            store_lanes(
+                isa,
+                &lanes,
+                ends,
+                &accumulators[first..],
+                accumulators_len,
+                count,
+                &mut output[first..],
+                stride,
+            );
+        }
+    }
+
     /// The same for 64-bit accumulators (int16 activations with int64 bias).
     #[inline]
     pub fn store_wide<T: Quantized>(&self, isa: Isa, accumulators: &[i64], channel: usize, output: &mut [T]) {
@@ -193,6 +235,63 @@ impl OutputStage {
             Rounding::Reference(scales) | Rounding::UpTwice(scales) | Rounding::UpTwiceBy8(scales) => {
                 store_wide_fixed(isa, &scales[channels], ends, accumulators, output);
             }
+        }
+    }
+}
+
+/// Channels that are rounded at once.
+pub(crate) const LANES: usize = 16;
+
+/// [`FixedPoint::round_up_twice`] and [`FixedPoint::round_twice`] of some channels, as vectors compute them.
+struct Lanes {
+    multiplier: [i32; LANES],
+    left: [u32; LANES],
+    right: [u32; LANES],
+    /// Where the bit below the last one that stays is, and whether there is one.
+    half: [u32; LANES],
+    has_half: [i32; LANES],
+    /// -1 where halves go away from zero: negative values are then one less before they are halved upwards.
+    away: [i32; LANES],
+}
+
+impl Lanes {
+    /// Those of `scales`, at most [`LANES`]; halves go away from zero from number `away_from` on.
+    fn new(scales: &[FixedPoint], away_from: usize) -> Self {
+        let zero = [0; LANES];
+        let (multiplier, left) = (zero, [0; LANES]);
+        let mut lanes = Self { multiplier, left, right: left, half: left, has_half: zero, away: zero };
+        for (at, scale) in scales.iter().enumerate() {
+            let right = (-scale.shift).clamp(0, 31) as u32;
+            lanes.multiplier[at] = scale.multiplier;
+            // What a 32-bit shift takes of it.
+            lanes.left[at] = scale.shift.max(0) as u32 % 32;
+            lanes.right[at] = right;
+            lanes.half[at] = right.saturating_sub(1);
+            lanes.has_half[at] = i32::from(right > 0);
+            lanes.away[at] = if right > 0 && at >= away_from { -1 } else { 0 };
+        }
+        lanes
+    }
+}
+
+multiversion! {
+    to avx2;
+    fn store_lanes<>(
+        lanes: &Lanes, ends: [i32; 3], accumulators: &[i32], accumulators_len: usize, count: usize, output: &mut [u8], stride: usize,
+    ) {
+        let [zero_point, min, max] = ends;
+        for (accumulators, output) in accumulators.chunks(accumulators_len).zip(output.chunks_mut(stride)) {
+            let Some(x) = accumulators.first_chunk::<LANES>() else { return };
+            let mut bytes = [0; LANES];
+            for at in 0..LANES {
+                let product = i64::from(x[at].wrapping_shl(lanes.left[at])) * i64::from(lanes.multiplier[at]);
+                // A multiplier is not negative: the product that would have to saturate does not occur.
+                let high = ((product + (1 << 30)) >> 31) as i32;
+                let high = high.wrapping_add(lanes.away[at] & high >> 31);
+                let rounded = high.wrapping_shr(lanes.right[at]) + (high.wrapping_shr(lanes.half[at]) & lanes.has_half[at]);
+                bytes[at] = rounded.wrapping_add(zero_point).clamp(min, max) as u8;
+            }
+            copy_run(&bytes[..count], &mut output[..count]);
         }
     }
 }
@@ -243,12 +342,14 @@ multiversion! {
 }
 
 multiversion! {
+    to avx2;
     fn store_twice<T: Quantized>(scales: &[FixedPoint], ends: [i32; 3], accumulators: &[i32], output: &mut [T]) {
         store_each(scales, ends, accumulators, output, FixedPoint::round_twice);
     }
 }
 
 multiversion! {
+    to avx2;
     fn store_up_twice<T: Quantized>(scales: &[FixedPoint], ends: [i32; 3], accumulators: &[i32], output: &mut [T]) {
         store_each(scales, ends, accumulators, output, FixedPoint::round_up_twice);
     }
@@ -263,6 +364,7 @@ multiversion! {
 }
 
 multiversion! {
+    to avx2;
     fn store_wide_float<A: Accumulator, T: Quantized>(
         scales: &[f32], ends: [i32; 3], accumulators: &[A], output: &mut [T],
     ) {
@@ -298,6 +400,7 @@ fn store_each<A: Copy, T: Quantized, S: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytemuck::cast_slice_mut;
 
     #[test]
     fn a_multiplier_is_a_mantissa_and_a_power_of_two() {
@@ -338,6 +441,58 @@ mod tests {
         let below_half = 0.5f64.next_down();
         for x in [0.0, below_half, 0.5, 1.5, 2.5, 1e9 + 0.5, 2_147_483_646.5, 3e9, f64::NAN] {
             assert_eq!([round_away(x), round_away(-x)], [x.round() as i32, (-x).round() as i32], "{x}");
+        }
+    }
+
+    #[test]
+    fn rows_become_the_bytes_that_their_values_become() {
+        let mut seed = 1_u64;
+        let mut noise = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 32) as i32
+        };
+        // Channels of all shifts, from one that leaves nothing to one beyond the highest bit, and products with halves.
+        let shift = |at: usize| i32::try_from(at).unwrap() - 31;
+        let scales: Vec<_> = (0..67)
+            .map(|at| FixedPoint {
+                multiplier: if at % 3 == 0 { 1 << 30 } else { noise() | 1 << 30 } & i32::MAX,
+                shift: shift(at),
+            })
+            .collect();
+        let floats: Vec<_> = (0..67).map(|at| 1e-3 * (at as f32 + 1.0)).collect();
+        let doubles = floats.iter().map(|&scale| scale.into()).collect();
+        for rounding in [
+            Rounding::Reference(scales.clone()),
+            Rounding::UpTwice(scales.clone()),
+            Rounding::UpTwiceBy8(scales),
+            Rounding::Float(floats),
+            Rounding::Double(doubles),
+        ] {
+            for ([min, max], zero_point) in [([-128, 127], -3), ([0, 255], 130), ([5, 127], 5)] {
+                let stage = OutputStage { rounding: rounding.clone(), zero_point, min, max };
+                for (channel, columns) in [(0, 8), (0, 16), (3, 10), (0, 64), (50, 17)] {
+                    let (rows, stride, len) = (5, 67, 64);
+                    let mut value = |at: usize| match at % 4 {
+                        0 => noise() % 16 * (1 << (at % 28)),
+                        1 => [i32::MIN, i32::MAX, 0, -1][at / 4 % 4],
+                        _ => noise() >> (at % 31),
+                    };
+                    let accumulators: Vec<_> = (0..rows * len).map(&mut value).collect();
+                    for isa in Isa::available() {
+                        let (mut output, mut expected) = (vec![77; rows * stride], vec![77; rows * stride]);
+                        stage.store_rows(isa, &accumulators, len, channel, columns, &mut output, stride);
+                        for (accumulators, output) in accumulators.chunks(len).zip(expected.chunks_mut(stride)) {
+                            let output = &mut output[..columns];
+                            if min < 0 {
+                                stage.store(Isa::Scalar, accumulators, channel, cast_slice_mut::<u8, i8>(output));
+                            } else {
+                                stage.store(Isa::Scalar, accumulators, channel, output);
+                            }
+                        }
+                        assert_eq!(output, expected, "{isa} {stage:?} {channel} {columns}");
+                    }
+                }
+            }
         }
     }
 }

@@ -104,15 +104,6 @@ impl Activations {
         Self { zero_point, signed: T::MIN < 0 }
     }
 
-    /// [`OutputStage::store`] of outputs of the same type, as bytes.
-    pub(crate) fn store(self, stage: &OutputStage, isa: Isa, sums: &[i32], channel: usize, output: &mut [u8]) {
-        if self.signed {
-            stage.store(isa, sums, channel, bytemuck::cast_slice_mut::<u8, i8>(output));
-        } else {
-            stage.store(isa, sums, channel, output);
-        }
-    }
-
     /// What turns a byte of the tensor into one of the kernel, xor-ed.
     pub(crate) fn flip(self, kernel_signed: bool) -> u8 {
         if self.signed == kernel_signed { 0 } else { 0x80 }

@@ -13,7 +13,7 @@ use crate::dispatch::multiversion;
 use crate::integer_conv::Weights;
 use crate::padded_rows::{Bytes, Columns, PaddedRows};
 use crate::pool::{FINE, Worth};
-use crate::requantize::OutputStage;
+use crate::requantize::{LANES, OutputStage};
 use crate::{Buffer, Context, Isa, Unsupported};
 
 /// Channels of a block, the same for every instruction set so that a plan does not depend on it.
@@ -399,12 +399,14 @@ impl ByteDepthwise {
                 let mut slots = [0; BLOCK];
                 let row = Row { input: &input[pixel * row.step..], ..row };
                 self.multiply(isa, &row, BLOCK, block, &mut Output::Sums(&mut slots));
-                let sums: [i32; BLOCK] = std::array::from_fn(|at| slots[slot(at)]);
+                let mut sums = [0; BLOCK + LANES];
+                sums.iter_mut().zip(0..BLOCK).for_each(|(sum, at)| *sum = slots[slot(at)]);
                 let mut done = 0;
                 while done < output.len() {
                     let channel = (block * BLOCK + done) % channels;
                     let end = output.len().min(done + channels - channel);
-                    self.activations.store(stage, isa, &sums[done..end], channel, &mut output[done..end]);
+                    let (sums, columns) = (&sums[done..], end - done);
+                    stage.store_rows(isa, sums, sums.len(), channel, columns, &mut output[done..end], columns);
                     done = end;
                 }
             }
