@@ -452,7 +452,7 @@ mod tests {
             (seed >> 32) as i32
         };
         // Channels of all shifts, from one that leaves nothing to one beyond the highest bit, and products with halves.
-        let shift = |at: usize| i32::try_from(at).unwrap() - 31;
+        let shift = |at: usize| i32::try_from(at * 7 % 63).unwrap() - 31;
         let scales: Vec<_> = (0..67)
             .map(|at| FixedPoint {
                 multiplier: if at % 3 == 0 { 1 << 30 } else { noise() | 1 << 30 } & i32::MAX,
@@ -471,10 +471,11 @@ mod tests {
             for ([min, max], zero_point) in [([-128, 127], -3), ([0, 255], 130), ([5, 127], 5)] {
                 let stage = OutputStage { rounding: rounding.clone(), zero_point, min, max };
                 for (channel, columns) in [(0, 8), (0, 16), (3, 10), (0, 64), (50, 17)] {
-                    let (rows, stride, len) = (5, 67, 64);
-                    let mut value = |at: usize| match at % 4 {
-                        0 => noise() % 16 * (1 << (at % 28)),
-                        1 => [i32::MIN, i32::MAX, 0, -1][at / 4 % 4],
+                    let (rows, stride, len) = (20, 67, 64);
+                    // Odd multiples of what its shift takes from a value are halves where the multiplier is a power of two.
+                    let mut value = |at: usize| match (at / len % 4, shift((channel + at % len) % 67)) {
+                        (0 | 1, right @ ..=0) => (noise() % 8 * 2 + 1).wrapping_shl(right.unsigned_abs()),
+                        (2, _) => [i32::MIN, i32::MAX, 0, -1][at % 4],
                         _ => noise() >> (at % 31),
                     };
                     let accumulators: Vec<_> = (0..rows * len).map(&mut value).collect();
