@@ -113,17 +113,24 @@ impl Graph {
     /// Infers the shapes of computed tensors that have none, as in a file that leaves out what follows from the inputs; what cannot be
     /// inferred stays without.
     pub fn infer_missing_shapes(&mut self) {
-        for index in 0..self.nodes.len() {
-            let node = &self.nodes[index];
-            let missing = |id: &TensorId| self.tensor(*id).shape.is_empty() && self.tensor(*id).data.is_none();
-            if !node.outputs.iter().any(missing) {
-                continue;
-            }
-            let shapes = node.op.infer_shapes(&self.node_tensors(&node.inputs)).unwrap_or_default();
-            for (output, shape) in node.outputs.clone().into_iter().zip(shapes) {
-                if self.tensor(output).shape.is_empty() {
-                    self.tensor_mut(output).shape = shape;
-                }
+        for node in self.nodes.clone() {
+            self.infer_missing_shapes_of(&node);
+        }
+    }
+
+    /// The same of what `node` computes.
+    ///
+    /// # Panics
+    /// When an id is not of this graph.
+    pub fn infer_missing_shapes_of(&mut self, node: &Node) {
+        let missing = |tensor: &Tensor| tensor.shape.is_empty() && tensor.data.is_none();
+        if !node.outputs.iter().any(|&id| missing(self.tensor(id))) {
+            return;
+        }
+        let shapes = node.op.infer_shapes(&self.node_tensors(&node.inputs)).unwrap_or_default();
+        for (&id, shape) in node.outputs.iter().zip(shapes) {
+            if missing(self.tensor(id)) {
+                self.tensor_mut(id).shape = shape;
             }
         }
     }

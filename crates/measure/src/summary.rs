@@ -235,4 +235,15 @@ output p\u{fffd}[2J float32[-1,32]
         assert_eq!((summary.layers.len(), summary.macs), (0, 0));
         assert!(summary.to_text().contains("0 layers"));
     }
+
+    #[test]
+    fn shapes_that_a_file_leaves_out_count() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../zoo/mnist/mnist-3.7kB-99.3.tflite");
+        let bytes = std::fs::read(path).unwrap();
+        let model = litesmith_tflite::read(&bytes, &litesmith_tflite::Limits::default()).unwrap().model;
+        let summary = ModelSummary::of(model.main().unwrap()).unwrap();
+        assert_eq!(summary.layers[0].output_shape, [1, 28, 28, 8]);
+        // 28 x 28 pixels of eight channels, each of nine products.
+        assert_eq!(summary.layers[0].macs, 28 * 28 * 8 * 9);
+    }
 }

@@ -387,13 +387,7 @@ fn op_of(table: &Table<'_>, codes: &[OpCode], shadow: &mut Graph) -> Result<Insp
     let node = read_node(table, Some(code), shadow).ok().filter(|_| code.refusal().is_none());
     let macs = node.map(|node| {
         // A shape that the file leaves out is empty, as that of a scalar.
-        let inferred = node.op.infer_shapes(&shadow.node_tensors(&node.inputs)).unwrap_or_default();
-        for (&id, shape) in outputs.iter().zip(inferred) {
-            let result = shadow.tensor_mut(TensorId(id));
-            if result.shape.is_empty() && result.data.is_none() {
-                result.shape = shape;
-            }
-        }
+        shadow.infer_missing_shapes_of(&node);
         let results: Vec<_> = outputs.iter().map(|&id| shadow.tensor(TensorId(id))).collect();
         node.op.cost(&shadow.node_tensors(&node.inputs), &results).macs
     });
