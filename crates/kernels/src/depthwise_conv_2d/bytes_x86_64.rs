@@ -220,7 +220,7 @@ unsafe fn vnni_few<const G: usize, const R: bool, S: Store>(row: &Row<'_>, mut t
     let [len, run] = to.lens();
     for block in 0..row.blocks.min(run.div_ceil(BLOCK)) {
         // SAFETY: the plan made weights and biases for every block.
-        let few = unsafe { Few::<G>::load(row, block) };
+        let few = unsafe { Few::<G>::load::<0, R, S>(row, block) };
         let mut input = row.input.as_ptr();
         for done in (0..len).step_by(run) {
             for at in (block * BLOCK..run).step_by(row.blocks * BLOCK) {
@@ -247,7 +247,7 @@ unsafe fn vnni_columns<const R: bool, S: Store>(row: &Row<'_>, mut to: S) {
     for block in 0..row.blocks {
         // SAFETY: the plan made weights and biases for every block; the caller's.
         unsafe {
-            let few = Few::<3>::load(row, block);
+            let few = Few::<3>::load::<1, R, S>(row, block);
             let mut input = row.input.as_ptr().add(block * BLOCK);
             // Named variables, as an array that is rotated would live in memory.
             let (mut left, mut middle) = (few.read(input, 0), few.read(input, 1));
@@ -271,11 +271,14 @@ struct Few<const G: usize> {
 }
 
 impl<const G: usize> Few<G> {
+    /// `CALL` numbers the calls, and the rest is what their functions differ in: a function of its own for each is one that the compiler
+    /// inlines, so that weights stay in registers.
+    ///
     /// # Safety
     /// As [`vnni`]; the row has `G` groups.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn load(row: &Row<'_>, block: usize) -> Self {
+    unsafe fn load<const CALL: usize, const R: bool, S>(row: &Row<'_>, block: usize) -> Self {
         let mut taps = [[0; TAPS]; G];
         taps.as_flattened_mut().copy_from_slice(row.taps);
         let mut ones = [0; G];
