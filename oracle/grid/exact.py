@@ -59,15 +59,20 @@ class Node:
     def is_float32(self):
         """Whether all that is computed with are float32."""
         tensors = [self.graph.tensors[index] for index in (*self.op.inputs, *self.op.outputs) if index >= 0]
-        plain = (schema.TensorType.FLOAT32, schema.TensorType.INT32, schema.TensorType.INT64, schema.TensorType.BOOL)
-        kinds = {tensor.type for tensor in tensors}
+        types = schema.TensorType
+        floating, plain = {types.FLOAT32, types.COMPLEX64}, {types.INT32, types.INT64, types.BOOL}
         first = self.graph.tensors[self.op.outputs[0]].type
-        return kinds <= set(plain) and first == schema.TensorType.FLOAT32
+        return {tensor.type for tensor in tensors} <= floating | plain and first in floating
 
 
 def wide(values):
-    """Floats as float64; others as they are."""
-    return values.astype(np.float64) if values.dtype.kind == "f" else values
+    """Floats as float64, complex numbers of such; others as they are."""
+    return values.astype({"f": np.float64, "c": np.complex128}.get(values.dtype.kind, values.dtype))
+
+
+def pairs(values):
+    """Complex numbers as a last axis of two; others as they are."""
+    return np.stack([values.real, values.imag], -1) if values.dtype.kind == "c" else values
 
 
 def exact(model, runs, mode):
@@ -262,6 +267,14 @@ def cumsum(node, x, axis):
     return linear(node, sums, (x,))
 
 
+def rfft2d(node, x, lengths):
+    """RFFT2D: each part of a frequency is a sum of all numbers, by factors of at most one."""
+    lengths = tuple(int(length) for length in lengths)
+    total = np.abs(x[..., : lengths[0], : lengths[1]]).sum((-2, -1), keepdims=True)
+    result = pairs(np.fft.rfft2(x, lengths))
+    return [(result, np.broadcast_to(total[..., np.newaxis], result.shape))]
+
+
 def pool(squares):
     """AVERAGE_POOL_2D and L2_POOL_2D: the mean of what lies in the image."""
 
@@ -350,6 +363,7 @@ FUNCTIONS = {
     BUILTIN.ADD_N: lambda node, *operands: linear(node, lambda *operands: sum(operands), operands),
     BUILTIN.AVERAGE_POOL_2D: pool(False),
     BUILTIN.BATCH_MATMUL: batch_matmul,
+    BUILTIN.COMPLEX_ABS: function(np.abs),
     BUILTIN.CONV_2D: conv_2d,
     BUILTIN.COS: function(np.cos),
     BUILTIN.CUMSUM: cumsum,
@@ -369,6 +383,7 @@ FUNCTIONS = {
     BUILTIN.POW: function(np.power),
     BUILTIN.REDUCE_PROD: reduction(np.prod),
     BUILTIN.RESIZE_BILINEAR: resize_bilinear,
+    BUILTIN.RFFT2D: rfft2d,
     BUILTIN.RSQRT: function(lambda x: 1 / np.sqrt(x)),
     BUILTIN.SIN: function(np.sin),
     BUILTIN.SOFTMAX: softmax,

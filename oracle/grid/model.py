@@ -19,6 +19,7 @@ TYPES = {
     "u32": (np.uint32, schema.TensorType.UINT32),
     "i64": (np.int64, schema.TensorType.INT64),
     "u64": (np.uint64, schema.TensorType.UINT64),
+    "c64": (np.complex64, schema.TensorType.COMPLEX64),
     "bool": (np.bool_, schema.TensorType.BOOL),
     "resource": (np.int32, schema.TensorType.RESOURCE),
 }

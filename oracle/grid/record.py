@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
-from grid.exact import exact
+from grid.exact import exact, pairs
 from grid.model import TYPES, Model
 
 MODES = {"litert": litert.OpResolverType.AUTO, "reference": litert.OpResolverType.BUILTIN_REF}
@@ -127,6 +127,7 @@ class Oracle:
 def check_meaning(title, theirs, truth, magnitude):
     """Whether LiteRT means what `exact` does: it is far off, by more than roundings, for one element in twenty at most, as some of
     its functions are near the ends of their range."""
+    theirs = pairs(theirs)
     scale = np.maximum(np.abs(truth), 1e-3 if magnitude is None else np.abs(magnitude))
     with np.errstate(all="ignore"):
         same = (np.float32(truth) == theirs) | (np.isnan(truth) & np.isnan(theirs)) | (np.abs(theirs - truth) <= 1e-3 * scale)

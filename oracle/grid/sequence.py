@@ -413,7 +413,9 @@ def svdf_cases(rng):
                     for kind, size, details in (weights, time):
                         layer.add(kind, size, **details)
                     layer.add(*((bias[0], (units,), bias[1]) if biased else ()), **({"scale": bias[2]} if biased else {}))
-                    state = {"scale": np.float32(2.0**-12), "zero_point": 0} if integer else {}
+                    # Old converters wrote a zero point; it means nothing.
+                    zero_point = -13 if label == "short" else 0
+                    state = {"scale": np.float32(2.0**-12), "zero_point": zero_point} if integer else {}
                     layer.add("i16" if integer else "f32", (batch, filters * memory), variable=True, **state)
                     details = {"scale": np.float32(0.05), "zero_point": -11} if integer else {}
                     output = layer.graph.output(activation, (batch, units), **details)

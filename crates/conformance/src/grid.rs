@@ -127,7 +127,7 @@ fn bound(model: &litesmith_graph::Model) -> Option<Bound> {
     let exactness = exactness(&node.op);
     // Boxes are chosen by comparisons, and what a custom op means is not for every one of them said in numpy.
     let is_told = !matches!(node.op, Op::NonMaxSuppressionV4(_) | Op::NonMaxSuppressionV5(_) | Op::Custom(_));
-    let is_float32 = |dtype: DType| matches!(dtype, DType::F32 | DType::I32 | DType::I64);
+    let is_float32 = |dtype: DType| matches!(dtype, DType::F32 | DType::I32 | DType::I64 | DType::Complex64);
     let mut tensors = node.inputs.iter().flatten().chain(&node.outputs).map(|&id| graph.tensor(id));
     let needs_exact = is_told && exactness != Exactness::Exact && tensors.all(|tensor| is_float32(tensor.dtype));
     Some(Bound { exactness, terms: terms(graph), needs_exact })
@@ -166,6 +166,8 @@ struct Answers<'a> {
 
 fn compare(dtype: DType, ours: &[u8], answers: &Answers<'_>, bound: Option<Bound>) -> Outcome<()> {
     let &Answers { theirs, exact, magnitude } = answers;
+    // Complex numbers are pairs.
+    let dtype = if dtype == DType::Complex64 { DType::F32 } else { dtype };
     if !matches!(dtype, DType::F32 | DType::F16) {
         return check_bytes(ours, theirs);
     }

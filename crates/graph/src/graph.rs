@@ -262,10 +262,17 @@ impl Graph {
                 return out_of_range(self.place(index), id);
             }
             if let Some(id) = node.inputs.iter().flatten().find(|id| !known[id.0]) {
-                return Err(Error::malformed(
-                    self.place(index),
-                    format!("reads tensor {} \"{}\" before anything computes it", id.0, self.tensor(*id).name),
-                ));
+                let name = &self.tensor(*id).name;
+                let message = format!("reads tensor {} \"{name}\" before anything computes it", id.0);
+                let error = Error::malformed(self.place(index), message);
+                // Compilers for accelerators give their op tensors as scratch memory.
+                return Err(match &node.op {
+                    Op::Custom(op) => error.with_hint(format!(
+                        "the custom op \"{}\" may be of a compiler for another device: take the file from before it",
+                        op.name
+                    )),
+                    _ => error,
+                });
             }
             for id in &node.outputs {
                 if std::mem::replace(&mut known[id.0], true) {
@@ -372,8 +379,13 @@ mod tests {
     #[test]
     fn check_finds_each_kind_of_damage() {
         type Damage = fn(&mut Graph);
-        let damage: [(&str, Damage); 6] = [
+        let damage: [(&str, Damage); 7] = [
             ("before anything computes it", |graph| graph.nodes.swap(0, 1)),
+            ("the custom op \"ethos-u\" may be of a compiler", |graph| {
+                let options = crate::Data::from_bytes(&[]);
+                graph.nodes[1].op = crate::ops::Custom { name: "ethos-u".into(), version: 1, options }.into();
+                graph.nodes.swap(0, 1);
+            }),
             ("tensor 99", |graph| graph.nodes[0].inputs[0] = Some(TensorId(99))),
             ("already has a value", |graph| graph.nodes[1].outputs = graph.nodes[0].outputs.clone()),
             ("bytes of data", |graph| graph.tensors[1].shape[0] = 3),
@@ -387,8 +399,9 @@ mod tests {
         for (expected, damage) in damage {
             let mut graph = small();
             damage(&mut graph);
-            let error = graph.check().unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
+            let error = graph.check().unwrap_err();
+            let text = format!("{error} {}", error.hint().unwrap_or_default());
+            assert!(text.contains(expected), "{text}");
         }
     }
 }

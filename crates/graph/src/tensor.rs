@@ -157,10 +157,16 @@ impl Tensor {
     pub fn byte_size(&self) -> Result<usize> {
         let elements = self.elements()?;
         if self.dtype.bits() == 0 {
-            return Err(Error::unsupported(
+            let error = Error::unsupported(
                 format!("tensor \"{}\"", self.name),
                 format!("{} elements have no fixed size", self.dtype),
-            ));
+            );
+            return Err(match self.dtype {
+                DType::String => {
+                    error.with_hint("models that read text run from the numbers of its words on: convert that part")
+                }
+                _ => error,
+            });
         }
         self.dtype.bytes(elements).ok_or_else(|| {
             Error::limit(format!("tensor \"{}\"", self.name), format!("shape {:?} is too large", self.shape))
@@ -207,6 +213,14 @@ pub fn elements(shape: &[usize]) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_have_no_size_and_the_error_says_what_to_do() {
+        let error = Tensor::new("words", DType::String, vec![1]).byte_size().unwrap_err();
+        assert_eq!(error.to_string(), "tensor \"words\": string elements have no fixed size");
+        assert!(error.hint().unwrap().contains("the numbers of its words"));
+        assert!(Tensor::new("table", DType::Resource, vec![1]).byte_size().unwrap_err().hint().is_none());
+    }
 
     #[test]
     fn blocks_divide_rows_and_have_a_scale_each() {

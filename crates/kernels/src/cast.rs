@@ -5,7 +5,7 @@ use crate::elementwise::map;
 use bytemuck::{Pod, Zeroable};
 use half::{bf16, f16};
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }
 

@@ -25,6 +25,7 @@ mod dispatch;
 pub mod elementwise;
 pub mod error;
 pub mod fake_quantize;
+pub mod fft;
 mod fixed_point;
 pub mod fold;
 pub mod fully_connected;

@@ -143,6 +143,8 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::ArgMin(_)
         | Op::ReduceAny(_)
         | Op::ReduceAll(_)
+        | Op::Real(_)
+        | Op::Imag(_)
         | Op::Sub(_)
         | Op::LeakyRelu(_) => Exactness::Exact,
         // Up to three operations: x * relu6(x + 3) / 6 with a rounded 1/6; a square root (which vectors of LiteRT round to one
@@ -174,6 +176,10 @@ pub fn exactness(op: &Op) -> Exactness {
         // numbers, twice along a row and once along a column, which is 2.5 eps of the four: n is 5. The coordinates of the input are
         // float32 by definition, LiteRT's and ours.
         Op::ResizeBilinear(_) => Exactness::Sum(4.0),
+        // In float64, rounded once.
+        Op::ComplexAbs(_) => Exactness::Relative(1.0),
+        // In float64, rounded once for each axis: those of the first axis are terms of the second.
+        Op::Rfft2d(_) => Exactness::Sum(1.0),
         // exp, a sum of positive terms, a division.
         Op::Softmax(_) => Exactness::Share(8.0),
         Op::LogSoftmax(_) => Exactness::LogSum(8.0),

@@ -346,13 +346,20 @@ fn read_tensor(
     {
         return Err(Error::malformed("", format!("got size {size} in the shape signature {signature:?}")));
     }
-    for (field, what) in [
-        (tensor::VARIANT_TENSORS, "variant_tensors"),
-        (tensor::EXTERNAL_BUFFER, "external_buffer: constants in another file"),
+    for (field, what, hint) in [
+        (
+            tensor::VARIANT_TENSORS,
+            "variant_tensors: a list of tensors, which only TensorFlow's own ops compute with",
+            "convert the model with TFLITE_BUILTINS only, without SELECT_TF_OPS",
+        ),
+        (
+            tensor::EXTERNAL_BUFFER,
+            "external_buffer: constants in another file",
+            "convert the model with its weights inside; buffers behind the flatbuffer are read",
+        ),
     ] {
         if table.has(field)? {
-            return Err(Error::unsupported("", what)
-                .with_hint("convert the model with its weights inside; buffers behind the flatbuffer are read"));
+            return Err(Error::unsupported("", what).with_hint(hint));
         }
     }
     let quantization = match table.table(tensor::QUANTIZATION)? {

@@ -11,6 +11,7 @@ mod batch_normalization;
 mod batch_space;
 mod cast;
 mod comparisons;
+mod complex;
 mod concatenation;
 mod control_flow;
 mod conv_2d;
@@ -65,6 +66,7 @@ pub use cast::Cast;
 pub use comparisons::{
     Equal, Greater, GreaterEqual, Less, LessEqual, LogicalAnd, LogicalOr, NotEqual, Select, SelectV2,
 };
+pub use complex::{ComplexAbs, Imag, Real, Rfft2d};
 pub use concatenation::Concatenation;
 pub use control_flow::{CallOnce, If, StablehloComposite, While};
 pub use conv_2d::Conv2d;
@@ -304,6 +306,10 @@ op_table! {
     Cumsum "cumsum" "CUMSUM" Some(128), FLOAT;
     CallOnce "call_once" "CALL_ONCE" Some(129), FLOAT;
     BroadcastTo "broadcast_to" "BROADCAST_TO" Some(130), SAME_SCALE.without_int16();
+    Rfft2d "rfft2d" "RFFT2D" Some(131), FLOAT;
+    Imag "imag" "IMAG" Some(133), FLOAT;
+    Real "real" "REAL" Some(134), FLOAT;
+    ComplexAbs "complex_abs" "COMPLEX_ABS" Some(135), FLOAT;
     ReduceAll "reduce_all" "REDUCE_ALL" Some(140), FLOAT;
     VarHandle "var_handle" "VAR_HANDLE" Some(142), FLOAT;
     ReadVariable "read_variable" "READ_VARIABLE" Some(143), FLOAT;

@@ -4,9 +4,10 @@ use half::{bf16, f16};
 use litesmith_graph::{DType, Result};
 use litesmith_kernels::Isa;
 use litesmith_kernels::cast::{From, Number, Truth, cast};
+use litesmith_kernels::fft::Complex64;
 use litesmith_kernels::packed::Packed;
 
-use super::NodeContext;
+use super::{NodeContext, reshape};
 use crate::kernel::Kernel;
 
 pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
@@ -14,6 +15,8 @@ pub(super) fn plan(cx: &NodeContext<'_>) -> Result<Kernel> {
     match input {
         DType::F32 if packed(output).is_some() => plan_pack(cx),
         DType::I4 | DType::U4 | DType::I2 => plan_unpack(cx),
+        // Else it would come by way of one number, its real part.
+        DType::Complex64 if output == DType::Complex64 => reshape::plan(cx),
         _ => match (input, output) {
             // A model spends time in these: pictures, weights, and what a comparison counts.
             (DType::I8, DType::F32) => kernel::<i8, f32>(cx),
@@ -55,6 +58,7 @@ fn plan_detour(cx: &NodeContext<'_>) -> Result<Kernel> {
         DType::U32 => From::of::<u32>(),
         DType::I64 => From::of::<i64>(),
         DType::Bool => From::of::<Truth>(),
+        DType::Complex64 => From::of::<Complex64>(),
         _ => return Err(cx.no_kernel()),
     };
     let detour = match cx.output()?.dtype {
@@ -70,6 +74,7 @@ fn plan_detour(cx: &NodeContext<'_>) -> Result<Kernel> {
         DType::U32 => from.to::<u32>(),
         DType::I64 => from.to::<i64>(),
         DType::Bool => from.to::<Truth>(),
+        DType::Complex64 => from.to::<Complex64>(),
         _ => return Err(cx.no_kernel()),
     };
     Ok(Kernel::new(name(cx, Isa::Scalar)?, move |context, mut io| {

@@ -21,6 +21,7 @@ mod batch_matmul;
 mod binary;
 mod cast;
 mod comparisons;
+mod complex;
 mod concatenation;
 mod conv_2d;
 mod converted;
@@ -160,6 +161,10 @@ fn plan_native(cx: &NodeContext<'_>) -> Result<Kernel> {
         Op::ReduceAny(_) | Op::ReduceAll(_) => reduce::plan_truth(cx),
         Op::BatchMatmul(op) => batch_matmul::plan(cx, op),
         Op::Cumsum(op) => selection::plan_cumsum(cx, op),
+        Op::Rfft2d(_) => complex::plan_rfft2d(cx),
+        Op::Real(_) => complex::plan_part(cx, |x| x.re),
+        Op::Imag(_) => complex::plan_part(cx, |x| x.im),
+        Op::ComplexAbs(_) => complex::plan_part(cx, complex::Complex64::abs),
         Op::Lstm(op) => lstm::plan_step(cx, op),
         Op::BidirectionalSequenceLstm(op) => lstm::plan_bidirectional(cx, op),
         Op::BidirectionalSequenceRnn(op) => rnn::plan_bidirectional(cx, op),

@@ -50,10 +50,8 @@ fn plan_quantized<S: Quantized + Element>(cx: &NodeContext<'_>, op: &SvdfOp, geo
     }
     let features = scaled::<i8>(cx, 1, "feature weights")?;
     let time = scaled::<S>(cx, 2, "time weights")?;
+    // Its zero point is not used, in LiteRT neither: old converters wrote one, and the state is sums that begin at 0.
     let state = quant_params(cx.input(4)?)?;
-    if state.zero_point != 0 {
-        return Err(Error::unsupported("", format!("a state with zero point {}", state.zero_point)));
-    }
     let spec = QuantizedSvdfSpec {
         input: quant_params(cx.input(0)?)?,
         output: quant_params(cx.output()?)?,

@@ -3,16 +3,16 @@
 
 use litesmith_graph::ops::{
     Abs, Activation, Add, AddN, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BatchToSpaceNd, Bitcast,
-    BroadcastArgs, BroadcastTo, CallOnce, Cast, Ceil, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace,
+    BroadcastArgs, BroadcastTo, CallOnce, Cast, Ceil, ComplexAbs, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace,
     DepthwiseConv2d, Dequantize, Div, DynamicUpdateSlice, Elu, EmbeddingLookup, Equal, Exp, ExpandDims, Fill, Floor,
-    FloorDiv, FloorMod, FullyConnected, Gather, GatherNd, Gelu, Greater, GreaterEqual, HardSwish, If, L2Normalization,
-    L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogSoftmax, LogicalAnd, LogicalNot,
-    LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, OneHot, Pack, Pad, Padding,
-    Padv2, Pow, Prelu, Quantize, Range, Rank, ReadVariable, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd,
-    Relu, Relu0To1, Relu6, ReluN1To1, Reshape, ResizeBilinear, ResizeNearestNeighbor, ReverseV2, Round, Rsqrt,
-    ScatterNd, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToBatchNd, SpaceToDepth, Split, SplitV, Sqrt,
-    Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose,
-    TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, Where, While, ZerosLike,
+    FloorDiv, FloorMod, FullyConnected, Gather, GatherNd, Gelu, Greater, GreaterEqual, HardSwish, If, Imag,
+    L2Normalization, L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogSoftmax, LogicalAnd,
+    LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, OneHot, Pack,
+    Pad, Padding, Padv2, Pow, Prelu, Quantize, Range, Rank, ReadVariable, Real, ReduceAll, ReduceAny, ReduceMax,
+    ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape, ResizeBilinear, ResizeNearestNeighbor, ReverseV2,
+    Rfft2d, Round, Rsqrt, ScatterNd, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToBatchNd, SpaceToDepth,
+    Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile,
+    TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, Where, While, ZerosLike,
 };
 use litesmith_graph::ops::{
     BidirectionalSequenceLstm, BidirectionalSequenceRnn, Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf,
@@ -30,6 +30,7 @@ mod batch_matmul;
 mod batch_space;
 mod cast;
 mod comparisons;
+mod complex;
 mod concatenation;
 mod control_flow;
 mod conv_2d;
@@ -283,6 +284,10 @@ table! {
     Cumsum 128;
     CallOnce 129;
     BroadcastTo 130;
+    Rfft2d 131;
+    Imag 133;
+    Real 134;
+    ComplexAbs 135;
     ReduceAll 140;
     VarHandle 142;
     ReadVariable 143;
