@@ -115,6 +115,17 @@ def power(rng):
     yield single("f32_tails", BUILTIN.POW, [T("f32", x.shape, feed=x), T("f32", y.shape, feed=y)], [T("f32", x.shape)], opts)
 
 
+def angle(rng):
+    """Cases of ATAN2."""
+    opts = options("ATan2Options")
+    for label, shape in [("vector", (67,)), ("image", (1, 5, 7, 3))]:
+        x, y = (T("f32", shape, feed=rng.uniform(-4, 4, shape)) for _ in range(2))
+        yield single(f"f32_{label}", BUILTIN.ATAN2, [x, y], [T("f32", shape)], opts)
+    ends = np.array([0.0, -0.0, 1, -1, 1e-30, -1e-30, 1e30, np.inf, -np.inf, 5e-39])
+    a, b = (grid.ravel() for grid in np.meshgrid(ends, ends))
+    yield single("f32_ends", BUILTIN.ATAN2, [T("f32", a.shape, feed=a), T("f32", b.shape, feed=b)], [T("f32", a.shape)], opts)
+
+
 def whole_division(builtin, kind, types):
     """Cases of FLOOR_DIV and FLOOR_MOD."""
 
@@ -145,6 +156,7 @@ OPS = {
     "select": select(BUILTIN.SELECT, "SelectOptions", SELECT_SHAPES),
     "select_v2": select(BUILTIN.SELECT_V2, "SelectV2Options", SELECT_V2_SHAPES),
     "pow": power,
+    "atan2": angle,
     "floor_div": whole_division(BUILTIN.FLOOR_DIV, "FloorDivOptions", ("i8", "i16", "i32")),
     "floor_mod": whole_division(BUILTIN.FLOOR_MOD, "FloorModOptions", ("i8", "i16", "i32", "i64")),
 }

@@ -361,6 +361,7 @@ FUNCTIONS = {
     **RECURRENT,
     "Convolution2DTransposeBias": convolution_2d_transpose_bias,
     BUILTIN.ADD_N: lambda node, *operands: linear(node, lambda *operands: sum(operands), operands),
+    BUILTIN.ATAN2: function(np.arctan2),
     BUILTIN.AVERAGE_POOL_2D: pool(False),
     BUILTIN.BATCH_MATMUL: batch_matmul,
     BUILTIN.COMPLEX_ABS: function(np.abs),

@@ -75,6 +75,29 @@ def scatter_nd(rng):
             yield single(f"{dtype}_{label}", BUILTIN.SCATTER_ND, inputs, [T(dtype, shape)], opts)
 
 
+def sparse_to_dense(rng):
+    """One value and several, indices of one axis and of all, the last of two at one place."""
+    for label, shape, indices, count in [
+        ("vector", (9,), (4,), 4),
+        ("one_value", (9,), (4,), 0),
+        ("one_index", (5,), (), 0),
+        ("matrix", (3, 4), (6, 2), 6),
+        ("matrix_one_value", (3, 4), (3, 2), 0),
+        ("image", (2, 3, 4, 2), (5, 4), 5),
+        ("twice", (2, 2), (9, 2), 9),
+    ]:
+        limits = np.asarray(shape)
+        for dtype in ("f32", "i8", "u8", "i32", "i64"):
+            for kind in ("i32", "i64"):
+                if kind == "i32" or dtype == "f32":
+                    where_ = rng.integers(0, limits if len(indices) == 2 else limits[0], indices)
+                    size = (count,) if count else ()
+                    inputs = [T(kind, indices, feed=where_), T(kind, (len(shape),), data=shape)]
+                    inputs += [T(dtype, size, feed=values(rng, dtype, size)), T(dtype, (), data=values(rng, dtype, ()))]
+                    opts = options("SparseToDenseOptions")
+                    yield single(f"{dtype}_by_{kind}_{label}", BUILTIN.SPARSE_TO_DENSE, inputs, [T(dtype, shape)], opts, 3)
+
+
 def embedding_lookup(rng):
     """Tables of floats, of integers that stay such, and of integers with one scale and with one a row."""
     lookup = rng.integers(0, 9, (5,))
@@ -152,6 +175,7 @@ OPS = {
     "gather": gather,
     "gather_nd": gather_nd,
     "scatter_nd": scatter_nd,
+    "sparse_to_dense": sparse_to_dense,
     "embedding_lookup": embedding_lookup,
     "one_hot": one_hot,
     "where": where,

@@ -206,6 +206,44 @@ impl Scatter {
     }
 }
 
+/// A planned SPARSE_TO_DENSE, for elements of any type.
+#[derive(Debug, Clone)]
+pub struct SparseToDense {
+    named: Named,
+    entries: usize,
+}
+
+impl SparseToDense {
+    /// Plans a result of `shape`.
+    ///
+    /// # Errors
+    /// Sizes whose product overflows.
+    pub fn new(shape: &[usize]) -> Result<Self, Unsupported> {
+        let entries = crate::shape::len("sparse_to_dense", shape)?;
+        Ok(Self { named: Named { sizes: shape.to_vec() }, entries })
+    }
+
+    /// y = the `default` everywhere, then where each row of the indices says its value, or the only one; elements as bytes.
+    ///
+    /// # Errors
+    /// An index outside its axis.
+    ///
+    /// # Panics
+    /// If the result has not the planned size, or there are more rows than values.
+    pub fn run(&self, indices: Indices<'_>, values: &[u8], default: &[u8], y: &mut [u8]) -> Result<(), OutOfRange> {
+        let element = default.len();
+        assert_eq!(y.len(), self.entries * element, "the result has the planned shape");
+        y.chunks_exact_mut(element.max(1)).for_each(|y| y.copy_from_slice(default));
+        let only = values.len() == element;
+        for row in 0..indices.len() / self.named.sizes.len().max(1) {
+            let place = self.named.place(indices, row)?;
+            let value = &values[if only { 0 } else { row * element }..][..element];
+            y[place * element..][..element].copy_from_slice(value);
+        }
+        Ok(())
+    }
+}
+
 /// Along the middle axis of `outer x depth x inner` results, `on` where the index (`outer x inner` of them) is and `off`
 /// elsewhere, elements as bytes. An index outside 0 to `depth` is nowhere.
 ///

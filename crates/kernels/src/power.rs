@@ -1,4 +1,4 @@
-//! POW, FLOOR_DIV and FLOOR_MOD of floats.
+//! POW, ATAN2, FLOOR_DIV and FLOOR_MOD of floats.
 
 use crate::Context;
 use crate::broadcast::{self, Broadcast};
@@ -32,6 +32,14 @@ fn by_squaring(base: f32, exponent: u32) -> f32 {
         7 => fourth * square * base,
         _ => fourth * fourth,
     }
+}
+
+/// y = the angle of the point of height a and width b, from -pi to pi, within 4 ulp.
+///
+/// # Panics
+/// If a length is not the planned one.
+pub fn atan2(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32]) {
+    broadcast::zip(ctx, plan, a, b, y, libm::atan2f);
 }
 
 /// y = a / b rounded down, of the quotient in f64.

@@ -81,6 +81,7 @@ pub fn exactness(op: &Op) -> Exactness {
         | Op::Where(_)
         | Op::Rank(_)
         | Op::ScatterNd(_)
+        | Op::SparseToDense(_)
         | Op::BroadcastArgs(_)
         | Op::DynamicUpdateSlice(_)
         | Op::Bitcast(_)
@@ -151,9 +152,15 @@ pub fn exactness(op: &Op) -> Exactness {
         // of the two nearest) and a division; the square of a difference.
         Op::HardSwish(_) | Op::Rsqrt(_) | Op::Sqrt(_) | Op::SquaredDifference(_) => Exactness::Relative(2.0),
         // Polynomials of our own, and divisions, checked against f64 to 4 units in the last place.
-        Op::Exp(_) | Op::Sin(_) | Op::Log(_) | Op::Pow(_) | Op::Cos(_) | Op::Elu(_) | Op::Logistic(_) | Op::Tanh(_) => {
-            Exactness::Relative(4.0)
-        }
+        Op::Exp(_)
+        | Op::Sin(_)
+        | Op::Log(_)
+        | Op::Pow(_)
+        | Op::Atan2(_)
+        | Op::Cos(_)
+        | Op::Elu(_)
+        | Op::Logistic(_)
+        | Op::Tanh(_) => Exactness::Relative(4.0),
         // A reciprocal (1.5 eps), a polynomial of it (2.5), an exponential function (2), three products and what is left of 1.
         Op::Gelu(_) => Exactness::Relative(8.0),
         // Sums, then logistic functions and tanh of slope at most 1, for each step.

@@ -336,6 +336,8 @@ impl Builder<'_> {
             | Op::NonMaxSuppressionV4(_)
             | Op::NonMaxSuppressionV5(_)
             | Op::ScatterNd(_)
+            | Op::SparseToDense(_)
+            | Op::Atan2(_)
             | Op::SelectV2(_)
             | Op::BatchMatmul(_)
             | Op::Cumsum(_)

@@ -22,6 +22,7 @@ binary_ops! {
     Maximum "MAXIMUM" ": the larger of two elements.";
     Minimum "MINIMUM" ": the smaller of two elements.";
     SquaredDifference "SQUARED_DIFFERENCE" ": `(a - b)^2`.";
+    Atan2 "ATAN2" ": the angle of the point of height `a` and width `b`, from -pi to pi.";
     Pow "POW" ": `a` to the power of `b`.";
     FloorDiv "FLOOR_DIV" ": `a / b`, down to the next integer.";
     FloorMod "FLOOR_MOD" ": `a - b * floor(a / b)`, which has the sign of `b`.";

@@ -113,6 +113,41 @@ impl OpSpec for ScatterNd {
     }
 }
 
+/// SPARSE_TO_DENSE: the default value (input 3) all over the shape in input 1, and where the indices (input 0) say the values
+/// (input 2), or the one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SparseToDense {
+    /// Whether the file asks for indices to be in order and once each; nothing depends on it.
+    pub validate_indices: bool,
+}
+
+impl OpSpec for SparseToDense {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<Vec<usize>>> {
+        inputs.expect_count(4..=4)?;
+        let (indices, values) = (&inputs.get(0, "indices")?.shape, &inputs.get(2, "values")?.shape);
+        let shape = sizes(inputs, &inputs.integers(1, "output_shape")?)?;
+        let (count, named) = match indices[..] {
+            [] => (1, 1),
+            [count] => (count, 1),
+            [count, named] => (count, named),
+            _ => return Err(inputs.malformed(format!("indices of shape {indices:?}, expected at most two axes"))),
+        };
+        if named != shape.len() || !(values.is_empty() || values[..] == [count]) {
+            let message =
+                format!("indices of shape {indices:?} and values of shape {values:?} for a result of {shape:?}");
+            return Err(inputs.malformed(message));
+        }
+        if inputs.get(3, "default_value")?.elements()? != 1 {
+            return Err(inputs.malformed("more than one default value"));
+        }
+        Ok(vec![shape])
+    }
+
+    fn typed_by(&self) -> usize {
+        2
+    }
+}
+
 /// Sizes that must not be negative.
 pub(super) fn sizes(inputs: &Inputs<'_>, sizes: &[i64]) -> Result<Vec<usize>> {
     let size = |&size: &i64| usize::try_from(size).map_err(|_| inputs.malformed(format!("got a size of {size}")));

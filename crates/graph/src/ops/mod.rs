@@ -57,7 +57,7 @@ mod window;
 
 pub use activations::{Elu, Gelu, HardSwish, LeakyRelu, Logistic, Relu, Relu0To1, Relu6, ReluN1To1, Tanh};
 pub use add::{Add, broadcast_shapes};
-pub use arithmetic::{AddN, Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, SquaredDifference};
+pub use arithmetic::{AddN, Atan2, Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, SquaredDifference};
 pub use average_pool_2d::AveragePool2d;
 pub use batch_matmul::{BatchMatmul, BatchMatmulSizes};
 pub use batch_normalization::BatchNormalization;
@@ -80,7 +80,7 @@ pub use expand_dims::ExpandDims;
 pub use fake_quantize::{FakeQuantize, Ties};
 pub use fake_quantize_weights::FakeQuantizeWeights;
 pub use fully_connected::FullyConnected;
-pub use indexing::{DynamicUpdateSlice, EmbeddingLookup, Gather, GatherNd, OneHot, ScatterNd, Where};
+pub use indexing::{DynamicUpdateSlice, EmbeddingLookup, Gather, GatherNd, OneHot, ScatterNd, SparseToDense, Where};
 pub use l2_pool_2d::L2Pool2d;
 pub use log_softmax::LogSoftmax;
 pub use lstm::{BidirectionalSequenceLstm, Lstm, LstmInputs, UnidirectionalSequenceLstm};
@@ -252,6 +252,7 @@ op_table! {
     Slice "slice" "SLICE" Some(65), SAME_SCALE;
     Sin "sin" "SIN" Some(66), FLOAT;
     TransposeConv "transpose_conv" "TRANSPOSE_CONV" Some(67), FLOAT;
+    SparseToDense "sparse_to_dense" "SPARSE_TO_DENSE" Some(68), FLOAT;
     Tile "tile" "TILE" Some(69), SAME_SCALE.without_int16();
     ExpandDims "expand_dims" "EXPAND_DIMS" Some(70), SAME_SCALE;
     Equal "equal" "EQUAL" Some(71), FLOAT;
@@ -318,6 +319,7 @@ op_table! {
     Gelu "gelu" "GELU" Some(150), FREE;
     DynamicUpdateSlice "dynamic_update_slice" "DYNAMIC_UPDATE_SLICE" Some(151), JOIN;
     Relu0To1 "relu_0_to_1" "RELU_0_TO_1" Some(152), FREE.without_int16();
+    Atan2 "atan2" "ATAN2" Some(156), FLOAT;
     Sign "sign" "SIGN" Some(158), FLOAT;
     Bitcast "bitcast" "BITCAST" Some(159), FLOAT;
     StablehloComposite "stablehlo_composite" "STABLEHLO_COMPOSITE" Some(206), FLOAT;

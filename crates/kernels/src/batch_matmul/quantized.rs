@@ -14,12 +14,13 @@ const BLOCK: usize = 32;
 /// A planned integer BATCH_MATMUL of `A` by `B` to `A`.
 ///
 /// Litert: int8 runs in XNNPACK ([`Rounding::Float`]) when the right zero point is 0. Else 32-bit sums of int8 and 64-bit
-/// sums of int16 with [`Rounding::Reference`] (LiteRT `reference/batch_matmul.h`), one multiplier for all.
+/// sums of int16 with [`Rounding::Reference`] (LiteRT `reference/batch_matmul.h`), one multiplier for all, or one for each column.
 #[derive(Debug, Clone)]
 pub struct QuantizedBatchMatmul<A, B> {
     batches: Batches,
     stage: OutputStage,
     zero_points: [i32; 2],
+    by_column: bool,
     elements: PhantomData<(A, B)>,
 }
 
@@ -27,26 +28,38 @@ impl<A: Quantized, B: Quantized> QuantizedBatchMatmul<A, B> {
     /// Plans the products.
     ///
     /// # Errors
-    /// A bad geometry or bad quantization parameters.
+    /// A bad geometry or bad quantization parameters: `right` has one, or one for each column, without zero points.
     pub fn new(
         geometry: BatchMatmulGeometry,
         left: QuantParams,
-        right: QuantParams,
+        right: &[QuantParams],
         output: QuantParams,
         numerics: Numerics,
     ) -> Result<Self, Unsupported> {
         left.check::<A>(super::KERNEL, "left operand")?;
-        right.check::<B>(super::KERNEL, "right operand")?;
+        let n = geometry.n;
+        for params in right {
+            params.check::<B>(super::KERNEL, "right operand")?;
+        }
+        let by_column = right.len() != 1;
+        let zero_point = right.first().map_or(0, |params| params.zero_point);
+        if by_column && (right.len() != n || right.iter().any(|params| params.zero_point != 0)) {
+            let reason =
+                format!("{} scales of the right operand, expected one or {n} without zero points", right.len());
+            return Err(Unsupported::new(super::KERNEL, reason));
+        }
         output.check::<A>(super::KERNEL, "output")?;
         let batches = Batches::new(geometry)?;
-        let rounding = if numerics == Numerics::Litert && A::BITS == 8 && right.zero_point == 0 {
-            Rounding::Float(vec![left.scale * right.scale / output.scale; BLOCK])
+        let repeat = if by_column { 1 } else { BLOCK };
+        let scales = right.iter().flat_map(|params| std::iter::repeat_n(left.scale * params.scale, repeat));
+        let rounding = if numerics == Numerics::Litert && A::BITS == 8 && zero_point == 0 {
+            Rounding::Float(scales.map(|scale| scale / output.scale).collect())
         } else {
-            let scale = f64::from(left.scale * right.scale) / f64::from(output.scale);
-            Rounding::Reference(vec![FixedPoint::new(scale); BLOCK])
+            let fixed = |scale: f32| FixedPoint::new(f64::from(scale) / f64::from(output.scale));
+            Rounding::Reference(scales.map(fixed).collect())
         };
         let stage = OutputStage { rounding, zero_point: output.zero_point, min: A::MIN, max: A::MAX };
-        Ok(Self { batches, stage, zero_points: [left.zero_point, right.zero_point], elements: PhantomData })
+        Ok(Self { batches, stage, zero_points: [left.zero_point, zero_point], by_column, elements: PhantomData })
     }
 
     /// Bytes of scratch that [`Self::run`] needs, whatever the alignment.
@@ -83,14 +96,15 @@ impl<A: Quantized, B: Quantized> QuantizedBatchMatmul<A, B> {
                 let row = &rows[row * k..][..k];
                 for (block, y) in y.chunks_mut(BLOCK).enumerate() {
                     let columns = &columns[block * BLOCK * k..][..y.len() * k];
+                    let first = if self.by_column { block * BLOCK } else { 0 };
                     if A::BITS == 16 {
                         let mut sums = [0_i64; BLOCK];
                         dot_wide(ctx.isa, row, columns, &mut sums[..y.len()]);
-                        self.stage.store_wide(ctx.isa, &sums[..y.len()], 0, y);
+                        self.stage.store_wide(ctx.isa, &sums[..y.len()], first, y);
                     } else {
                         let mut sums = [0_i32; BLOCK];
                         dot(ctx.isa, row, columns, &mut sums[..y.len()]);
-                        self.stage.store(ctx.isa, &sums[..y.len()], 0, y);
+                        self.stage.store(ctx.isa, &sums[..y.len()], first, y);
                     }
                 }
             });
@@ -166,6 +180,51 @@ multiversion! {
     pub(crate) fn dot_wide<>(row: &[i16], columns: &[i16], sums: &mut [i64]) {
         for (sum, column) in sums.iter_mut().zip(columns.chunks_exact(row.len().max(1))) {
             *sum = row.iter().zip(column).map(|(&a, &b)| i64::from(i32::from(a) * i32::from(b))).sum();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Isa, Pool};
+
+    const GEOMETRY: [usize; 3] = [3, 7, 70];
+
+    fn run(right: &[QuantParams], numerics: Numerics, x: &[i16], w: &[i8]) -> Vec<i16> {
+        let [m, k, n] = GEOMETRY;
+        let geometry = BatchMatmulGeometry {
+            left_batch: vec![],
+            right_batch: vec![],
+            m,
+            k,
+            n,
+            left_transposed: false,
+            right_transposed: false,
+        };
+        let [left, output] = [0.01, 0.002].map(|scale| QuantParams { scale, zero_point: 0 });
+        let product = QuantizedBatchMatmul::<i16, i8>::new(geometry, left, right, output, numerics).unwrap();
+        let (mut y, mut scratch) = (vec![0; m * n], vec![0; product.scratch_bytes()]);
+        product.run(Context { pool: &Pool::serial(), isa: Isa::detect() }, x, w, &mut y, &mut scratch);
+        y
+    }
+
+    /// LiteRT cannot say: it gives zeros where there are several scales.
+    #[test]
+    fn each_column_has_its_scale() {
+        let [m, k, n] = GEOMETRY;
+        let x: Vec<i16> = (0..m * k).map(|i| (i * 37 % 401) as i16 - 200).collect();
+        let w: Vec<i8> = (0..k * n).map(|i| (i * 53 % 255) as i8).collect();
+        let params = |column: usize| QuantParams { scale: 0.0003 * (column + 1) as f32, zero_point: 0 };
+        let all: Vec<_> = (0..n).map(params).collect();
+        for numerics in [Numerics::Litert, Numerics::Reference] {
+            let y = run(&all, numerics, &x, &w);
+            for column in 0..n {
+                let alone = run(&[params(column)], numerics, &x, &w);
+                for row in 0..m {
+                    assert_eq!(y[row * n + column], alone[row * n + column], "{row} {column}");
+                }
+            }
         }
     }
 }

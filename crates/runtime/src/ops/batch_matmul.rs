@@ -1,11 +1,11 @@
 //! BATCH_MATMUL.
 
-use litesmith_graph::{DType, Result, ops::Activation, ops::BatchMatmul};
+use litesmith_graph::{DType, Quantization, Result, ops::Activation, ops::BatchMatmul};
 use litesmith_kernels::batch_matmul::hybrid::HybridBatchMatmul;
 use litesmith_kernels::batch_matmul::quantized::{IntegerBatchMatmul, QuantizedBatchMatmul};
 use litesmith_kernels::batch_matmul::{BatchMatmulGeometry, float};
 use litesmith_kernels::hybrid::HybridSpec;
-use litesmith_kernels::numerics::Quantized;
+use litesmith_kernels::numerics::{QuantParams, Quantized};
 
 use super::weights::{Operands, made, plan_hybrid};
 use super::{NodeContext, quant_params, refused};
@@ -16,9 +16,9 @@ pub(super) fn plan(cx: &NodeContext<'_>, op: &BatchMatmul) -> Result<Kernel> {
     match (cx.input(0)?.dtype, cx.input(1)?.dtype, cx.output()?.dtype) {
         (DType::F32, DType::F32, DType::F32) => plan_float(cx, geometry),
         (DType::F32, DType::I8, DType::F32) => hybrid(cx, op, geometry),
-        (DType::I8, DType::I8, DType::I8) => integer::<i8, i8>(cx, geometry),
-        (DType::I16, DType::I16, DType::I16) => integer::<i16, i16>(cx, geometry),
-        (DType::I16, DType::I8, DType::I16) => integer::<i16, i8>(cx, geometry),
+        (DType::I8, DType::I8, DType::I8) => integer::<i8, i8>(cx, op, geometry),
+        (DType::I16, DType::I16, DType::I16) => integer::<i16, i16>(cx, op, geometry),
+        (DType::I16, DType::I8, DType::I16) => integer::<i16, i8>(cx, op, geometry),
         (DType::I8, DType::I8, DType::I32) => plain(cx, geometry),
         _ => Err(cx.no_kernel()),
     }
@@ -67,11 +67,15 @@ fn hybrid(cx: &NodeContext<'_>, op: &BatchMatmul, geometry: BatchMatmulGeometry)
     plan_hybrid(cx, operands, Activation::None, asymmetric, make)
 }
 
-fn integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>, geometry: BatchMatmulGeometry) -> Result<Kernel> {
+fn integer<A: Quantized, B: Quantized>(
+    cx: &NodeContext<'_>,
+    op: &BatchMatmul,
+    geometry: BatchMatmulGeometry,
+) -> Result<Kernel> {
     let left = quant_params(cx.input(0)?)?;
-    let right = quant_params(cx.input(1)?)?;
+    let right = right_params(cx, op)?;
     let output = quant_params(cx.output()?)?;
-    let product = QuantizedBatchMatmul::<A, B>::new(geometry, left, right, output, cx.numerics()).map_err(refused)?;
+    let product = QuantizedBatchMatmul::<A, B>::new(geometry, left, &right, output, cx.numerics()).map_err(refused)?;
     let bytes = product.scratch_bytes();
     let kernel = Kernel::new(cx.kernel_name(cx.output()?.dtype), move |context, mut io| {
         let (inputs, y, scratch) = io.split_scratch();
@@ -79,6 +83,21 @@ fn integer<A: Quantized, B: Quantized>(cx: &NodeContext<'_>, geometry: BatchMatm
         Ok(())
     });
     Ok(kernel.with_scratch(bytes))
+}
+
+/// The quantization of the right operand: one, or one for each of its columns.
+fn right_params(cx: &NodeContext<'_>, op: &BatchMatmul) -> Result<Vec<QuantParams>> {
+    let right = cx.input(1)?;
+    let columns = right.shape.len() - if op.adj_y { 2 } else { 1 };
+    match &right.quantization {
+        Some(Quantization { scales, zero_points, axis, block_size: None })
+            if scales.len() > 1 && *axis == columns && zero_points.iter().all(|&point| point == 0) =>
+        {
+            let one = |&scale: &f32| QuantParams { scale, zero_point: 0 };
+            Ok(scales.iter().map(one).collect())
+        }
+        _ => Ok(vec![quant_params(right)?]),
+    }
 }
 
 fn plain(cx: &NodeContext<'_>, geometry: BatchMatmulGeometry) -> Result<Kernel> {

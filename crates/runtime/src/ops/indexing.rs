@@ -1,4 +1,4 @@
-//! GATHER by computed indices, GATHER_ND, SCATTER_ND, EMBEDDING_LOOKUP, ONE_HOT, WHERE, DYNAMIC_UPDATE_SLICE.
+//! GATHER by computed indices, GATHER_ND, SCATTER_ND, SPARSE_TO_DENSE, EMBEDDING_LOOKUP, ONE_HOT, WHERE, DYNAMIC_UPDATE_SLICE.
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Result, Tensor, ops};
@@ -180,6 +180,20 @@ pub(super) fn plan_scatter_nd(cx: &NodeContext<'_>) -> Result<Kernel> {
     Ok(Kernel::new(cx.kernel_name(output.dtype), move |_, mut io| {
         let (inputs, y) = io.split();
         scatter.run(indices.get(inputs), inputs.get(1), y, add).map_err(outside)
+    }))
+}
+
+pub(super) fn plan_sparse_to_dense(cx: &NodeContext<'_>) -> Result<Kernel> {
+    let (values, default, output) = (cx.input(2)?, cx.input(3)?, cx.output()?);
+    if values.dtype != output.dtype || default.dtype != output.dtype {
+        return Err(cx.no_kernel());
+    }
+    let (element, places) = (element(cx, output)?, IndexInput::new(cx, 0)?);
+    let dense = indexing::SparseToDense::new(&output.shape).map_err(refused)?;
+    Ok(Kernel::new(cx.copy_name(), move |_, mut io| {
+        let (inputs, y) = io.split::<u8>();
+        let default = inputs.get::<u8>(3).get(..element).unwrap_or_default();
+        dense.run(places.get(inputs), inputs.get(2), default, y).map_err(outside)
     }))
 }
 

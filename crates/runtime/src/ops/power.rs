@@ -1,4 +1,4 @@
-//! POW, FLOOR_DIV, FLOOR_MOD: float, and integers, which are taken as they are, quantized or not.
+//! POW, ATAN2, FLOOR_DIV, FLOOR_MOD: float, and integers, which are taken as they are, quantized or not.
 
 use bytemuck::Pod;
 use litesmith_graph::{DType, Error, Result};
@@ -40,6 +40,13 @@ pub(super) fn plan_pow(cx: &NodeContext<'_>) -> Result<Kernel> {
             None => Ok(()),
             Some(at) => Err(Error::invalid("", format!("element {at} of the integer exponent is negative"))),
         }),
+        _ => Err(cx.no_kernel()),
+    }
+}
+
+pub(super) fn plan_atan2(cx: &NodeContext<'_>) -> Result<Kernel> {
+    match dtype(cx)? {
+        DType::F32 => kernel(cx, power::atan2, |_| Ok(())),
         _ => Err(cx.no_kernel()),
     }
 }

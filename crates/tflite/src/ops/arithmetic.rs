@@ -1,6 +1,6 @@
 //! Ops of two operands beside ADD, SUB and MUL.
 
-use litesmith_graph::ops::{AddN, Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, SquaredDifference};
+use litesmith_graph::ops::{AddN, Atan2, Div, FloorDiv, FloorMod, Maximum, Minimum, Pow, Prelu, SquaredDifference};
 use litesmith_graph::{DType, Result};
 
 use super::{Format, Options, OptionsBuilder, Tensors};
@@ -36,6 +36,7 @@ empty_options! {
     SquaredDifference 76 ["1.13.1", "2.5.0"] int8_version;
     Prelu 0 ["1.8.0"] |_| 1;
     AddN 82 ["1.14.0"] |_| 1;
+    Atan2 122 ["2.10.0"] |_| 1;
     Pow 56 ["1.10.0"] |_| 1;
     FloorDiv 65 ["1.14.0", "1.14.0", "2.13.0"] floor_div_version;
     FloorMod 72 ["1.13.0", "2.13.0"] small_version;

@@ -1,6 +1,8 @@
 //! Ops that find elements by computed indices.
 
-use litesmith_graph::ops::{DynamicUpdateSlice, EmbeddingLookup, Gather, GatherNd, OneHot, ScatterNd, Where};
+use litesmith_graph::ops::{
+    DynamicUpdateSlice, EmbeddingLookup, Gather, GatherNd, OneHot, ScatterNd, SparseToDense, Where,
+};
 use litesmith_graph::{DType, Result};
 
 use super::{Format, Options, OptionsBuilder, Tensors, without_options};
@@ -36,6 +38,28 @@ impl Format for Gather {
 without_options! {
     ScatterNd ["2.1.0"] |_, _| 1;
     Where ["1.14.0", "2.8.0"] |dtype, _| if dtype == Some(DType::Bool) { 1 } else { 2 };
+}
+
+impl Format for SparseToDense {
+    const OPTIONS: u8 = 50;
+    const VERSIONS: &'static [&'static str] = &["1.9.0", "1.14.0", "1.15.0"];
+
+    fn read(options: &Options<'_>, _: &Tensors<'_>) -> Result<Self> {
+        Ok(Self { validate_indices: options.expect_fields(1)?.scalar(0, false)? })
+    }
+
+    fn write(&self, options: &mut OptionsBuilder<'_>, _: &Tensors<'_>) -> Result<()> {
+        options.scalar(0, self.validate_indices, false);
+        Ok(())
+    }
+
+    fn version(&self, node: &Tensors<'_>) -> usize {
+        match node.input_dtype(2) {
+            Some(DType::I8 | DType::U8) => 3,
+            Some(DType::I64) => 2,
+            _ => 1,
+        }
+    }
 }
 
 impl Format for GatherNd {

@@ -2,17 +2,18 @@
 //! after the op, which holds both directions and the versions.
 
 use litesmith_graph::ops::{
-    Abs, Activation, Add, AddN, ArgMax, ArgMin, AssignVariable, AveragePool2d, BatchMatmul, BatchToSpaceNd, Bitcast,
-    BroadcastArgs, BroadcastTo, CallOnce, Cast, Ceil, ComplexAbs, Concatenation, Conv2d, Cos, Cumsum, DepthToSpace,
-    DepthwiseConv2d, Dequantize, Div, DynamicUpdateSlice, Elu, EmbeddingLookup, Equal, Exp, ExpandDims, Fill, Floor,
-    FloorDiv, FloorMod, FullyConnected, Gather, GatherNd, Gelu, Greater, GreaterEqual, HardSwish, If, Imag,
-    L2Normalization, L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogSoftmax, LogicalAnd,
-    LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual, OneHot, Pack,
-    Pad, Padding, Padv2, Pow, Prelu, Quantize, Range, Rank, ReadVariable, Real, ReduceAll, ReduceAny, ReduceMax,
-    ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape, ResizeBilinear, ResizeNearestNeighbor, ReverseV2,
-    Rfft2d, Round, Rsqrt, ScatterNd, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToBatchNd, SpaceToDepth,
-    Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite, StridedSlice, Sub, Sum, Tanh, Tile,
-    TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack, VarHandle, Where, While, ZerosLike,
+    Abs, Activation, Add, AddN, ArgMax, ArgMin, AssignVariable, Atan2, AveragePool2d, BatchMatmul, BatchToSpaceNd,
+    Bitcast, BroadcastArgs, BroadcastTo, CallOnce, Cast, Ceil, ComplexAbs, Concatenation, Conv2d, Cos, Cumsum,
+    DepthToSpace, DepthwiseConv2d, Dequantize, Div, DynamicUpdateSlice, Elu, EmbeddingLookup, Equal, Exp, ExpandDims,
+    Fill, Floor, FloorDiv, FloorMod, FullyConnected, Gather, GatherNd, Gelu, Greater, GreaterEqual, HardSwish, If,
+    Imag, L2Normalization, L2Pool2d, LeakyRelu, Less, LessEqual, LocalResponseNormalization, Log, LogSoftmax,
+    LogicalAnd, LogicalNot, LogicalOr, Logistic, MaxPool2d, Maximum, Mean, Minimum, MirrorPad, Mul, Neg, NotEqual,
+    OneHot, Pack, Pad, Padding, Padv2, Pow, Prelu, Quantize, Range, Rank, ReadVariable, Real, ReduceAll, ReduceAny,
+    ReduceMax, ReduceMin, ReduceProd, Relu, Relu0To1, Relu6, ReluN1To1, Reshape, ResizeBilinear, ResizeNearestNeighbor,
+    ReverseV2, Rfft2d, Round, Rsqrt, ScatterNd, Select, SelectV2, Shape, Sign, Sin, Slice, Softmax, SpaceToBatchNd,
+    SpaceToDepth, SparseToDense, Split, SplitV, Sqrt, Square, SquaredDifference, Squeeze, StablehloComposite,
+    StridedSlice, Sub, Sum, Tanh, Tile, TopkV2, Transpose, TransposeConv, UnidirectionalSequenceLstm, Unpack,
+    VarHandle, Where, While, ZerosLike,
 };
 use litesmith_graph::ops::{
     BidirectionalSequenceLstm, BidirectionalSequenceRnn, Lstm, NonMaxSuppressionV4, NonMaxSuppressionV5, Rnn, Svdf,
@@ -230,6 +231,7 @@ table! {
     Slice 65;
     Sin 66;
     TransposeConv 67;
+    SparseToDense 68;
     Tile 69;
     ExpandDims 70;
     Equal 71;
@@ -296,6 +298,7 @@ table! {
     Gelu 150;
     DynamicUpdateSlice 151;
     Relu0To1 152;
+    Atan2 156;
     Sign 158;
     Bitcast 159;
     StablehloComposite 206;

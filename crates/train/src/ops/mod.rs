@@ -316,6 +316,8 @@ pub(crate) fn plan<T: Real>(node: PlanNode<'_>) -> Result<Box<dyn TrainOp<T>>> {
         | Op::Where(_)
         | Op::Rank(_)
         | Op::ScatterNd(_)
+        | Op::SparseToDense(_)
+        | Op::Atan2(_)
         | Op::BroadcastArgs(_)
         | Op::DynamicUpdateSlice(_)
         | Op::Bitcast(_)
