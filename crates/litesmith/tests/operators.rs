@@ -175,8 +175,8 @@ fn note(session: &Session, alone: bool, found: &mut BTreeMap<&'static str, Found
             }
             _ => continue,
         };
-        let of_floats = node.outputs.first().is_some_and(|&id| session.graph().tensor(id).dtype == DType::F32);
-        if of_floats {
+        let dtype = node.outputs.first().map(|&id| session.graph().tensor(id).dtype);
+        if matches!(dtype, Some(DType::F32 | DType::Complex64)) {
             entry.exactness.insert(words(exactness(&node.op)));
         }
         entry.kernels.insert(kernel);
