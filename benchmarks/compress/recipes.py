@@ -139,6 +139,7 @@ def main():
     parser.add_argument("--record", type=Path, default=ROOT / "benchmarks/record", help="folder of recipes.json and recipes.md")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    args.record.mkdir(parents=True, exist_ok=True)
     tool = args.litesmith.resolve()
     record = args.record / "recipes.json"
     runs = json.loads(record.read_text())["runs"] if record.exists() else []

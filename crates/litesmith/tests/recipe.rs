@@ -277,6 +277,14 @@ fn what_is_kept_of_a_recipe_is_not_made_again_and_changes_no_byte() {
     assert!(made.bytes == plain.bytes && again.bytes == plain.bytes, "the same file, kept or not");
     assert_eq!((&made.notes, made.seconds.iter().sum::<f64>() > 0.0), (&plain.notes, true));
     assert_eq!(again.seconds[..2], made.seconds[..2], "how long it took at first");
+    // A recipe that is called otherwise makes the same network, under its own name.
+    for name in ["one", "two"] {
+        write(&format!("{name}.toml"), format!("name = \"{name}\"\narch = \"lenet-5\"\n{taught}"));
+    }
+    assert_eq!(run("one.toml", 3, Some(&keep)).1, 1);
+    let (of_one, trained, _) = run("two.toml", 3, Some(&keep));
+    assert_eq!(trained, 0);
+    assert!(of_one.bytes == run("two.toml", 3, None).0.bytes);
     // A file that is damaged is no reason to begin with it, and a folder that cannot be is known before the work.
     let error = |keep: PathBuf| {
         let recipe = Recipe { seed: 3, ..Recipe::load(&folder.path().join("first.toml")).unwrap() };

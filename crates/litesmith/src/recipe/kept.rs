@@ -92,9 +92,11 @@ impl Kept {
     }
 }
 
-/// Everything in a recipe and the files that it names, teachers included, of which each is described once: `seen` were.
+/// Everything in a recipe and the files that it names, teachers included, of which each is described once: `seen` were. How it is
+/// called is left out: a network that is a step of one recipe and a teacher in another is trained once.
 fn describe(recipe: &Recipe, seen: &mut Vec<PathBuf>, text: &mut String) -> Result<()> {
-    text.push_str(&recipe.to_toml()?);
+    let name = if recipe.name.is_empty() { String::new() } else { "named".into() };
+    text.push_str(&Recipe { name, ..recipe.clone() }.to_toml()?);
     let mut digest = |name: &Path, bytes: &[u8]| {
         let _ = writeln!(text, "# {} {:016x}", name.display(), fnv1a(bytes));
     };

@@ -176,8 +176,14 @@ pub(crate) fn run_step(
     }
     let kept = Kept::of(recipe, number, run)?;
     let found = kept.as_ref().map(Kept::load).transpose()?.flatten();
-    if let (Some(kept), Some((model, said))) = (&kept, found) {
+    if let (Some(kept), Some((mut model, said))) = (&kept, found) {
         progress.note(&format!("step {} ({}): {} has it", number + 1, step.name(), kept.path().display()));
+        // It may be of a recipe that is called otherwise.
+        if matches!(step, Step::Train(..)) && !recipe.name.is_empty() {
+            model.metadata.name.clone_from(&recipe.name);
+        } else if let Some(before) = &state.model {
+            model.metadata.name.clone_from(&before.metadata.name);
+        }
         state.model = Some(model);
         state.notes.push(said.note);
         state.seconds.push(said.seconds);
