@@ -35,6 +35,7 @@ const OP_FAMILIES: &[&str] = &[
     "arithmetic.rs",
     "batch_space.rs",
     "comparisons.rs",
+    "complex.rs",
     "control_flow.rs",
     "creation.rs",
     "elementwise.rs",

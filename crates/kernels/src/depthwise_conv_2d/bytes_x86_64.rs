@@ -278,6 +278,7 @@ impl<const G: usize> Few<G> {
     /// As [`vnni`]; the row has `G` groups.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    #[expect(clippy::extra_unused_type_parameters, reason = "each has a function of its own")]
     unsafe fn load<const CALL: usize, const R: bool, S>(row: &Row<'_>, block: usize) -> Self {
         let mut taps = [[0; TAPS]; G];
         taps.as_flattened_mut().copy_from_slice(row.taps);
