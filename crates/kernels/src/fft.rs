@@ -11,11 +11,14 @@ use crate::elementwise::map;
 use crate::{Context, Unsupported};
 use bytemuck::{Pod, Zeroable};
 use std::f64::consts::TAU;
+use std::sync::OnceLock;
 
 const KERNEL: &str = "rfft2d";
 const LANES: usize = 8;
 /// Points whose stages run one after the other while they are in the first cache.
 const NEAR: usize = 128;
+/// The longest transform is of two to this power.
+const BITS_MAX: usize = 20;
 
 /// A complex number of two float32, as tensors hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -83,24 +86,27 @@ pub struct Rfft2d {
     input: [usize; 2],
     /// Rows and columns of the transform.
     lengths: [usize; 2],
-    rows: Fft,
-    columns: Fft,
-    /// `e^(-2 pi i k / columns)`, with which a row of pairs becomes that of real numbers.
-    turns: Box<[[f64; 2]]>,
+    rows: &'static Fft,
+    /// Of the pairs of a row.
+    pairs: &'static Fft,
+    /// With its turns a row of pairs becomes that of real numbers.
+    columns: &'static Fft,
 }
 
 impl Rfft2d {
     /// Plans transforms of images of `input` rows and columns, cut or filled with zeros to `lengths`.
     ///
     /// # Errors
-    /// A length that is no power of two.
+    /// A length that is no power of two, or more than 1,048,576.
     pub fn new(input: [usize; 2], lengths: [usize; 2]) -> Result<Self, Unsupported> {
-        if !lengths.iter().all(|length| length.is_power_of_two()) {
-            return Err(Unsupported::new(KERNEL, format!("lengths {lengths:?}, expected powers of two")));
-        }
         let [rows, columns] = lengths;
-        let turns = if columns == 1 { Box::default() } else { turns(columns, columns / 2 + 1) };
-        Ok(Self { input, lengths, rows: Fft::new(rows), columns: Fft::new(columns.div_ceil(2)), turns })
+        let [rows, pairs, columns] = [rows, columns.div_ceil(2), columns].map(Fft::of);
+        let planned = rows.zip(pairs).zip(columns);
+        let Some(((rows, pairs), columns)) = planned else {
+            let reason = format!("lengths {lengths:?}, expected powers of two up to {}", 1_usize << BITS_MAX);
+            return Err(Unsupported::new(KERNEL, reason));
+        };
+        Ok(Self { input, lengths, rows, pairs, columns })
     }
 
     /// Complex numbers of a row of the result.
@@ -109,20 +115,13 @@ impl Rfft2d {
     }
 
     fn points(&self) -> usize {
-        self.rows.len().max(self.columns.len())
+        self.rows.len().max(self.pairs.len())
     }
 
     /// [`Point`]s of scratch that `threads` threads need.
     #[must_use]
     pub fn scratch_len(&self, threads: usize) -> usize {
         self.points().saturating_mul(threads)
-    }
-
-    /// Bytes of what the plan holds.
-    #[must_use]
-    pub fn table_bytes(&self) -> usize {
-        let turns = self.turns.len() + self.rows.turns.len() + self.columns.turns.len();
-        turns * size_of::<[f64; 2]>() + (self.rows.order.len() + self.columns.order.len()) * size_of::<u32>()
     }
 
     /// y = the transform of each image of x.
@@ -164,17 +163,18 @@ impl Rfft2d {
                 .for_each(|(lane, y)| *y = Complex64 { re: line(lane).first().copied().unwrap_or(0.0), im: 0.0 });
             return;
         }
-        let points = &mut points[..self.columns.len()];
+        let points = &mut points[..self.pairs.len()];
         points.fill(Point::zeroed());
         for lane in 0..y.len() / width {
-            for (pair, &to) in line(lane).chunks(2).zip(&self.columns.order) {
+            for (pair, &to) in line(lane).chunks(2).zip(&self.pairs.order) {
                 let point = &mut points[to as usize];
                 point.re[lane] = f64::from(pair[0]);
                 point.im[lane] = f64::from(pair.get(1).copied().unwrap_or(0.0));
             }
         }
-        self.columns.run(ctx, points);
-        for (k, turn) in self.turns.iter().enumerate() {
+        self.pairs.run(ctx, points);
+        // The last is half a turn.
+        for (k, turn) in self.columns.turns.iter().chain(&[[-1.0, 0.0]]).enumerate() {
             // The transforms of the numbers at even and at odd places.
             let (near, far) = (&points[k % points.len()], &points[(points.len() - k) % points.len()]);
             for (lane, y) in y.chunks_exact_mut(width).enumerate() {
@@ -211,25 +211,32 @@ impl Rfft2d {
     }
 }
 
-/// `e^(-2 pi i k / length)` for the first `count` `k`.
-fn turns(length: usize, count: usize) -> Box<[[f64; 2]]> {
-    let angle = |k: usize| -TAU * k as f64 / length as f64;
-    (0..count).map(|k| [angle(k).cos(), angle(k).sin()]).collect()
-}
-
 /// A complex transform of a power of two.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Fft {
     /// Where each point has to stand: its place with its bits from the last to the first.
     order: Box<[u32]>,
+    /// `e^(-2 pi i k / length)` for the `k` below half the length.
     turns: Box<[[f64; 2]]>,
 }
 
 impl Fft {
+    /// That of `length`; `None` if it is no power of two or too long. There is one for all plans: a model of many short ops must not
+    /// hold many long tables.
+    fn of(length: usize) -> Option<&'static Self> {
+        static KNOWN: [OnceLock<Fft>; BITS_MAX + 1] = [const { OnceLock::new() }; BITS_MAX + 1];
+        let bits = length.is_power_of_two().then(|| length.trailing_zeros() as usize)?;
+        Some(KNOWN.get(bits)?.get_or_init(|| Self::new(length)))
+    }
+
     fn new(length: usize) -> Self {
         let bits = length.trailing_zeros();
         let place = |at: usize| (at as u32).reverse_bits().checked_shr(u32::BITS - bits).unwrap_or(0);
-        Self { order: (0..length).map(place).collect(), turns: turns(length, length / 2) }
+        let angle = |k: usize| -TAU * k as f64 / length as f64;
+        Self {
+            order: (0..length).map(place).collect(),
+            turns: (0..length / 2).map(|k| [angle(k).cos(), angle(k).sin()]).collect(),
+        }
     }
 
     fn len(&self) -> usize {
@@ -334,6 +341,8 @@ mod tests {
     fn other_lengths_are_refused() {
         assert!(Rfft2d::new([1, 12], [1, 12]).is_err());
         assert!(Rfft2d::new([1, 12], [0, 8]).is_err());
+        assert!(Rfft2d::new([1, 12], [1, 1 << 21]).is_err());
+        assert!(Rfft2d::new([1, 12], [1 << 40, 8]).is_err());
     }
 
     #[test]

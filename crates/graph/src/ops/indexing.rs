@@ -132,7 +132,7 @@ impl OpSpec for SparseToDense {
             [count, named] => (count, named),
             _ => return Err(inputs.malformed(format!("indices of shape {indices:?}, expected at most two axes"))),
         };
-        if named != shape.len() || !(values.is_empty() || values[..] == [count]) {
+        if named == 0 || named != shape.len() || !(values.is_empty() || values[..] == [count]) {
             let message =
                 format!("indices of shape {indices:?} and values of shape {values:?} for a result of {shape:?}");
             return Err(inputs.malformed(message));

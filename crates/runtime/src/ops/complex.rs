@@ -15,13 +15,13 @@ pub(super) fn plan_rfft2d(cx: &NodeContext<'_>) -> Result<Kernel> {
     };
     let lengths = Rfft2dOp::lengths(&Inputs::new(&cx.node.op, cx.graph.node_tensors(&cx.node.inputs)))?;
     let fft = Rfft2d::new([rows, columns], lengths).map_err(refused)?;
-    let (points, tables) = (fft.scratch_len(cx.options.threads), fft.table_bytes());
+    let points = fft.scratch_len(cx.options.threads);
     let kernel = Kernel::new(cx.avx2_name(DType::F32), move |context, mut io| {
         let (inputs, y, scratch) = io.split_scratch::<Complex64>();
         fft.run(context, inputs.get(0), y, &mut scratch.as_mut_slice::<Point>()[..points]);
         Ok(())
     });
-    Ok(kernel.with_scratch(points.saturating_mul(size_of::<Point>())).with_tables(tables))
+    Ok(kernel.with_scratch(points.saturating_mul(size_of::<Point>())))
 }
 
 /// REAL, IMAG or COMPLEX_ABS.
