@@ -71,7 +71,7 @@ pub fn part_of(ctx: Context, x: &[Complex64], y: &mut [f32], part: fn(Complex64)
     map(ctx, x, y, part);
 }
 
-/// The same point of [`LANES`] lines.
+/// The same point of eight lines.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Point {
