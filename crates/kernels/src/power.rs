@@ -13,8 +13,13 @@ pub fn pow(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32]) 
             let exponent = exponent as u32;
             broadcast::zip(ctx, plan, a, b, y, move |a: f32, _: f32| by_squaring(a, exponent));
         }
-        _ => broadcast::zip(ctx, plan, a, b, y, libm::powf),
+        _ => one_by_one(ctx, plan, a, b, y, libm::powf),
     }
+}
+
+/// Functions that are called for each element share the loops around them.
+fn one_by_one(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32], f: fn(f32, f32) -> f32) {
+    broadcast::zip(ctx, plan, a, b, y, f);
 }
 
 /// At most five multiplications for an exponent of at most 8.
@@ -39,7 +44,7 @@ fn by_squaring(base: f32, exponent: u32) -> f32 {
 /// # Panics
 /// If a length is not the planned one.
 pub fn atan2(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32]) {
-    broadcast::zip(ctx, plan, a, b, y, libm::atan2f);
+    one_by_one(ctx, plan, a, b, y, libm::atan2f);
 }
 
 /// y = a / b rounded down, of the quotient in f64.
@@ -47,8 +52,7 @@ pub fn atan2(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32]
 /// # Panics
 /// If a length is not the planned one.
 pub fn floor_div(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32]) {
-    let f = |a: f32, b: f32| (f64::from(a) / f64::from(b)).floor() as f32;
-    broadcast::zip(ctx, plan, a, b, y, f);
+    one_by_one(ctx, plan, a, b, y, |a, b| (f64::from(a) / f64::from(b)).floor() as f32);
 }
 
 /// y = what the division a / b, rounded down, leaves: exact, with the sign of b.
@@ -56,9 +60,8 @@ pub fn floor_div(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [
 /// # Panics
 /// If a length is not the planned one.
 pub fn floor_mod(ctx: Context, plan: &Broadcast, a: &[f32], b: &[f32], y: &mut [f32]) {
-    let f = |a: f32, b: f32| {
+    one_by_one(ctx, plan, a, b, y, |a, b| {
         let rest = a % b;
         if rest != 0.0 && (b < 0.0) != (rest < 0.0) { rest + b } else { rest }
-    };
-    broadcast::zip(ctx, plan, a, b, y, f);
+    });
 }
