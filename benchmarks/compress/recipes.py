@@ -36,9 +36,17 @@ def call(command, cwd=ROOT):
 
 
 def digest(folder):
-    """What a run depends on: the recipe and the architecture."""
-    parts = [path.read_bytes() for path in sorted(folder.glob("*.toml"))]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    """What a run depends on: the recipe and the files that it names, those of its teachers too, wherever they lie."""
+    seen = []
+
+    def visit(path):
+        if path.resolve() not in seen:
+            seen.append(path.resolve())
+            for name in re.findall(r'"([^"]+\.toml)"', re.sub(r"^\s*#.*", "", path.read_text(), flags=re.M)):
+                visit(path.parent / name)
+
+    visit(folder / "recipe.toml")
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in seen)).hexdigest()[:16]
 
 
 def zstd_bytes(path):
@@ -89,6 +97,7 @@ def finish(tool, folder, best, out):
         best["test_accuracy"] = round(100 * result["metrics"]["accuracy"], 4)
         best["test_samples"] = result["metrics"]["samples"]
         best["latency_us_1_thread"] = round(times["results"][0]["latency_ns_p50"] / 1000, 1)
+        best["timed_on"] = cpu()
 
 
 def table(runs, chosen):
@@ -102,7 +111,7 @@ def table(runs, chosen):
         right = round(run["test_accuracy"] * run["test_samples"] / 100)
         lines.append(
             f"| {run['recipe']} | {data} | {run['bytes']:,} | {run['gzip_bytes']:,} | {zstd} | {run['validation_accuracy']:.2f} % "
-            f"| **{run['test_accuracy']:.2f} %** ({right:,} of {run['test_samples']:,}) | {run['latency_us_1_thread']} us "
+            f"| **{run['test_accuracy']:.2f} %** ({right:,} of {run['test_samples']:,}) | {run['latency_us_1_thread']} us, {run['timed_on']} "
             f"| {run['training_seconds']:.0f} | `litesmith compress --recipe recipes/{run['recipe']}/recipe.toml --seed {run['seed']} "
             f"-o {run['recipe']}.tflite` |"
         )
@@ -149,11 +158,11 @@ def main():
 
     def save():
         chosen = [run for run in (chosen_of(runs, folder) for folder in folders) if run and "test_accuracy" in run]
-        record.write_text(json.dumps({"cpu": cpu(), "threads": args.threads, "runs": runs}, indent=1) + "\n")
+        record.write_text(json.dumps({"threads": args.threads, "runs": runs}, indent=1) + "\n")
         head = (
             "# Recipes\n\nWritten by `benchmarks/compress/recipes.py`: models from scratch, chosen by validation samples that are taken "
             "from the training samples; the test samples are read once for each recipe, by its chosen file. "
-            f"{cpu()}, {args.threads} threads.\n\n"
+            f"{args.threads} threads; seconds are those that passed, on machines that did other work besides.\n\n"
         )
         (args.record / "recipes.md").write_text(head + table(runs, chosen))
 
