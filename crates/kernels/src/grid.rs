@@ -2,6 +2,8 @@
 //! computes them (LiteRT's `tools/optimize/quantization_utils.cc`). Quantization and its simulation share these, so that
 //! what is exported is what was simulated.
 
+use std::ops::Range;
+
 /// A narrower range is widened to this, so that a scale stays far from the smallest number. Same as the converter.
 const MIN_SPAN: f32 = 1e-6;
 
@@ -95,6 +97,12 @@ impl Channels {
     #[must_use]
     pub fn of(self, index: usize) -> usize {
         index / self.inner % self.count
+    }
+
+    /// The elements of a channel among `len`, in their order.
+    pub fn runs(self, channel: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
+        let (first, step) = (channel.saturating_mul(self.inner), self.count.saturating_mul(self.inner));
+        (first..len).step_by(step).map(move |start| start..start.saturating_add(self.inner).min(len))
     }
 }
 

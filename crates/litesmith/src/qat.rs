@@ -119,12 +119,14 @@ pub(crate) fn train(
     watch: &mut Watch<'_>,
 ) -> Result<Outcome> {
     let mut quantize_options = qat_options(qat, io.0, io.1)?;
-    let delay = qat.delay_epochs.unwrap_or(config.epochs.div_ceil(2));
+    // The last epoch is quantized in any case, unless somebody says otherwise.
+    let delay = qat.delay_epochs.unwrap_or(config.epochs.div_ceil(2).min(config.epochs.saturating_sub(1)));
     if delay >= config.epochs {
         return Err(Error::invalid(
             "qat.delay_epochs",
             format!("got {delay} of {} epochs, which leaves none with quantization", config.epochs),
-        ));
+        )
+        .with_hint("train for more epochs, or delay quantization for fewer"));
     }
     let resumes_quantized = match resume {
         Some(path) => CheckpointHeader::load(path)?.config.qat.is_some(),

@@ -284,6 +284,7 @@ fn what_makes_no_sense_is_said() {
         train_model(job, &mut NoProgress).err().unwrap().to_string()
     };
     assert!(error(Qat { delay_epochs: Some(2), ..Qat::default() }, 2).contains("qat.delay_epochs: got 2 of 2"));
+    assert!(error(Qat { delay_epochs: Some(1), ..Qat::default() }, 1).contains("qat.delay_epochs: got 1 of 1"));
     assert!(error(Qat { rules: vec!["dense".into()], ..Qat::default() }, 2).contains("qat.rules"));
     assert!(error(Qat { range_momentum: 1.0, ..Qat::default() }, 2).contains("qat.range_momentum"));
     let config = TrainConfig { qat: Some(Qat::default()), ..config(1) };

@@ -14,7 +14,7 @@ use litesmith::{EvaluateOptions, Model, Predictor, SessionOptions, evaluate, loa
 fn digits() -> Dataset {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/mnist");
     let mut digits = open(&format!("mnist:{}", folder.display()), &OpenOptions::default()).unwrap();
-    digits.train = digits.train.map(|split| split.take(3000));
+    digits.train = digits.train.map(|split| split.take(2000));
     digits.test = digits.test.map(|split| split.take(500));
     digits
 }
@@ -86,7 +86,7 @@ fn a_search_finds_smaller_models_and_goes_on_where_it_ended() {
     assert_eq!(std::fs::read(out.join("best.tflite")).unwrap(), std::fs::read(out.join(&best.file)).unwrap());
     assert!(load_model(&out.join(&best.file)).is_ok() && out.join("report.html").exists());
     // A tenth of the training samples chooses; the test samples have the last word.
-    assert!(whole.points.iter().all(|point| point.samples == 300), "{:?}", whole.points);
+    assert!(whole.points.iter().all(|point| point.samples == 200), "{:?}", whole.points);
     let right = |model: &Model| {
         let mut predictor = Predictor::new(model, session(), None).unwrap();
         let test = dataset.test.as_ref().unwrap();

@@ -87,7 +87,7 @@ pub struct Qat {
     /// What single ops become instead: `conv*=w8`, `op:FULLY_CONNECTED=per-tensor`, `dense=float32`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
-    /// Epochs in float32 before; by default half of all, or none for a model that is trained already.
+    /// Epochs in float32 before; by default half of all but never the last, or none for a model that is trained already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_epochs: Option<usize>,
     /// Learning rate of the epochs with quantization; by default a tenth of that before. The schedule begins anew.

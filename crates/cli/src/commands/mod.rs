@@ -58,6 +58,13 @@ fn load_float(path: &Path, output: &Output) -> Result<Loaded> {
     Ok(loaded)
 }
 
+/// The same for a command that quantizes: nobody may have done so, nor stored weights as float16.
+fn load_unquantized(path: &Path, output: &Output) -> Result<Loaded> {
+    let loaded = load_source(path, output)?;
+    litesmith::compress::check_float(loaded.model.main()?).map_err(|error| error.at(path.display()))?;
+    Ok(loaded)
+}
+
 /// Where the model does not say how pixels become numbers, they become what the command line says.
 fn assume_normalization(model: &mut Model, args: &NormalizationArgs, path: &Path) -> Result<()> {
     if args.mean.is_empty() {

@@ -11,7 +11,7 @@ use litesmith::measure::format;
 use litesmith::tflite::{Strip, WriteOptions};
 use litesmith::{Error, Model, Result, Saved, SessionOptions, add_labels, files, quantize_on};
 
-use super::{existing, load_source, open_data};
+use super::{existing, load_unquantized, open_data};
 use crate::Verdict;
 use crate::args::{CalibratorArg, IoArg, OutArgs, QuantizeArgs, QuantizeGranularityArg, SchemeArg, WeightsArg};
 use crate::output::Output;
@@ -107,7 +107,7 @@ fn config(args: &QuantizeArgs) -> Result<QuantizationConfig> {
 
 pub(crate) fn run(args: &QuantizeArgs, output: &Output) -> Result<Verdict> {
     files::check_absent(&args.out.out, existing(args.out.force))?;
-    let loaded = load_source(&args.model, output)?;
+    let loaded = load_unquantized(&args.model, output)?;
     let (mut model, sparse) = (loaded.model, args.sparse || loaded.is_sparse);
     if let Some(path) = &args.labels {
         add_labels(&mut model, path)?;

@@ -7,7 +7,7 @@ use litesmith::tune::{Ended, NotHonoured, Trial, TuneConfig, TuneData, TuneJob, 
 use litesmith::{Error, Result, files};
 
 use super::train::cancel_on_interrupt;
-use super::{existing, load_source, session_options};
+use super::{existing, load_unquantized, session_options};
 use crate::Verdict;
 use crate::args::TuneArgs;
 use crate::output::Output;
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &TuneArgs, output: &Output) -> Result<Verdict> {
     let config = TuneConfig::from_yaml(&text).map_err(|error| error.at(args.config.display()))?;
     let path = model_path(args, &config)?;
     name_not_honoured(&args.config, &config.not_honoured, args.data.is_some(), output);
-    let model = load_source(&path, output)?.model;
+    let model = load_unquantized(&path, output)?.model;
     let data = TuneData::open(&config, args.data.as_deref(), args.skip_bad)?;
     for skipped in &data.skipped {
         output.warn(&format!("skipped: {skipped}"));

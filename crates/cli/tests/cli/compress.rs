@@ -135,6 +135,11 @@ fn what_changes_weights_takes_no_model_that_is_quantized_already() {
             assert!(said.contains("hint: give the float32 model"), "{form}, {command}: {said}");
             assert!(said.contains(expected) && said.contains("q.tflite: op "), "{form}, {command}: {said}");
         }
+        for command in ["quantize q.tflite --type dynamic", "quantize q.tflite --calibrate idx:digits"] {
+            let said = place.run(&format!("{command} -o new.tflite")).ends_with(2).stderr();
+            let expected = ["q.tflite: op ", "the model is quantized already", "hint: give the float32 model"];
+            assert!(expected.iter().all(|part| said.contains(part)), "{form}, {command}: {said}");
+        }
     }
 }
 

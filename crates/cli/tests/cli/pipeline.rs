@@ -183,6 +183,9 @@ fn training_with_quantization_writes_integer_models() {
     assert_eq!(epochs, [Some(1), Some(2), Some(3)]);
     assert_eq!(std::fs::read_to_string(place.path("m.jsonl")).unwrap().lines().count(), 3);
     assert!((right("int8.tflite") - float).abs() < 0.05);
+    // A single epoch is one with quantization.
+    place.run("train --arch lenet-5 --data idx:digits --epochs 1 --qat int8 -o one.tflite -q").ends_with(0);
+    assert!(place.run("inspect one.tflite").ends_with(0).stdout().contains("int8["));
 }
 
 #[test]
@@ -266,7 +269,8 @@ fn a_student_learns_from_a_teacher_that_the_command_line_or_a_file_names() {
 
 #[test]
 fn fine_tuning_learns_from_a_teacher_too() {
-    let place = trained();
+    let place = Workplace::with_digits();
+    place.run("train --arch lenet-5 --data idx:digits --epochs 2 --batch-size 20 -o f32.tflite -q").ends_with(0);
     std::fs::create_dir(place.path("runs")).unwrap();
     for (name, smoothing) in [("plain", 0.0), ("smooth", 0.2)] {
         let text = format!(

@@ -57,7 +57,8 @@ fn the_reference_is_what_help_prints() {
     );
 }
 
-/// On a few digits instead of MNIST, and for one epoch: what is tested is that each example is a command that works.
+/// On a few digits instead of MNIST, with a small network and for one epoch: what is tested is that each example is a command that
+/// works.
 #[test]
 fn the_examples_of_help_run() {
     let place = Workplace::with_digits();
@@ -102,6 +103,7 @@ fn the_examples_of_help_run() {
             let words = example.split(['|', '>']).next().unwrap();
             let mut words = words
                 .replace(" mnist ", " idx:digits ")
+                .replace("--arch mnist-cnn", "--arch lenet-5")
                 .replace("--top-k 3,5 --floor 92.5", "--top-k 1,2 --floor 0")
                 .replace("input=96x96x3", "input=32x32x3")
                 .replace("*.jpg", "photo.jpg")

@@ -13,8 +13,8 @@ pub(super) fn effective_range(range: Range) -> Range {
     Range::new(min, max)
 }
 
-/// How far below the largest magnitude [`least_error_scales`] looks, in steps of a hundredth.
-const SHRINK_STEPS: u32 = 60;
+/// How many scales [`least_error_scales`] tries, each a hundredth of the largest below the one before.
+const SHRINKS: usize = 61;
 
 /// Symmetric scales with the smallest squared error of each channel's weights, between 0.4 and 1 of what [`weight_scales`]
 /// gives: with few integers, clipping the largest weights a little makes the steps of all others finer.
@@ -34,27 +34,35 @@ pub(super) fn block_scales(values: &[f32], channels: Channels, limit: f32) -> Ve
 
 fn least_error_scales_as(values: &[f32], channels: Channels, limit: f32, stored: impl Fn(f32) -> f32) -> Vec<f32> {
     let full = weight_scales(values, channels, limit);
-    let mut best = full.clone();
-    let mut least = vec![f64::INFINITY; full.len()];
-    let limit = f64::from(limit);
-    for shrink in 0..=SHRINK_STEPS {
+    let best_of = |(channel, &full): (usize, &f32)| {
         #[expect(clippy::cast_possible_truncation, reason = "a factor between 0 and 1")]
-        let factor = (1.0 - f64::from(shrink) / 100.0) as f32;
-        let scales: Vec<_> = full.iter().map(|scale| stored(scale * factor)).collect();
-        let mut errors = vec![0.0; full.len()];
-        for (index, &value) in values.iter().enumerate() {
-            let channel = channels.of(index);
-            let scale = f64::from(scales[channel]);
-            let step = (f64::from(value) / scale).round().clamp(-limit, limit);
-            errors[channel] += (step * scale - f64::from(value)).powi(2);
+        let shrunk = |shrink: usize| stored(full * (1.0 - shrink as f64 / 100.0) as f32);
+        let scales: [f32; SHRINKS] = std::array::from_fn(shrunk);
+        let wide = scales.map(f64::from);
+        let mut errors = [0.0; SHRINKS];
+        for run in channels.runs(channel, values.len()) {
+            values[run].iter().for_each(|&value| add_squared_errors(&mut errors, &wide, value, limit));
         }
-        for channel in 0..full.len() {
-            if errors[channel] < least[channel] {
-                (least[channel], best[channel]) = (errors[channel], scales[channel]);
-            }
-        }
+        let least = errors
+            .iter()
+            .zip(scales)
+            .fold((f64::INFINITY, full), |least, (&error, scale)| if error < least.0 { (error, scale) } else { least });
+        least.1
+    };
+    full.iter().enumerate().map(best_of).collect()
+}
+
+/// Adds to `errors` what rounding `value` to steps of each scale costs, at most `limit` of them. The sign does not matter.
+fn add_squared_errors<const N: usize>(errors: &mut [f64; N], scales: &[f64; N], value: f32, limit: f32) {
+    /// From here on, neighbouring numbers are 1 apart: adding it rounds to an integer. Either of a tie costs the same.
+    const ROUNDS: f64 = 4_503_599_627_370_496.0;
+    let (value, limit) = (f64::from(value.abs()), f64::from(limit));
+    for (error, &scale) in errors.iter_mut().zip(scales) {
+        // `round` is a call for each number on the oldest CPUs of a family.
+        let nearest = (value / scale).min(limit) + ROUNDS - ROUNDS;
+        let rest = nearest * scale - value;
+        *error += rest * rest;
     }
-    best
 }
 
 /// The nearest integers to `values / scale` of at most 8 bits.
@@ -172,6 +180,50 @@ mod tests {
         };
         let (largest, least) = (weight_scales(&values, channels, 7.0), least_error_scales(&values, channels, 7.0));
         assert!(error(&least) < 0.6 * error(&largest), "{} {}", error(&least), error(&largest));
+    }
+
+    /// What the search does, one weight and one scale at a time.
+    fn least_error_scales_in_turn(values: &[f32], channels: Channels, limit: f32) -> Vec<f32> {
+        let mut best = weight_scales(values, channels, limit);
+        let full = best.clone();
+        let mut least = vec![f64::INFINITY; full.len()];
+        for shrink in 0..=60 {
+            let scales: Vec<_> = full.iter().map(|scale| scale * (1.0 - f64::from(shrink) / 100.0) as f32).collect();
+            let mut errors = vec![0.0; full.len()];
+            for (index, &value) in values.iter().enumerate() {
+                let (channel, value) = (channels.of(index), f64::from(value));
+                let scale = f64::from(scales[channel]);
+                let step = (value / scale).round().clamp(-f64::from(limit), f64::from(limit));
+                errors[channel] += (step * scale - value).powi(2);
+            }
+            for channel in 0..full.len() {
+                if errors[channel] < least[channel] {
+                    (least[channel], best[channel]) = (errors[channel], scales[channel]);
+                }
+            }
+        }
+        best
+    }
+
+    #[test]
+    fn all_scales_at_once_are_the_same_as_in_turn() {
+        let values: Vec<_> = (0..360).map(|index| (index as f32 * 0.37).sin() * (index as f32 * 0.9).cos()).collect();
+        // Many halves, which are ties where the scale is a power of two.
+        let ties: Vec<_> = (0..360).map(|index| ((index * 7 % 29) as f32 - 14.0) * 0.25).collect();
+        let layouts = [
+            Channels::new(&[8, 45], Some(0)),
+            Channels::new(&[45, 8], Some(1)),
+            Channels::new(&[5, 8, 9], Some(1)),
+            Channels::new(&[360], None),
+            Channels::of_blocks(360, 32),
+        ];
+        for (channels, limit) in layouts.into_iter().flat_map(|channels| [(channels, 7.0), (channels, 127.0)]) {
+            for values in [&values, &ties] {
+                let (got, want) =
+                    (least_error_scales(values, channels, limit), least_error_scales_in_turn(values, channels, limit));
+                assert_eq!(got, want, "{channels:?} {limit}");
+            }
+        }
     }
 
     #[test]
