@@ -42,7 +42,12 @@ def held_back(ops):
 def speedup(record, cell, threads):
     """How many times as fast an engine is on these threads as on one, in the median of the rounds, as words."""
     one, more = (record["cells"].get(f"{cell[0]}|{cell[1]}|{count}|{cell[2]}") for count in (1, threads))
-    return f"{statistics.median(a / b for a, b in zip(one, more)):.2f}" if one and more else ""
+    return in_rounds(one, more)
+
+
+def in_rounds(slower, faster):
+    """How many times as fast, in the median of the rounds: what slows the machine down in one round slows both."""
+    return f"{statistics.median(a / b for a, b in zip(slower, faster)):.2f}" if slower and faster else ""
 
 
 def main():
@@ -59,8 +64,8 @@ def main():
         f"{where['cpu']} (family/model {where['family_model']}), {where['cores']} cores. `limit`: the time of all ops at the peak that "
         "`litesmith bench` measures on this machine (multiply-accumulates of the op's type, or bytes from the cache). A Winograd "
         "convolution does with fewer products than are counted, so it counts as being at its peak when it is beyond. `possible`: LiteRT's "
-        "time by that limit, what nothing that multiplies as often can exceed. `reached`: LiteRT's time by ours, medians of "
-        f"`{args.record.name}`. `of one thread`: how many times as fast as on one thread we are, and LiteRT is. The last column says where the rest of the time goes: the share of each kind of op, and its share of the peak.",
+        "time by that limit, what nothing that multiplies as often can exceed. `reached`: LiteRT's time by ours, the median of "
+        f"the ratios of each round of `{args.record.name}`. `of one thread`: the same way, how many times as fast as on one thread we are, and LiteRT is. The last column says where the rest of the time goes: the share of each kind of op, and its share of the peak.",
     ]
     for threads in record["threads"]:
         for dtype in record["dtypes"]:
@@ -79,7 +84,7 @@ def main():
                 median = statistics.median(ours) / 1e3
                 litert = statistics.median(theirs) / 1e3 if theirs else None
                 possible = "" if litert is None else f"{litert / limit:.2f}" + ("" if litert / limit >= GOALS[dtype] else f" < {GOALS[dtype]}")
-                reached = "" if litert is None else f"{litert / median:.2f}"
+                reached = in_rounds(theirs, ours)
                 if more:
                     reached += "".join(f" | {speedup(record, (model, dtype, engine), threads)}" for engine in ("litesmith", "litert"))
                 lines.append(
