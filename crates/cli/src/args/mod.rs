@@ -285,7 +285,7 @@ pub(crate) struct QatArgs {
     /// How scales come about [default: ste]
     #[arg(long, value_enum)]
     pub(crate) qat_method: Option<QatMethodArg>,
-    /// Epochs in float32 before [default: half of all; none with --model]
+    /// Epochs in float32 before [default: half of all, never the last; none with --model]
     #[arg(long, value_name = "N")]
     pub(crate) qat_delay_epochs: Option<usize>,
     /// Learning rate of the quantized epochs [default: a tenth of that before; with --model that of --learning-rate]
